@@ -1,0 +1,159 @@
+"""What every command shares: flags from a dataclass, errors as one line, and the run folder."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import tyro
+
+import makemore_jax
+from makemore_jax.errors import InputError
+
+VIEW = ("out", "overwrite", "json", "no_figures")  # flags that change where and how, not what
+
+
+def main(config_type: Any, run: Callable[[Any], dict]) -> None:
+    """Parse the flags, run, and print the summary as the last line if `--json` asks for it.
+
+    A mistake in the input ends in one line on standard error and exit status 2.
+    """
+    try:
+        config = parse(config_type)
+        summary = run(config)
+        if config.json:
+            print(to_json(summary))
+        sys.stdout.flush()
+    except InputError as error:
+        fail(str(error))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        fail(f"{error.filename or 'input/output'}: {error.strerror or error}; nothing was replaced")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    """Say what is wrong in one line and exit with status 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def parse(config_type: Any) -> Any:
+    """The flags as a `config_type`; tyro's boxed message about a wrong flag becomes one line.
+
+    Raises:
+      InputError: an unknown flag or a value that does not fit.
+    """
+    prog = f"python -m experiments.{Path(sys.argv[0]).stem}"
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(config_type, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box.getvalue())
+    blocks = " ".join(line.strip("│ ") for line in text.splitlines()[1:-1]).split("─" * 9)
+    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", text.replace("│", ""))
+    hint = f"did you mean {near[1]}? " if near else ""
+    raise InputError(f"{blocks[0].strip(' .')}; {hint}see {prog} --help")
+
+
+def title(text: str) -> None:
+    """The heading of a section of a command's story."""
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+def clip(text: str, width: int = 40) -> str:
+    """`text`, cut to `width` characters for a line of the story."""
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def columns(texts: dict[str, list[str]]) -> None:
+    """Print lists of texts side by side under their names."""
+    for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
+        print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
+
+
+def open_run(config: Any, data: str) -> Path:
+    """Claim the folder `config.out` for this configuration and write its `config.json`.
+
+    Raises:
+      InputError: the folder cannot be written, or it holds a finished run of another configuration, or files that are
+        no run, and `config.overwrite` is not set. Nothing in it is touched then.
+    """
+    out = Path(config.out)
+    fields = {name: value for name, value in dataclasses.asdict(config).items() if name not in VIEW}
+    fields = json.loads(to_json({**fields, "data_sha256": hashlib.sha256(Path(data).read_bytes()).hexdigest()}))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not config.overwrite:
+            refuse_other_run(out, fields)
+        write_json(out / "config.json", fields)
+    except OSError as error:
+        raise InputError(f"{out}: {(error.strerror or 'cannot be written').lower()}; choose another --out") from None
+    return out
+
+
+def refuse_other_run(out: Path, fields: dict) -> None:
+    """Raise `InputError` if the folder `out` holds something that a run of `fields` would overwrite."""
+    if not any(out.iterdir()):
+        return
+    way_out = "choose another --out, or say --overwrite"
+    try:
+        held = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        differing = [name for name in fields.keys() | held.keys() if fields.get(name) != held.get(name)]
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{out}: the folder holds files that are not a run's; {way_out}") from None
+    if differing and (out / "summary.json").exists():  # an unfinished run has nothing to lose
+        what = ", ".join(f"{name} {held.get(name)!r} there, {fields.get(name)!r} here" for name in sorted(differing))
+        raise InputError(f"{out}: holds a run of another configuration ({what}); {way_out}")
+
+
+def environment() -> dict:
+    """The versions and the device behind a run's figures."""
+    device = jax.devices()[0]
+    versions = {"makemore_jax": makemore_jax.__version__, "python": sys.version.split()[0]}
+    versions |= {module.__name__: module.__version__ for module in (jax, np, optax)}
+    return {"versions": versions, "device": {"platform": device.platform, "kind": device.device_kind}}
+
+
+def to_json(value: Any, **style: Any) -> str:
+    """JSON that every reader takes: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, str | int | None):
+            return value
+        if isinstance(value, Path):
+            return str(value)
+        if np.ndim(value):
+            return plain(np.asarray(value).tolist())
+        number = np.asarray(value).item()
+        return str(number) if isinstance(number, float) and not math.isfinite(number) else number
+
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, **style)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file in one move, so that a reader never finds half of it."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,84 @@
+"""How good is a model? Mean negative log-likelihood, in nats a token, the end mark included.
+
+The likelihood of the data is the product of the probabilities that the model gives to each symbol that came; its
+logarithm is a sum, its negative a loss, its mean comparable between data sets (makemore lecture 1).
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from makemore_jax.data import Tokens, batch
+from makemore_jax.model import Model, Params
+
+TOKENS_A_BATCH = 2**16  # of an evaluation: large enough to fill the cores, small enough for any machine
+
+
+def token_nll(logits_BTV: jax.Array, y_BT: jax.Array) -> jax.Array:
+    """(B, T) nats: -log softmax(logits)[y], picked by a one-hot.
+
+    Picked, not multiplied: a log-probability may be -inf, and 0 * -inf is NaN.
+    """
+    chex.assert_equal_shape_prefix([logits_BTV, y_BT], 2)
+    log_prob_BTV = jax.nn.log_softmax(logits_BTV)
+    one_hot_BTV = jax.nn.one_hot(y_BT, logits_BTV.shape[-1], dtype=bool)
+    return -jnp.where(one_hot_BTV, log_prob_BTV, 0).sum(-1)
+
+
+def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
+    """The loss: mean nats a token over the tokens that `mask_BT` keeps (all, without it); 0 where it keeps none."""
+    nll_BT = token_nll(logits_BTV, y_BT)
+    mask_BT = jnp.ones_like(y_BT, bool) if mask_BT is None else mask_BT
+    chex.assert_equal_shape([y_BT, mask_BT])
+    return jnp.where(mask_BT, nll_BT, 0).sum() / jnp.maximum(mask_BT.sum(), 1)
+
+
+def table_nll(logits_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
+    """The same loss of a bigram model from the counts alone: equal pairs have equal loss, so weigh it and add once.
+
+        mean over pairs of nll(x, y)  =  sum over cells of counts[x, y] * nll(x, y) / sum of counts
+
+    The count table is a sufficient statistic: loss and gradient need nothing else of the data, whatever its size.
+    `logits_VV` holds the logits after each symbol.
+    """
+    chex.assert_equal_shape([logits_VV, counts_VV])
+    nll_VV = -jax.nn.log_softmax(logits_VV)
+    return jnp.where(counts_VV > 0, counts_VV * nll_VV, 0).sum() / jnp.maximum(counts_VV.sum(), 1)
+
+
+class Quality(NamedTuple):
+    """The exact loss over a data set, in the units that people use; `tokens` of them were predicted."""
+
+    nats: float  # a token
+    bits: float  # a token: nats / ln 2
+    perplexity: float  # exp(nats): as unsure as a fair choice among so many
+    tokens: int
+
+
+@partial(jax.jit, static_argnames=("model", "width"))
+def _row_nll(model: Model, params: Params, tokens: Tokens, row_B: jax.Array, width: int) -> jax.Array:
+    x_BT, y_BT, mask_BT = batch(tokens, row_B, width)
+    return jnp.where(mask_BT, token_nll(model.apply(params, x_BT), y_BT), 0).sum(-1)
+
+
+def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
+    """(N,) float64: the nats of each whole line, its end mark included; inf where the model rules it out."""
+    lines, width = len(tokens.length_N), int(np.max(tokens.length_N))
+    rows = min(lines, max(1, TOKENS_A_BATCH // width))
+    on_device = jax.device_put(tokens)
+    # Rows wrap around at the end, so that every batch has one shape and one program serves all.
+    starts = range(0, lines, rows)
+    sums = [_row_nll(model, params, on_device, (np.arange(rows) + i) % lines, width) for i in starts]
+    return np.concatenate([np.asarray(nll, np.float64) for nll in sums])[:lines]
+
+
+def evaluate(model: Model, params: Params, tokens: Tokens) -> Quality:
+    """Score every token of a data set exactly once; the sum over lines is kept in float64 on the host."""
+    count = int(np.sum(tokens.length_N))
+    nats = float(line_nll(model, params, tokens).sum() / count)
+    return Quality(nats, nats / math.log(2), math.exp(nats) if nats < 700 else math.inf, count)

@@ -1,0 +1,76 @@
+"""The one interface that every model has, and the adapters that write one of its two forms from the other.
+
+Letters in names are shapes, here and everywhere: B batch, T time, V vocabulary, D embedding, H hidden, N heads,
+K head width, L layers, R window, S seeds. `logits_BTV` is a (batch, time, vocabulary) array.
+
+Two laws hold for every model:
+
+- *causality*: `apply(params, x)[:, t]` depends on `x[:, : t + 1]` only;
+- *two forms, one function*: scanning `step` over x gives `apply(params, x)`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Params = Any  # a nested dict of arrays
+Cache = Any  # a pytree with a leading batch axis: what a sequence must remember
+
+
+class Model(NamedTuple):
+    """A language model as four pure functions. Its logits may be log-probabilities: softmax leaves those alone."""
+
+    init: Callable  # (key)                -> params
+    apply: Callable  # (params, x_BT)       -> logits_BTV          every position at once, for training
+    init_cache: Callable  # (params, batch)      -> cache               what a sequence must remember
+    step: Callable  # (params, cache, x_B) -> logits_BV, cache    one token at a time, for sampling
+
+
+def scan_step(init_cache: Callable, step: Callable) -> Callable:
+    """`apply` of a recurrent model: its `step`, scanned along time."""
+
+    def apply(params: Params, x_BT: jax.Array) -> jax.Array:
+        def body(cache, x_B):
+            logits_BV, cache = step(params, cache, x_B)
+            return cache, logits_BV
+
+        _, logits_TBV = jax.lax.scan(body, init_cache(params, x_BT.shape[0]), x_BT.T)
+        return jnp.swapaxes(logits_TBV, 0, 1)
+
+    return apply
+
+
+def step_window(apply: Callable, window: int) -> tuple[Callable, Callable]:
+    """`init_cache` and `step` of a model whose logits depend on the last `window` tokens: keep just those.
+
+    Before the start of a line everything is the mark, and `apply` must read a short row so, too.
+    """
+
+    def init_cache(params: Params, batch: int) -> Cache:
+        return jnp.zeros((batch, window), jnp.int32)
+
+    def step(params: Params, cache_BR: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
+        cache_BR = jnp.concatenate([cache_BR[:, 1:], x_B[:, None]], axis=1)
+        return apply(params, cache_BR)[:, -1], cache_BR
+
+    return init_cache, step
+
+
+def step_prefix(apply: Callable, length: int) -> tuple[Callable, Callable]:
+    """`init_cache` and `step` of any causal model, by running the whole prefix again at each token.
+
+    Good for at most `length` tokens. Slow and plainly right: the oracle that the fast forms are tested against.
+    """
+
+    def init_cache(params: Params, batch: int) -> Cache:
+        return jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch,), jnp.int32)
+
+    def step(params: Params, cache: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
+        x_BT, t_B = cache
+        row_B = jnp.arange(x_B.shape[0])
+        x_BT = x_BT.at[row_B, t_B].set(x_B)
+        return apply(params, x_BT)[row_B, t_B], (x_BT, t_B + 1)
+
+    return init_cache, step

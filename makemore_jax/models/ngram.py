@@ -1,0 +1,90 @@
+"""The counting model: how often does each symbol follow each context?
+
+An n-gram of order n predicts a symbol from the n - 1 before it. Counts are one scatter-add over index tuples; a row of
+counts divided by its sum is a row of probabilities (makemore lecture 1; Shannon 1948, section 3):
+
+    P(y | context) = (count[context, y] + smoothing) / sum over y' of (count[context, y'] + smoothing)
+
+The parameters are the table of log P, and log-probabilities are logits, so the loss, the evaluation and the sampler
+need no special case. There is nothing to train.
+"""
+
+from dataclasses import dataclass
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+
+from makemore_jax.errors import require
+from makemore_jax.model import Model, step_window
+
+MAX_CELLS = 2**28  # 1 GiB of counts
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of a dense n-gram table."""
+
+    vocab: int
+    """V: how many symbols there are, the mark included."""
+    order: int = 2
+    """Symbols in an n-gram, 1 to 4; 2 is the bigram."""
+
+    def __post_init__(self):
+        require(1 <= self.order <= 4, f"order {self.order}: a dense table counts n-grams of order 1 to 4")
+        require(
+            self.vocab**self.order <= MAX_CELLS,
+            f"order {self.order} over {self.vocab:,} symbols is a table of {self.vocab**self.order:,} cells, "
+            f"over the limit of {MAX_CELLS:,}; take a lower order or data with fewer symbols",
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(V,) * order: one axis a symbol, the predicted one last."""
+        return (self.vocab,) * self.order
+
+
+def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
+    """The order - 1 symbols up to each position, oldest first, each (B, T).
+
+    Nothing lies before the mark: once a context reaches one, all that is older is the mark too. So it makes no
+    difference whether lines lie in rows or end to end in one stream.
+    """
+    columns = []
+    for age in range(order - 1):
+        column = jnp.pad(x_BT, ((0, 0), (age, 0)))[:, : x_BT.shape[1]]
+        columns.append(column if age == 0 else jnp.where(columns[-1] == 0, 0, column))
+    return tuple(reversed(columns))
+
+
+@partial(jax.jit, static_argnames="config")
+def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | bool = True) -> jax.Array:
+    """Count the n-grams of a batch: int32 of `config.shape`. Counts of batches or shards simply add."""
+    weight_BT = jnp.broadcast_to(mask_BT, y_BT.shape).astype(jnp.int32)
+    index = (*contexts(x_BT, config.order), y_BT)
+    return jnp.zeros(config.shape, jnp.int32).at[index].add(weight_BT, mode="promise_in_bounds")
+
+
+def fit(counts: jax.Array, smoothing: float = 0.0) -> dict:
+    """Counts to parameters: add `smoothing` to every cell, divide each row by its sum, take the logarithm.
+
+    A cell of zero probability holds -inf. A context that was never seen says nothing: its row is uniform.
+    """
+    smoothed = counts + jnp.float32(smoothing)
+    total = smoothed.sum(axis=-1, keepdims=True)  # without keepdims, (V, V) / (V,) would divide the columns
+    prob = jnp.where(total > 0, smoothed / jnp.where(total > 0, total, 1), 1 / counts.shape[-1])
+    return {"log_prob": jnp.log(prob)}
+
+
+@cache
+def ngram(config: Config) -> Model:
+    """The model of a table of log-probabilities; `init` is the uniform one, `fit` makes one from counts."""
+
+    def init(key: jax.Array) -> dict:
+        return fit(jnp.zeros(config.shape))
+
+    def apply(params: dict, x_BT: jax.Array) -> jax.Array:
+        rows = params["log_prob"][contexts(x_BT, config.order)]
+        return jnp.broadcast_to(rows, (*x_BT.shape, config.vocab))  # order 1 has one row for all
+
+    return Model(init, apply, *step_window(apply, max(1, config.order - 1)))

@@ -1,0 +1,120 @@
+"""Every figure, drawn without a display and saved as PNG."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+
+SHOWN = 40  # symbols along a side of a heat map; of a larger alphabet the most frequent are shown
+PLAIN = {"parse_math": False}  # a dollar sign in the data is a dollar sign
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    figure.savefig(path, dpi=110)
+
+
+def _label(symbol: str) -> str:
+    """What stands for a symbol in a figure: itself, or its code point where it is blank or the font lacks it."""
+    font = get_font(findfont("DejaVu Sans"))
+    if symbol == " ":
+        return "␣"
+    return symbol if all(c.isprintable() and font.get_char_index(ord(c)) for c in symbol) else f"{ord(symbol):04x}"
+
+
+def _shown(counts_VV: np.ndarray) -> np.ndarray:
+    """The symbols that a heat map has room for: the mark and the most frequent, in their own order."""
+    frequency = np.asarray(counts_VV).sum(0).astype(np.float64)
+    frequency[0] = np.inf
+    return np.sort(np.argsort(-frequency, kind="stable")[:SHOWN])
+
+
+def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: str | Path) -> None:
+    """The bigram table as in the lecture: each cell holds the pair and its count, the darker the more."""
+    counts_VV = np.asarray(counts_VV)
+    shown = _shown(counts_VV)
+    cells = counts_VV[np.ix_(shown, shown)]
+    names = [_label(symbols[i]) for i in shown]
+    side = max(4, 0.58 * len(shown) + 1)
+    figure = _figure(side, side)
+    axes = figure.subplots()
+    axes.imshow(cells, cmap="Blues")
+    dark = cells.max() / 2
+    for i, first in enumerate(names):
+        for j, second in enumerate(names):
+            style = {"ha": "center", "color": "white" if cells[i, j] > dark else "#555555", **PLAIN}
+            axes.text(j, i - 0.06, first + second, va="bottom", fontsize=12, **style)
+            axes.text(j, i + 0.06, f"{cells[i, j]}", va="top", fontsize=8.5, **style)
+    _name_axes(axes, names, fontsize=13)
+    axes.set_title(_title("how often the column's symbol follows the row's", len(shown), len(symbols)), fontsize=16)
+    _save(figure, path)
+
+
+def matrices(
+    prob_VV: Mapping[str, np.ndarray], counts_VV: np.ndarray, symbols: Sequence[str], path: str | Path
+) -> None:
+    """Probability matrices side by side on one colour scale; a row is the distribution after its symbol."""
+    shown = _shown(counts_VV)
+    names = [_label(symbols[i]) for i in shown]
+    cells = {name: np.asarray(prob)[np.ix_(shown, shown)] for name, prob in prob_VV.items()}
+    top = max(block.max() for block in cells.values())
+    figure = _figure(7.2 * len(cells), 7.6)
+    for axes, (name, block) in zip(figure.subplots(1, len(cells), squeeze=False)[0], cells.items(), strict=True):
+        image = axes.imshow(block, cmap="Blues", vmin=0, vmax=top)
+        _name_axes(axes, names, fontsize=9)
+        axes.set_title(_title(name, len(shown), len(symbols)), fontsize=13)
+    figure.colorbar(image, ax=figure.axes, label="probability of the column's symbol after the row's", shrink=0.8)
+    _save(figure, path)
+
+
+def _name_axes(axes, names: Sequence[str], fontsize: float) -> None:
+    for set_ticks in (axes.set_xticks, axes.set_yticks):
+        set_ticks(range(len(names)), names, fontsize=fontsize, **PLAIN)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+
+
+def _title(text: str, shown: int, all_symbols: int) -> str:
+    return text if shown == all_symbols else f"{text} (the {shown} most frequent of {all_symbols:,} symbols)"
+
+
+def losses(curves: Mapping[str, np.ndarray], levels: Mapping[str, float], path: str | Path) -> None:
+    """Loss against step on a logarithmic step axis, with named levels to measure it by."""
+    figure = _figure(9, 5)
+    axes = figure.subplots()
+    for width, (name, values) in zip((6, 2, 2), curves.items(), strict=False):  # the first shows under its twin
+        axes.plot(np.arange(1, len(values) + 1), values, label=name, linewidth=width, alpha=0.4 if width > 2 else 1)
+    for color, (name, level) in zip(("#555555", "#bbbbbb"), levels.items(), strict=False):
+        axes.axhline(level, color=color, linestyle="--", linewidth=1, label=f"{name}: {level:.4f}")
+    axes.set(xscale="log", xlabel="gradient step", ylabel="loss, nats a character")
+    axes.grid(alpha=0.2)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def regularisers(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], level: float, path: str | Path
+) -> None:
+    """What each regulariser pays and buys, one curve each of (strength, loss on the data, probability of the unseen).
+
+    The first curve is a line, the others are points with their strengths beside them; `level` is the loss without.
+    """
+    figure = _figure(9, 5)
+    axes = figure.subplots()
+    for number, (name, (strength, loss, unseen)) in enumerate(curves.items()):
+        axes.plot(loss, unseen, "o" if number else "-", label=name, color=f"C{number}")
+        for x, y, text in zip(loss, unseen, strength, strict=True) if number else ():
+            axes.annotate(f"{text:.2g}", (x, y), (6, -12), textcoords="offset points", color=f"C{number}", fontsize=9)
+    axes.axvline(level, color="#555555", linestyle="--", linewidth=1, label=f"counts: {level:.4f}")
+    axes.set(xlabel="loss on the data, nats a character", ylabel="probability given to pairs never seen")
+    axes.grid(alpha=0.2)
+    axes.legend(frameon=False)
+    _save(figure, path)

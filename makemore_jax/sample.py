@@ -1,0 +1,138 @@
+"""One sampler for every model, and a report of how new its samples are.
+
+The sampler knows token ids only. It starts from the mark, asks the model's `step` for the next symbol's logits, draws
+one with an explicit key, feeds it back, and stops at the mark.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from makemore_jax.data import MARK
+from makemore_jax.errors import require
+from makemore_jax.model import Model, Params
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw from the model's probabilities."""
+
+    temperature: float = 1.0
+    """Divide logits by this: below 1 plays safe, above 1 is bold, 0 always takes the likeliest symbol."""
+    top_k: int | None = None
+    """Draw from the K likeliest symbols only."""
+    top_p: float = 1.0
+    """Draw from the fewest likeliest symbols that hold this much probability (nucleus sampling)."""
+
+    def __post_init__(self):
+        require(
+            0 <= self.temperature < math.inf,
+            f"--temperature is {self.temperature}; it must be 0 (always the likeliest) or more",
+        )
+        require(self.top_k is None or self.top_k > 0, f"--top-k is {self.top_k}; it must be at least 1")
+        require(0 < self.top_p <= 1, f"--top-p is {self.top_p}; it must be above 0 and at most 1")
+
+
+class Samples(NamedTuple):
+    """B drawn lines, T = the longest allowed."""
+
+    token_BT: jax.Array  # int32: the prefix, what was drawn, and marks to the end
+    log_prob_B: jax.Array  # nats: the model's own log P of the line, prefix and (where it came) end mark included
+    ended_B: jax.Array  # bool: the mark came; otherwise the line was cut at T tokens
+
+
+def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
+    """(V,) logits to draw from: `temperature` first, then `top_k`, then `top_p` of what is left; -inf is ruled out.
+
+    Among equals the lower symbol comes first. Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751.
+    """
+    greedy = temperature == 0  # the limit of a low temperature is the likeliest symbol alone
+    scaled_V = (logits_V - logits_V.max()) / jnp.where(greedy, 1, temperature)
+    order_V = jnp.argsort(-scaled_V, stable=True)
+    sorted_V = scaled_V[order_V]
+    sorted_V = jnp.where(jnp.arange(len(sorted_V)) < jnp.where(greedy, 1, top_k), sorted_V, -jnp.inf)
+    prob_V = jax.nn.softmax(sorted_V)
+    before_V = jnp.cumsum(prob_V) - prob_V
+    sorted_V = jnp.where((before_V < top_p) | (top_p >= 1), sorted_V, -jnp.inf)  # all of it, whatever the rounding
+    return jnp.zeros_like(sorted_V).at[order_V].set(sorted_V)
+
+
+@partial(jax.jit, static_argnames=("model", "max_length"))
+def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, max_length) -> Samples:
+    rows = prefix_BP.shape[0]
+    key_B = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(rows))
+    forced_TB = jnp.pad(prefix_BP, ((0, 0), (0, max_length - prefix_BP.shape[1]))).T
+
+    def draw(key, logits_V):
+        return jax.random.categorical(key, restrict(logits_V, temperature, top_k, top_p))
+
+    def body(carry, at_t):
+        cache, x_B, log_prob_B, ended_B = carry
+        t, forced_B = at_t
+        logits_BV, cache = model.step(params, cache, x_B)
+        drawn_B = jax.vmap(draw)(jax.vmap(jax.random.fold_in, (0, None))(key_B, t), logits_BV)
+        y_B = jnp.where(t < length_B, forced_B, jnp.where(ended_B, MARK, drawn_B))
+        log_prob_BV = jax.nn.log_softmax(logits_BV)
+        log_prob_B += jnp.where(ended_B, 0, jnp.take_along_axis(log_prob_BV, y_B[:, None], axis=1)[:, 0])
+        return (cache, y_B, log_prob_B, ended_B | (y_B == MARK)), y_B
+
+    start_B = jnp.full(rows, MARK, jnp.int32)
+    carry = (model.init_cache(params, rows), start_B, jnp.zeros(rows), jnp.zeros(rows, bool))
+    (_, _, log_prob_B, ended_B), token_TB = jax.lax.scan(body, carry, (jnp.arange(max_length), forced_TB))
+    return Samples(token_TB.T, log_prob_B, ended_B)
+
+
+def sample(
+    key: jax.Array,
+    model: Model,
+    params: Params,
+    prefixes: Sequence[Sequence[int]],
+    max_length: int,
+    sampling: Sampling = Sampling(),
+) -> Samples:
+    """Continue each prefix (token ids; empty for a fresh line) to a whole line of at most `max_length` tokens.
+
+    One jitted program. Row b draws with `fold_in(key, b)`, so it is the same line however many rows are drawn.
+
+    Raises:
+      InputError: no rows, or a prefix of `max_length` tokens or more.
+    """
+    require(len(prefixes) > 0, "no samples to draw; ask for at least 1")
+    length_B = np.array([len(prefix) for prefix in prefixes], np.int32)
+    require(
+        length_B.max() < max_length,
+        f"a prefix of {length_B.max()} symbols leaves no room to go on: lines are cut at {max_length}; "
+        "shorten the prefix or raise --max-length",
+    )
+    prefix_BP = np.zeros((len(prefixes), length_B.max()), np.int32)
+    for row, prefix in zip(prefix_BP, prefixes, strict=True):
+        row[: len(prefix)] = prefix
+    top_k = np.iinfo(np.int32).max if sampling.top_k is None else sampling.top_k
+    controls = (jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(sampling.top_p))
+    return _sample(key, model, params, prefix_BP, length_B, *controls, max_length)
+
+
+def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:
+    """How many samples are in train, in held-out data (dev and test), new, and repeated among themselves.
+
+    The yardstick: held-out lines are as good as train's, and the model has not seen them. `expected_in_train` is the
+    hits on held-out lines, scaled by how many more distinct lines train has. Hits on train far above it are copying.
+    """
+    train, held_out = set(train), set(held_out)
+    held_out -= train
+    in_held_out = sum(text in held_out for text in samples)
+    in_train = sum(text in train for text in samples)
+    return {
+        "samples": len(samples),
+        "in_train": in_train,
+        "in_held_out": in_held_out,
+        "new": len(samples) - in_train - in_held_out,
+        "repeated": len(samples) - len(set(samples)),
+        "expected_in_train": round(in_held_out * len(train) / len(held_out), 1) if held_out else None,
+    }

@@ -119,15 +119,13 @@ def count(vocab: data.Vocab, tokens: data.Tokens) -> jax.Array:
     return ngram.count(ngram.Config(vocab.size), x_N[None], y_N[None])
 
 
-def count_dict(lines: Sequence[str]) -> dict[tuple[str, str], int]:
-    """The lecture's first count, in plain Python: slow, plainly right, and the oracle for the table.
-
-    The line end is the mark: it never stands inside a line.
-    """
+def count_dict(lines: Sequence[str], mark: str) -> dict[tuple[str, str], int]:
+    """The lecture's first count, in plain Python: slow, plainly right, and the oracle for the table."""
     counts = {}
     for line in lines:
-        for pair in zip("\n" + line, line + "\n", strict=True):
-            counts[pair] = counts.get(pair, 0) + 1
+        symbols = [mark, *line, mark]
+        for first, second in zip(symbols, symbols[1:]):  # noqa: B905, RUF007 (as in the lecture)
+            counts[first, second] = counts.get((first, second), 0) + 1
     return counts
 
 
@@ -153,8 +151,8 @@ def tell_counts(corpus: Corpus, figures: Path | None) -> dict:
     pairs = " ".join(first + second for first, second in pairwise(marked))
     print(f"bigrams of {clip(corpus.lines[0], 30)}: {clip(pairs, 60)}")
 
-    oracle_VV, token = np.zeros_like(counts_VV), {"\n": data.MARK} | {c: i for i, c in enumerate(symbols) if i}
-    for (first, second), number in count_dict(corpus.lines).items():
+    oracle_VV, token = np.zeros_like(counts_VV), {symbol: i for i, symbol in enumerate(symbols)}
+    for (first, second), number in count_dict(corpus.lines, mark=symbols[0]).items():
         oracle_VV[token[first], token[second]] = number
     equal = np.array_equal(counts_VV, oracle_VV)
     verdict = "equal in every cell" if equal else "DIFFERENT, and that is a bug"
@@ -165,7 +163,7 @@ def tell_counts(corpus: Corpus, figures: Path | None) -> dict:
         return "  ".join(f"{symbols[i]}{symbols[j]} {number:,}" for i, j, number in named)
 
     order, seen = np.argsort(-counts_VV, axis=None, kind="stable"), int((counts_VV > 0).sum())
-    print(f"most common      {names(order[:8])}")
+    print(f"most common      {names(order[:seen][:8])}")
     print(f"least common     {names(order[:seen][-8:])}")
     print(f"never seen       {counts_VV.size - seen:,} of {counts_VV.size:,} pairs")
     start, end, side = waste_of_two_marks(corpus)
@@ -257,13 +255,9 @@ def tell_held_out(corpus: Corpus, smoothing: float, draw: Callable) -> dict:
     print(f"\n{f'train lines + {smoothing:g}':<24}{'lines':>18}{'nats a character':>18}   equal lines are on one side")
     for name, side in sides._asdict().items():
         print(f"{name:<24}{len(side):>18,}{nats[name]:>18.4f}")
-    print(
-        f"of {NOVELTY_SAMPLES:,} samples {new['new']} are new, {new['in_train']} are in train (by its hits on held-out",
-        end=" ",
-    )
-    print(
-        f"lines, {new['expected_in_train']}\nwould be there without copying), {new['in_held_out']} held out, {new['repeated']} repeated"
-    )
+    samples = {key.replace("_", " "): new[key] for key in ("new", "in_held_out", "in_train", "repeated")}
+    print(f"{NOVELTY_SAMPLES:,} samples: {', '.join(f'{number:,} {name}' for name, number in samples.items())}")
+    print(f"(a model that does not copy hits train as it hits held-out lines: about {new['expected_in_train']} times)")
     return {"split": {name: len(side) for name, side in sides._asdict().items()}, "held_out": nats, "novelty": new}
 
 

@@ -32,7 +32,7 @@ def main(config_type: Any, run: Callable[[Any], dict]) -> None:
     try:
         config = parse(config_type)
         summary = run(config)
-        if config.json:
+        if getattr(config, "json", True):
             print(to_json(summary))
         sys.stdout.flush()
     except InputError as error:

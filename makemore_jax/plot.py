@@ -51,7 +51,7 @@ def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: str | Path) -> N
     for i, first in enumerate(names):
         for j, second in enumerate(names):
             style = {"ha": "center", "color": "white" if cells[i, j] > dark else "#555555", **PLAIN}
-            axes.text(j, i - 0.06, first + second, va="bottom", fontsize=12, **style)
+            axes.text(j, i - 0.06, first + second, va="bottom", fontsize=min(12, 40 / len(first + second)), **style)
             axes.text(j, i + 0.06, f"{cells[i, j]}", va="top", fontsize=8.5, **style)
     _name_axes(axes, names, fontsize=13)
     axes.set_title(_title("how often the column's symbol follows the row's", len(shown), len(symbols)), fontsize=16)

@@ -10,7 +10,7 @@ need no special case. There is nothing to train.
 """
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -58,13 +58,20 @@ def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
 
 
 @partial(jax.jit, static_argnames="config")
-def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | bool = True) -> jax.Array:
-    """Count the n-grams of a batch: int32 of `config.shape`. Counts of batches or shards simply add."""
-    weight_BT = jnp.broadcast_to(mask_BT, y_BT.shape).astype(jnp.int32)
-    index = (*contexts(x_BT, config.order), y_BT)
-    return jnp.zeros(config.shape, jnp.int32).at[index].add(weight_BT, mode="promise_in_bounds")
+def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
+    """Count the n-grams of a batch: int32 of `config.shape`. Counts of batches or shards simply add.
+
+    Each n-gram names a cell of the flattened table, and a scatter-add puts one there; what `mask_BT` leaves out names a
+    cell beyond the end and is dropped.
+    """
+    cells = config.vocab**config.order
+    cell_BT = reduce(lambda cell, symbol: cell * config.vocab + symbol, (*contexts(x_BT, config.order), y_BT))
+    if mask_BT is not None:
+        cell_BT = jnp.where(mask_BT, cell_BT, cells)
+    return jnp.zeros(cells, jnp.int32).at[cell_BT.reshape(-1)].add(1, mode="drop").reshape(config.shape)
 
 
+@jax.jit
 def fit(counts: jax.Array, smoothing: float = 0.0) -> dict:
     """Counts to parameters: add `smoothing` to every cell, divide each row by its sum, take the logarithm.
 

@@ -1,0 +1,167 @@
+"""Speeds as ratios, measured side by side: the contestants take turns in one process, and medians are compared.
+
+Run it:   python -m experiments.benchmark counts
+          python -m experiments.benchmark bigram
+Expect:   the scatter-add about as fast as numpy.bincount and over 100 times faster than the dict loop;
+          a step on the count table over 1,000 times faster than a step on the pairs
+Takes:    about 10 seconds each on 2 CPU cores; the last line is JSON
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import bigram, bigram_neural, cli
+from makemore_jax import data, train
+from makemore_jax.errors import require
+from makemore_jax.models import bigram as bigram_model
+from makemore_jax.models import ngram
+
+TURN = 0.03  # seconds
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Count the bigrams: the lecture's dict loop, numpy.bincount, and the jitted scatter-add."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing a line."""
+    repeat: int = 1
+    """Count the data so many times over, as one stream."""
+    rounds: int = 21
+    """How many turns each contestant takes."""
+
+    def __post_init__(self):
+        require(self.repeat > 0, f"--repeat is {self.repeat}; it must be at least 1")
+        require(self.rounds > 0, f"--rounds is {self.rounds}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Bigram:
+    """A full-batch step of the neural bigram: on all pairs, on their count table, and the lecture's in PyTorch."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing a line."""
+    rounds: int = 9
+    """How many turns each contestant takes."""
+
+    def __post_init__(self):
+        require(self.rounds > 0, f"--rounds is {self.rounds}; it must be at least 1")
+
+
+def seconds_of(call: Callable, times: int) -> float:
+    """Seconds of `times` calls."""
+    began = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - began
+
+
+def take_turns(contestants: dict[str, tuple[Callable, int]], rounds: int) -> dict[str, float]:
+    """Median seconds of one unit of work of each contestant, given as (call, units a call).
+
+    A turn is as many calls as fill `TURN`, so that waking the threads is not what is measured.
+    """
+    for call, _ in contestants.values():
+        call()  # compiles
+    calls = {name: max(1, round(TURN / seconds_of(call, 1))) for name, (call, _) in contestants.items()}
+    seconds = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, (call, units) in contestants.items():
+            seconds[name].append(seconds_of(call, calls[name]) / (calls[name] * units))
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def benchmark_counts(config: Counts) -> dict:
+    """Times of counting the whole stream, index arithmetic included."""
+    lines = data.read_lines(config.data) * config.repeat
+    vocab = data.Vocab.of(lines)
+    x_N, y_N = data.tokenize(lines, vocab).pairs
+    on_device = jax.device_put((x_N[None], y_N[None]))
+    table = ngram.Config(vocab.size)
+
+    def scatter_add() -> jax.Array:
+        return ngram.count(table, *on_device).block_until_ready()
+
+    def bincount() -> np.ndarray:
+        return np.bincount(x_N * vocab.size + y_N, minlength=vocab.size**2)
+
+    require(np.array_equal(scatter_add().ravel(), bincount()), "the contestants do not agree")
+    contestants = {
+        "dict loop": lambda: bigram.count_dict(lines, vocab.symbols[0]),
+        "numpy.bincount": bincount,
+        "scatter-add": scatter_add,
+    }
+    seconds = take_turns({name: (call, 1) for name, call in contestants.items()}, config.rounds)
+    return {"benchmark": "counts", "pairs": len(x_N), "seconds": seconds, **ratios(seconds, "scatter-add")}
+
+
+def benchmark_bigram(config: Bigram) -> dict:
+    """Times of one step, all pairs each."""
+    lines = data.read_lines(config.data)
+    vocab = data.Vocab.of(lines)
+    tokens = data.tokenize(lines, vocab)
+    model = bigram_model.bigram(bigram_model.Config(vocab.size))
+    hyper = {"learning_rate": jnp.float32(50), "penalty": jnp.float32(0.01)}
+    key = jax.random.key(0)
+    state = train.start(model.init(key), hyper, bigram_neural.descent)
+
+    def descend(loss: Callable, source, count: int) -> tuple[Callable, int]:
+        steps = partial(train.steps, loss=partial(loss, model), optimizer=bigram_neural.descent, count=count)
+        program = jax.jit(steps)
+        return lambda: jax.block_until_ready(program(key, state, source, hyper)), count
+
+    contestants = {
+        "on the pairs": descend(bigram_neural.pair_loss, jax.device_put(tokens.pairs), 10),
+        "on the table": descend(bigram_neural.table_loss, bigram.count(vocab, tokens), 20_000),
+    }
+    if importlib.util.find_spec("torch"):
+        contestants["lecture in torch"] = torch_step(tokens, vocab.size), 1
+    else:
+        print("torch is not installed: the lecture's own step is left out")
+    seconds = take_turns(contestants, config.rounds)
+    return {"benchmark": "bigram", "pairs": len(tokens.pairs[0]), "seconds": seconds, **ratios(seconds, "on the table")}
+
+
+def torch_step(tokens: data.Tokens, vocab: int) -> Callable:
+    """The full-batch step of the lecture, written in its way in PyTorch."""
+    import torch
+
+    x_N, y_N = (torch.from_numpy(side.astype(np.int64)) for side in tokens.pairs)
+    W = torch.randn((vocab, vocab), requires_grad=True)
+    every = torch.arange(len(x_N))
+
+    def step() -> None:
+        counts = (torch.nn.functional.one_hot(x_N, num_classes=vocab).float() @ W).exp()
+        prob = counts / counts.sum(1, keepdims=True)
+        loss = -prob[every, y_N].log().mean() + 0.01 * (W**2).mean()
+        W.grad = None
+        loss.backward()
+        W.data += -50 * W.grad
+
+    return step
+
+
+def ratios(seconds: dict[str, float], ours: str) -> dict:
+    """Print the table of times; returns how many times longer than `ours` the others take."""
+    times_longer = {name: value / seconds[ours] for name, value in seconds.items() if name != ours}
+    for name, value in seconds.items():
+        longer = f"{times_longer[name]:>12,.2f} x {ours}" if name in times_longer else ""
+        print(f"{name:<20}{value * 1e6:>16,.1f} us{longer}")
+    return {"times_longer_than_" + ours.replace(" ", "_"): times_longer, **cli.environment()}
+
+
+def run(config: Counts | Bigram) -> dict:
+    """Run the benchmark that was asked for."""
+    return benchmark_counts(config) if isinstance(config, Counts) else benchmark_bigram(config)
+
+
+if __name__ == "__main__":
+    cli.main(Counts | Bigram, run)

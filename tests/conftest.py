@@ -1,0 +1,42 @@
+"""What the tests share: the embedded names, and a count of compilations."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+import pytest
+
+from makemore_jax import data
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def names():
+    return data.read_lines(ROOT / "data/names.txt")
+
+
+@pytest.fixture(scope="session")
+def vocab(names):
+    return data.Vocab.of(names)
+
+
+@pytest.fixture(scope="session")
+def tokens(names, vocab):
+    return data.tokenize(names, vocab)
+
+
+@pytest.fixture(scope="session")
+def compilations():
+    """`with compilations() as events`: the list grows with every program that XLA compiles inside."""
+    seen = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: seen.append(name))
+
+    @contextmanager
+    def record():
+        seen.clear()
+        events = []
+        yield events
+        events += [name for name in seen if name.endswith("backend_compile_duration")]
+
+    return record

@@ -1,0 +1,107 @@
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from makemore_jax import data
+from makemore_jax.loss import evaluate, line_nll, mean_nll, table_nll, token_nll
+from makemore_jax.models import bigram, ngram
+
+V = 5
+LINES = ["abba", "c", "", "dada", "bc"]
+VOCAB = data.Vocab((".", "a", "b", "c", "d"))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    logits_BTV = jax.random.normal(jax.random.key(0), (3, 7, V))
+    y_BT = jax.random.randint(jax.random.key(1), (3, 7), 0, V)
+    mask_BT = jnp.arange(7) < jnp.array([[2], [7], [4]])
+    return logits_BTV, y_BT, mask_BT
+
+
+def test_mean_nll_is_the_definition(batch):
+    logits_BTV, y_BT, mask_BT = map(np.asarray, batch)
+    prob_BTV = np.exp(logits_BTV.astype(np.float64))
+    prob_BTV /= prob_BTV.sum(-1, keepdims=True)
+    terms = [-np.log(prob_BTV[b, t, y_BT[b, t]]) for b in range(3) for t in range(7) if mask_BT[b, t]]
+    assert mean_nll(*batch) == pytest.approx(np.mean(terms), abs=1e-6)
+    assert mean_nll(*batch[:2]) != pytest.approx(np.mean(terms), abs=1e-3)  # the mask matters
+
+
+def test_what_is_masked_changes_neither_loss_nor_gradient(batch):
+    logits_BTV, y_BT, mask_BT = batch
+    other_BTV = jnp.where(mask_BT[..., None], logits_BTV, -99.0)
+    other_BT = jnp.where(mask_BT, y_BT, 0)
+    assert not np.array_equal(y_BT, other_BT)
+    chex.assert_trees_all_close(mean_nll(other_BTV, other_BT, mask_BT), mean_nll(*batch))
+    gradient = jax.grad(mean_nll)(logits_BTV, y_BT, mask_BT)
+    chex.assert_trees_all_close(jax.grad(mean_nll)(other_BTV, other_BT, mask_BT), gradient, atol=1e-6)
+    assert not gradient[~mask_BT].any()
+
+
+def test_all_masked_is_zero(batch):
+    logits_BTV, y_BT, mask_BT = batch
+    value, gradient = jax.value_and_grad(mean_nll)(logits_BTV, y_BT, jnp.zeros_like(mask_BT))
+    assert value == 0
+    assert not np.asarray(gradient).any()
+
+
+def test_impossible_is_infinite_and_possible_is_finite():
+    log_prob_BTV = jnp.log(jnp.array([[[1.0, 0.0], [1.0, 0.0]]]))
+    np.testing.assert_array_equal(token_nll(log_prob_BTV, jnp.array([[0, 1]])), [[0, np.inf]])
+
+
+def test_table_form_is_the_pair_form():
+    """Loss and gradient from counts equal those from the pairs, whatever the weights."""
+    model = bigram.bigram(bigram.Config(V))
+    params = model.init(jax.random.key(0))
+    x_N = jax.random.randint(jax.random.key(1), (199,), 0, V)
+    y_N = (x_N * 2 + jax.random.randint(jax.random.key(2), (199,), 0, 2)) % V
+    counts_VV = ngram.count(ngram.Config(V), x_N[None], y_N[None])
+    assert (counts_VV == 0).any()
+
+    def on_pairs(params):
+        return mean_nll(model.apply(params, x_N[None]), y_N[None])
+
+    def on_table(params, counts_VV):
+        return table_nll(model.apply(params, jnp.arange(V)[None])[0], counts_VV)
+
+    expected = jax.value_and_grad(on_pairs)(params)
+    chex.assert_trees_all_close(jax.value_and_grad(on_table)(params, counts_VV), expected, atol=1e-6)
+    transposed = jax.value_and_grad(on_table)(params, counts_VV.T)
+    assert not np.allclose(transposed[1]["W"], expected[1]["W"], atol=1e-3)
+
+
+def test_evaluation_is_exact_and_in_three_units(monkeypatch):
+    model = bigram.bigram(bigram.Config(V))
+    params = model.init(jax.random.key(0))
+    tokens = data.tokenize(LINES, VOCAB)
+    log_prob_VV = np.asarray(jax.nn.log_softmax(params["W"]), np.float64)
+    expected = [
+        -sum(log_prob_VV[a, b] for a, b in zip([0, *VOCAB.encode(line)], [*VOCAB.encode(line), 0], strict=True))
+        for line in LINES
+    ]
+    for tokens_a_batch in (1, 11, 2**16):  # one line a batch, a last batch that wraps around, all in one
+        monkeypatch.setattr("makemore_jax.loss.TOKENS_A_BATCH", tokens_a_batch)
+        np.testing.assert_allclose(line_nll(model, params, tokens), expected, atol=1e-5)
+    quality = evaluate(model, params, tokens)
+    assert quality.tokens == 16
+    assert quality.nats == pytest.approx(sum(expected) / 16, abs=1e-6)
+    assert quality.bits == pytest.approx(quality.nats / math.log(2))
+    assert quality.perplexity == pytest.approx(math.exp(quality.nats))
+
+
+def test_second_evaluation_compiles_nothing(compilations):
+    model = ngram.ngram(ngram.Config(V))
+    tokens = data.tokenize(LINES, VOCAB)
+    params, others = ngram.fit(jnp.ones((V, V))), ngram.fit(jnp.eye(V))
+    with compilations() as first:
+        evaluate(model, params, tokens)
+    with compilations() as second:
+        evaluate(model, others, tokens)
+    assert first
+    assert not second

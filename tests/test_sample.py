@@ -1,0 +1,183 @@
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from makemore_jax import data
+from makemore_jax.errors import InputError
+from makemore_jax.loss import line_nll
+from makemore_jax.model import Model, step_prefix
+from makemore_jax.models import ngram
+from makemore_jax.sample import Sampling, novelty, restrict, sample
+
+V, T = 5, 17
+CONFIG = ngram.Config(V, order=3)
+MODEL = ngram.ngram(CONFIG)
+PARAMS = {"log_prob": jax.nn.log_softmax(jax.random.normal(jax.random.key(7), CONFIG.shape).at[..., 0].add(-1))}
+KEY = jax.random.key(0)
+VOCAB = data.Vocab((".", "a", "b", "c", "d"))
+
+
+def draw(prefixes, key=KEY, model=MODEL, params=PARAMS, **options):
+    return sample(key, model, params, prefixes, T, Sampling(**options))
+
+
+@pytest.fixture(scope="module")
+def twenty():
+    return draw([[]] * 20)
+
+
+def text(samples):
+    return [VOCAB.decode(row) for row in samples.token_BT]
+
+
+def test_same_key_same_lines_other_key_other_lines(twenty):
+    chex.assert_trees_all_equal(draw([[]] * 20), twenty)
+    assert text(draw([[]] * 20, jax.random.key(1))) != text(twenty)
+    assert len(set(text(twenty))) > 10  # rows have keys of their own
+
+
+def test_row_does_not_depend_on_how_many_are_drawn(twenty):
+    few = draw([[]] * 3)
+    chex.assert_trees_all_equal(few.token_BT, twenty.token_BT[:3])
+    chex.assert_trees_all_close(few.log_prob_B, twenty.log_prob_B[:3])
+
+
+def test_nothing_follows_the_mark_and_unended_lines_say_so(twenty):
+    for row, ended in zip(np.asarray(twenty.token_BT), twenty.ended_B, strict=True):
+        marks = np.flatnonzero(row == data.MARK)
+        assert ended == bool(len(marks))
+        assert not len(marks) or not row[marks[0] :].any()
+    short = sample(KEY, MODEL, PARAMS, [[]] * 20, 2)
+    assert short.token_BT.shape == (20, 2)
+    assert not short.ended_B.all()
+    chex.assert_trees_all_equal(short.token_BT, twenty.token_BT[:, :2])
+
+
+def test_log_prob_is_what_the_loss_says_of_the_line(twenty):
+    ended = np.asarray(twenty.ended_B)
+    assert ended.sum() > 5
+    lines = [line for line, whole in zip(text(twenty), ended, strict=True) if whole]
+    nats = line_nll(MODEL, PARAMS, data.tokenize(lines, VOCAB))
+    np.testing.assert_allclose(-np.asarray(twenty.log_prob_B)[ended], nats, rtol=1e-5)
+    prefixed = draw([[2, 3]] * 20, temperature=0.5, top_k=3)
+    whole = np.asarray(prefixed.ended_B)
+    nats = line_nll(MODEL, PARAMS, data.tokenize(np.array(text(prefixed))[whole].tolist(), VOCAB))
+    np.testing.assert_allclose(
+        -np.asarray(prefixed.log_prob_B)[whole], nats, rtol=1e-5
+    )  # the model's own, not tempered
+
+
+def test_prefixes_of_different_rows_may_differ(twenty):
+    prefixes = [[], [1], [2, 3, 4], [4] * 11]
+    mixed = draw(prefixes)
+    for row, prefix in zip(np.asarray(mixed.token_BT), prefixes, strict=True):
+        assert row[: len(prefix)].tolist() == prefix
+    chex.assert_trees_all_equal(mixed.token_BT[0], twenty.token_BT[0])  # a row without one is as it was
+    alone = draw([[], [], [2, 3, 4]])
+    chex.assert_trees_all_equal(alone.token_BT[2], mixed.token_BT[2])
+
+
+def test_cached_sampling_is_sampling_by_the_whole_prefix(twenty):
+    oracle = Model(MODEL.init, MODEL.apply, *step_prefix(MODEL.apply, T))
+    assert oracle.step is not MODEL.step
+    chex.assert_trees_all_equal(draw([[]] * 20, model=oracle).token_BT, twenty.token_BT)
+
+
+def test_greedy_is_the_argmax_and_top_k_one_and_a_small_top_p():
+    greedy = draw([[], [1], [2]], temperature=0).token_BT
+    rows = [[0, 0], [0, 1], [0, 2]]
+    for row, (older, newer) in zip(np.asarray(greedy), rows, strict=True):
+        start = 0 if newer == 0 else 1
+        for token in row[start:]:
+            assert token == np.argmax(PARAMS["log_prob"][older, newer])
+            if token == data.MARK:
+                break
+            older, newer = newer, token
+    for options in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-30}):
+        chex.assert_trees_all_equal(draw([[], [1], [2]], key=jax.random.key(3), **options).token_BT, greedy)
+
+
+def test_frequencies_are_the_models_probabilities():
+    """The first symbol of 4,000 lines, against its probability: chi-squared with 4 degrees of freedom under 18.5."""
+    first = np.bincount(np.asarray(sample(KEY, MODEL, PARAMS, [[]] * 4000, 1).token_BT[:, 0]), minlength=V)
+    for temperature, bound in ((1.0, (0, 18.5)), (2.0, (100, np.inf))):  # and not those of another temperature
+        expected = 4000 * np.asarray(jax.nn.softmax(PARAMS["log_prob"][0, 0] / temperature))
+        assert bound[0] < ((first - expected) ** 2 / expected).sum() < bound[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ((1.0, 9, 1.0), [0.1, 0.4, 0.2, 0.3]),
+        ((1.0, 2, 1.0), [0, 4 / 7, 0, 3 / 7]),
+        ((1.0, 9, 0.4), [0, 1, 0, 0]),  # 0.4 is held by one
+        ((1.0, 9, 0.41), [0, 4 / 7, 0, 3 / 7]),
+        ((1.0, 9, 0.95), [0.1, 0.4, 0.2, 0.3]),
+        ((1.0, 3, 0.75), [0, 4 / 7, 0, 3 / 7]),  # of what top-k left: 4/9 + 3/9 > 0.75
+        ((0.5, 9, 1.0), [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
+        ((0.0, 9, 1.0), [0, 1, 0, 0]),
+    ],
+)
+def test_restrict(options, kept):
+    logits_V = jnp.log(jnp.array([0.1, 0.4, 0.2, 0.3])) + 5
+    chex.assert_trees_all_close(
+        jax.nn.softmax(restrict(logits_V, *map(jnp.asarray, options))), jnp.array(kept), atol=1e-6
+    )
+
+
+def test_restrict_takes_the_lower_symbol_of_equals_and_stands_infinities():
+    flat = jnp.zeros(4)
+    np.testing.assert_array_equal(jnp.isfinite(restrict(flat, 1.0, 2, 1.0)), [True, True, False, False])
+    ruled_out = restrict(jnp.array([-jnp.inf, 1.0, -jnp.inf]), 0.7, 3, 0.9)
+    np.testing.assert_array_equal(jax.nn.softmax(ruled_out), [0, 1, 0])
+
+
+def test_other_settings_compile_nothing(compilations):
+    with compilations() as events:
+        draw([[]] * 20, temperature=0.3, top_k=2, top_p=0.5)
+        draw([[]] * 20, temperature=0)
+    assert not events
+    with compilations() as events:
+        draw([[]] * 19)
+    assert events
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1}, "--temperature is -1"),
+        ({"temperature": float("nan")}, "--temperature is nan"),
+        ({"temperature": float("inf")}, "--temperature is inf"),
+        ({"top_k": 0}, "--top-k is 0"),
+        ({"top_p": 0}, "--top-p is 0"),
+        ({"top_p": 1.5}, "--top-p is 1.5"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(InputError, match=message):
+        Sampling(**options)
+
+
+def test_bad_prefixes():
+    with pytest.raises(InputError, match="at least 1"):
+        draw([])
+    with pytest.raises(InputError, match="17 symbols leaves no room"):
+        draw([[1] * T])
+
+
+def test_novelty():
+    report = partial(novelty, train=["emma", "ava", "ava", "mia", "zoe"], held_out=["lea", "eve", "ava"])
+    assert report(["emma", "emma", "lea", "xyz"]) == {
+        "samples": 4,
+        "in_train": 2,
+        "in_held_out": 1,
+        "new": 1,
+        "repeated": 1,
+        "expected_in_train": 2.0,  # 4 distinct in train, 2 held out
+    }
+    assert report(["ava"])["in_train"] == 1  # a line of both is train's
+    assert novelty(["a"], ["a"], [])["expected_in_train"] is None

@@ -149,7 +149,7 @@ def tell_agreement(model: Model, sweep: Sweep, corpus: Any, draw: Callable) -> d
     counted_nats = float(table_nll(counted["log_prob"], corpus.counts_VV))
     difference_VV = np.abs(sweep.prob_SVV[0] - np.exp(counted["log_prob"]))
     first, second = np.unravel_index(difference_VV.argmax(), difference_VV.shape)
-    print(f"loss of the counts {counted_nats:.6f}, of gradient descent with no penalty {sweep.nats_S[0]:.6f}")
+    print(f"loss of the counts {counted_nats:.5f}, of gradient descent with no penalty {sweep.nats_S[0]:.5f}")
     print(f"largest difference of the two probability matrices {difference_VV.max():.1e},", end=" ")
     print(f"at {symbols[first]}{symbols[second]} ({symbols[first]} has {corpus.counts_VV[first].sum():,} of the pairs)")
     met = sweep.nats_S[0] < counted_nats + 0.01

@@ -66,11 +66,12 @@ def parse(config_type: Any) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-    text = re.sub(r"\x1b\[[0-9;]*m", "", box.getvalue())
-    blocks = " ".join(line.strip("│ ") for line in text.splitlines()[1:-1]).split("─" * 9)
-    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", text.replace("│", ""))
-    hint = f"did you mean {near[1]}? " if near else ""
-    raise InputError(f"{blocks[0].strip(' .')}; {hint}see {prog} --help")
+    # A title, a rule, the message, a rule, hints; the frame and its rules are of dashes where there is no UTF-8.
+    text = re.sub(r"\x1b\[[0-9;]*m|[│╰╯]", "", box.getvalue()).replace("─", "-")
+    message, *hints = re.split(r"-{5,}", re.sub("╭.*╮", "-----", text))[1:]
+    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(hints))
+    what = " ".join(message.split()).rstrip(".")
+    raise InputError(f"{what}; {f'did you mean {near[1]}? ' if near else ''}see {prog} --help")
 
 
 def title(text: str) -> None:

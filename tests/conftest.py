@@ -1,5 +1,6 @@
 """What the tests share: the embedded names, and a count of compilations."""
 
+import runpy
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,3 +41,21 @@ def compilations():
         events += [name for name in seen if name.endswith("backend_compile_duration")]
 
     return record
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command as the shell would, in this process: (module, *flags) -> exit status, output, errors."""
+
+    def run(module, *flags):
+        path = f"experiments/{module}.py"
+        monkeypatch.setattr("sys.argv", [path, *map(str, flags)])
+        monkeypatch.chdir(ROOT)
+        try:
+            runpy.run_path(path, run_name="__main__")
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, *capsys.readouterr()
+
+    return run

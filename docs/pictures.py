@@ -1,0 +1,34 @@
+"""Make the README's two pictures from a real run: python docs/pictures.py, in the project's folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DOCS = Path(__file__).parent
+
+
+def main() -> None:
+    """Run the bigram command, copy its heat map, and draw what it printed."""
+    command = [sys.executable, "-m", "experiments.bigram", "--out", "runs/pictures", "--overwrite"]
+    out = subprocess.run(command, cwd=DOCS.parent, check=True, capture_output=True, text=True).stdout
+    (DOCS / "counts.png").write_bytes((DOCS.parent / "runs/pictures/counts.png").read_bytes())
+    draw_terminal("$ python -m experiments.bigram\n" + out[: out.index("\nA penalty")], DOCS / "output.png")
+
+
+def draw_terminal(text: str, path: Path) -> None:
+    """Two columns of white on black, as in a terminal."""
+    lines = text.splitlines()
+    middle = next(i for i, line in enumerate(lines) if line.startswith("6. "))
+    figure = Figure(figsize=(15.6, 0.16 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")
+    FigureCanvasAgg(figure)
+    for x, column in ((0.01, lines[:middle]), (0.505, lines[middle:])):
+        style = {"family": "monospace", "fontsize": 8.6, "color": "#e8e8e8", "va": "top", "parse_math": False}
+        figure.text(x, 0.985, "\n".join(column), linespacing=1.25, **style)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""A person's mistake gets one clear line and exit status 2, and nothing on disk is lost."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+LONG = b"emma\n" + b"a" * 1_000_000 + b"\n"
+
+
+@pytest.fixture
+def quick(command, tmp_path):
+    """The bigram command on a small file, without gradient descent."""
+    (tmp_path / "few.txt").write_text("emma\nolivia\nava\n")
+
+    def run(*flags):
+        quiet = ["--data", tmp_path / "few.txt", "--out", tmp_path / "run", "--steps", 0, "--no-figures"]
+        return command("bigram", *quiet, *flags)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data", "none.txt"], "none.txt: no such file"),
+        (["--data", "data"], "data: is a directory"),
+        (["--prefix", "q"], r"'q' (U+0071) is not in the data; its characters are: aeilmov"),
+        (["--prefix", "emma" * 10], "--prefix has 40 characters and samples stop at 12"),
+        (["--score", "emma", "zoë"], r"'z' (U+007A) is not in the data; its characters are: aeilmov"),
+        (["--smoothing", "-1"], "--smoothing is -1.0; it must be 0 or more"),
+        (["--smoothing", "nan"], "--smoothing is nan"),
+        (["--learning-rate", "-50"], "--learning-rate is -50.0; it must be above 0"),
+        (["--penalty", "-0.01"], "--penalty is -0.01; it must be 0 or more"),
+        (["--steps", "-1"], "--steps is -1; it must be 0 or more"),
+        (["--samples", "0"], "--samples is 0; it must be at least 1"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--temperature", "-0.5"], "--temperature is -0.5; it must be 0"),
+        (["--top-k", "0"], "--top-k is 0; it must be at least 1"),
+        (["--top-p", "0"], "--top-p is 0.0; it must be above 0 and at most 1"),
+        (["--top-p", "1.5"], "--top-p is 1.5"),
+        (["--max-length", "0"], "--max-length is 0; it must be at least 1"),
+        (["--out", "README.md/run"], "README.md/run: not a directory; choose another --out"),
+        (["--out", "/proc/run"], "/proc/run: no such file or directory; choose another --out"),
+        (["--out", "data"], "data: the folder holds files that are not a run's"),
+        (["--step", "3"], "Unrecognized options: --step, 3; did you mean --steps? see"),
+        (["--steps", "many"], "Error parsing --steps: invalid literal for int() with base 10: 'many'; see"),
+        (["--steps"], "Missing value for argument '--steps'"),
+        (["names.txt"], "Unrecognized options: names.txt; see python -m experiments.bigram --help"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_flags(quick, flags, message):
+    status, out, err = quick(*flags)
+    assert status == 2
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+    assert not out
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "empty file"),
+        (b"\n \n", "only blank lines"),
+        (b"emma\n\xff\n", "line 2: not UTF-8"),
+        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut longer lines"),
+    ],
+)
+def test_bad_files(quick, tmp_path, raw, message):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(raw)
+    status, out, err = quick("--data", path)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {path}")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_long_line_can_be_cut_and_one_line_works(quick, tmp_path):
+    (tmp_path / "long.txt").write_bytes(LONG)
+    assert quick("--data", tmp_path / "long.txt", "--max-length", 20)[0] == 0
+    (tmp_path / "one.txt").write_text("emma")
+    status, out, _ = quick("--data", tmp_path / "one.txt", "--out", tmp_path / "one")
+    assert status == 0
+    assert "too few lines to hold some out" in out
+
+
+def test_a_run_of_another_configuration_is_kept(quick, tmp_path):
+    run = tmp_path / "run"
+    assert quick()[0] == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    status, out, err = quick("--seed", 1, "--samples", 3)
+    assert (status, out) == (2, "")
+    assert f"{run}: holds a run of another configuration (samples 10 there, 3 here, seed 0 there, 1 here)" in err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert quick()[0] == 0  # the same again may run
+    assert quick("--seed", 1, "--overwrite")[0] == 0
+    assert json.loads((run / "config.json").read_text())["seed"] == 1
+    (tmp_path / "few.txt").write_text("emma\nava\n")
+    status, _, err = quick("--seed", 1)  # other data under the same name
+    assert status == 2
+    assert "data_sha256" in err
+
+
+def test_a_foreign_folder_is_kept(quick, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text("mine")
+    assert quick()[0] == 2
+    assert (tmp_path / "run" / "summary.json").read_text() == "mine"
+    assert quick("--overwrite")[0] == 0
+
+
+def test_a_diverging_rate_says_so_and_may_be_corrected_in_place(quick):
+    status, _, err = quick("--steps", 30, "--learning-rate", 1e30)
+    assert status == 2
+    assert "diverged; lower the learning rate" in err
+    assert quick()[0] == 0
+
+
+def test_the_process_itself(tmp_path):
+    """The same through the shell: no traceback, status 2; a reader that stops early is no error."""
+    run = [sys.executable, "-m", "experiments.bigram", "--out", tmp_path / "run", "--steps", "0", "--no-figures"]
+    failed = subprocess.run([*run, "--top-p", "7"], cwd=ROOT, capture_output=True, text=True)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr == "error: --top-p is 7.0; it must be above 0 and at most 1\n"
+    piped = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    piped.stdout.close()
+    assert "Traceback" not in piped.stderr.read()
+    piped.stderr.close()
+    piped.wait()

@@ -1,0 +1,158 @@
+"""The bigram command, and its figures: on the embedded names, and on the lecture's where there is a copy."""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import bigram, bigram_neural
+from makemore_jax import data, train
+from makemore_jax.loss import evaluate
+from makemore_jax.models import bigram as neural
+from makemore_jax.models import ngram
+
+LECTURE = os.environ.get("MAKEMORE_LECTURE_NAMES")
+
+
+def nats_of_counts(lines, smoothing):
+    vocab = data.Vocab.of(lines)
+    tokens = data.tokenize(lines, vocab)
+    params = ngram.fit(bigram.count(vocab, tokens), smoothing)
+    return evaluate(ngram.ngram(ngram.Config(vocab.size)), params, tokens).nats
+
+
+def neural_loss(counts_VV, penalty, count):
+    """The loss, penalty included, after each of `count` steps at the lecture's rate from a normal W."""
+    model = neural.bigram(neural.Config(len(counts_VV)))
+    hyper = {"learning_rate": jnp.float32(50), "penalty": jnp.float32(penalty)}
+    loss = jax.tree_util.Partial(bigram_neural.table_loss, model)
+    key = jax.random.key(0)
+    descent = bigram_neural.descent
+    return train.run(key, model.init(key), counts_VV, hyper, loss=loss, optimizer=descent, count=count, chunk=1001)
+
+
+def test_golden_figures_of_the_embedded_names(names, vocab, tokens):
+    """Read off data/names.txt with awk and bc; they change only with the data."""
+    counts_VV = np.asarray(bigram.count(vocab, tokens))
+    assert counts_VV.sum() == 229_201
+    assert (counts_VV == 0).sum() == 102
+    cell = {a + b: counts_VV[i, j] for i, a in enumerate(vocab.symbols) for j, b in enumerate(vocab.symbols)}
+    assert (cell[".a"], cell["n."], cell["an"]) == (4431, 6791, 5461)
+    for smoothing, nats in ((0, 2.454297), (0.1, 2.454343), (1, 2.454854), (5, 2.457932)):
+        assert nats_of_counts(names, smoothing) == pytest.approx(nats, abs=2e-6)
+
+
+@pytest.mark.skipif(not LECTURE, reason="MAKEMORE_LECTURE_NAMES does not name the lecture's names.txt")
+def test_the_lectures_own_figures():
+    lines = data.read_lines(LECTURE)
+    vocab = data.Vocab.of(lines)
+    assert (len(lines), len(set(lines)), vocab.size) == (32_033, 29_494, 27)
+    counts_VV = np.asarray(bigram.count(vocab, data.tokenize(lines, vocab)))
+    assert (counts_VV.sum(), (counts_VV == 0).sum()) == (228_146, 102)
+    assert (counts_VV[0, 1], counts_VV[14, 0], counts_VV[1, 14]) == (4410, 6763, 5438)
+    for smoothing, nats in ((0, 2.454014), (0.1, 2.454061), (1, 2.454577), (5, 2.457683)):
+        assert nats_of_counts(lines, smoothing) == pytest.approx(nats, abs=2e-6)
+    _, losses = neural_loss(jnp.asarray(counts_VV), 0.01, 1001)
+    assert losses[100] == pytest.approx(2.49, abs=0.01)
+    assert losses[1000] == pytest.approx(2.480, abs=0.001)
+
+
+def test_gradient_descent_arrives_at_the_counts(vocab, tokens):
+    counts_VV = bigram.count(vocab, tokens)
+    params, losses = neural_loss(counts_VV, 0, 20_020)
+    counted_VV = np.exp(ngram.fit(counts_VV)["log_prob"])
+    assert losses[0] > 3.5
+    assert losses[-1] == pytest.approx(2.454297, abs=1e-4)
+    assert np.abs(jax.nn.softmax(params["W"]) - counted_VV).max() < 2e-3
+
+
+def test_unseen_probability_by_hand():
+    counts_VV = jnp.array([[0, 3], [1, 0]])
+    prob_VV = jnp.array([[0.2, 0.8], [0.6, 0.4]])
+    assert bigram_neural.unseen_probability(prob_VV, counts_VV) == pytest.approx(0.75 * 0.2 + 0.25 * 0.4)
+
+
+def test_smoothing_curve_goes_from_the_counts_to_uniform(vocab, tokens):
+    counts_VV = bigram.count(vocab, tokens)
+    _, nats, unseen = bigram_neural.smoothing_curve(counts_VV)
+    assert (np.diff(nats[20:]) > 0).all()
+    assert (np.diff(unseen) > 0).all()
+    assert (nats[0], nats[-1]) == pytest.approx((2.4543, np.log(27)), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The whole command once, in short: its folder, its output, its summary."""
+    config = bigram.Config(
+        data=Path("data/names.txt"), steps=3, out=tmp_path_factory.mktemp("told") / "run", score=("emma", "andrejq")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bigram_neural, "TABLE_STEPS", 20_000)
+        patch.setattr(bigram_neural, "MOST_WORK", 2**40)
+        return config, bigram.story(config)
+
+
+def test_the_story_says_what_the_lecture_says(told):
+    config, summary = told
+    assert summary["counts"] == {"dict_equals_table": True, "seen_cells": 627, "zero_cells": 102}
+    of_data = summary["quality"]["data"]
+    assert of_data["counts + 0"]["nats"] == pytest.approx(2.454297, abs=2e-6)
+    assert of_data["uniform"]["nats"] == pytest.approx(np.log(27), abs=1e-6)
+    scores = summary["quality"]["scores"]
+    assert np.isinf(scores["counts + 0"][1])  # jq was never seen
+    assert np.isfinite(scores["counts + 1"][1])
+    assert sum(summary["quality"]["split"].values()) == 32_178
+    table = summary["neural"]["table"]
+    assert table["met"]
+    assert table["nats"] == pytest.approx(table["counted_nats"], abs=1e-4)
+    assert table["samples"]["counts"] == table["samples"]["gradient descent"] == summary["samples"]["table"]
+    assert summary["samples"]["uniform"] != summary["samples"]["table"]
+    for row in summary["neural"]["penalties"]:
+        assert row["unseen"] == pytest.approx(row["smoothed_unseen"], rel=0.08)
+    written = json.loads((config.out / "summary.json").read_text())
+    assert written["quality"]["scores"]["counts + 0"][1] == "inf"
+    assert written["samples"] == summary["samples"]
+
+
+def test_the_run_folder(told):
+    config, _ = told
+    figures = {"counts.png", "loss.png", "matrices.png", "penalty.png"}
+    assert {path.name for path in config.out.iterdir()} == {"config.json", "summary.json", *figures}
+    assert all((config.out / name).read_bytes().startswith(b"\x89PNG") for name in figures)
+    assert json.loads((config.out / "config.json").read_text())["score"] == ["emma", "andrejq"]
+
+
+def test_two_runs_are_equal_and_json_is_the_last_line(command, tmp_path):
+    flags = ["--steps", 3, "--no-figures", "--json", "--prefix", "ma", "--top-p", 0.9, "--data", tmp_path / "few.txt"]
+    (tmp_path / "few.txt").write_text("\n".join(["emma", "maria", "mary", "mark", "ava", "mia"] * 5))
+    status, out, _ = command("bigram", *flags, "--out", tmp_path / "one")
+    assert status == 0
+    assert command("bigram", *flags, "--out", tmp_path / "two")[0] == 0
+    assert (tmp_path / "one/summary.json").read_bytes() == (tmp_path / "two/summary.json").read_bytes()
+    summary = json.loads(out.splitlines()[-1])
+    assert summary == json.loads((tmp_path / "one/summary.json").read_text())
+    assert all(text.startswith("ma") for text in summary["samples"]["table"])
+    assert command("bigram", *flags, "--out", tmp_path / "three", "--seed", 1)[0] == 0
+    assert json.loads((tmp_path / "three/summary.json").read_text())["samples"] != summary["samples"]
+
+
+def test_help_explains_every_flag(command):
+    status, out, _ = command("bigram", "--help")
+    assert status == 0
+    flags = "data smoothing steps learning-rate penalty seed samples score prefix temperature top-k top-p out json"
+    for flag in [*flags.split(), "no-figures", "overwrite", "max-length"]:
+        assert f"--{flag} " in out
+
+
+@pytest.mark.parametrize("which", ["counts", "bigram"])
+def test_benchmarks_print_ratios_and_json(command, tmp_path, which):
+    (tmp_path / "few.txt").write_text("emma\nolivia\n" * 50)
+    status, out, _ = command("benchmark", which, "--rounds", 1, "--data", tmp_path / "few.txt")
+    assert status == 0
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["benchmark"] == which
+    assert all(seconds > 0 for seconds in summary["seconds"].values())

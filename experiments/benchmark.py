@@ -114,7 +114,7 @@ def benchmark_bigram(config: Bigram) -> dict:
     state = train.start(model.init(key), hyper, bigram_neural.descent)
 
     def descend(loss: Callable, source, count: int) -> tuple[Callable, int]:
-        steps = partial(train.steps, loss=partial(loss, model), optimizer=bigram_neural.descent, count=count)
+        steps = partial(train.run, loss=partial(loss, model), optimizer=bigram_neural.descent, count=count)
         program = jax.jit(steps)
         return lambda: jax.block_until_ready(program(key, state, source, hyper)), count
 
@@ -123,7 +123,7 @@ def benchmark_bigram(config: Bigram) -> dict:
         "on the table": descend(bigram_neural.table_loss, bigram.count(vocab, tokens), 20_000),
     }
     if importlib.util.find_spec("torch"):
-        contestants["lecture in torch"] = torch_step(tokens, vocab.size), 1
+        contestants["the lecture in torch"] = torch_step(tokens, vocab.size), 1
     else:
         print("torch is not installed: the lecture's own step is left out")
     seconds = take_turns(contestants, config.rounds)

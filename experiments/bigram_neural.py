@@ -92,7 +92,7 @@ def tell_pairs(
         print(f"{len(source[0]):,} one-hots would take long; the steps go over their count table, see section 8")
         loss, source = partial(table_loss, model), corpus.counts_VV
     began = time.perf_counter()
-    learned, loss_N = train.run(
+    learned, loss_N = train.fit(
         key, start, source, hyper, loss=loss, optimizer=descent, count=steps, label="gradient descent"
     )
     seconds = time.perf_counter() - began
@@ -130,7 +130,7 @@ def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, coun
     @partial(jax.vmap, in_axes=({"learning_rate": None, "penalty": 0},))
     def descend(hyper: dict) -> tuple[train.TrainState, jax.Array]:
         state = train.start(start, hyper, descent)
-        return train.steps(
+        return train.run(
             key, state, counts_VV, hyper, loss=partial(table_loss, model), optimizer=descent, count=count
         )
 

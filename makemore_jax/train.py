@@ -27,7 +27,7 @@ def start(params: Params, hyper: Any, optimizer: Callable) -> TrainState:
     return TrainState(params, optimizer(hyper).init(params), jnp.int32(0))
 
 
-def steps(
+def run(
     key: jax.Array,
     state: TrainState,
     data: Any,
@@ -60,10 +60,10 @@ def steps(
 
 
 # One chunk of a run. The old state is donated: its memory becomes the new state's.
-_chunk = jax.jit(steps, static_argnames=("loss", "optimizer", "count"), donate_argnames="state")
+_chunk = jax.jit(run, static_argnames=("loss", "optimizer", "count"), donate_argnames="state")
 
 
-def run(
+def fit(
     key: jax.Array,
     params: Params,
     data: Any,

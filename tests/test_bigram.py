@@ -32,7 +32,7 @@ def neural_loss(counts_VV, penalty, count):
     loss = jax.tree_util.Partial(bigram_neural.table_loss, model)
     key = jax.random.key(0)
     descent = bigram_neural.descent
-    return train.run(key, model.init(key), counts_VV, hyper, loss=loss, optimizer=descent, count=count, chunk=1001)
+    return train.fit(key, model.init(key), counts_VV, hyper, loss=loss, optimizer=descent, count=count, chunk=1001)
 
 
 def test_golden_figures_of_the_embedded_names(names, vocab, tokens):

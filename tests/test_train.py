@@ -25,7 +25,7 @@ def momentum(hyper):
 
 
 DATA = jnp.array([1.0, 1.0])
-run = partial(train.run, KEY, PARAMS, DATA, HYPER, loss=loss, optimizer=momentum)
+fit = partial(train.fit, KEY, PARAMS, DATA, HYPER, loss=loss, optimizer=momentum)
 
 
 def test_run_is_the_loop_written_out():
@@ -36,26 +36,26 @@ def test_run_is_the_loop_written_out():
         updates, opt_state = transform.update(grads, opt_state)
         params = optax.apply_updates(params, updates)
         losses.append(value)
-    got_params, got_losses = run(count=11)
+    got_params, got_losses = fit(count=11)
     chex.assert_trees_all_close(got_params, params, rtol=1e-5)
     np.testing.assert_allclose(got_losses, losses, rtol=1e-5)
     assert len(set(got_losses.tolist())) == 11  # each step draws anew
 
 
 def test_chunks_do_not_matter():
-    whole, chunked = run(count=11, chunk=11), run(count=11, chunk=3)
+    whole, chunked = fit(count=11, chunk=11), fit(count=11, chunk=3)
     chex.assert_trees_all_equal(whole, chunked)
-    assert len(run(count=0)[1]) == 0
+    assert len(fit(count=0)[1]) == 0
 
 
 def test_the_callers_parameters_stay():
-    run(count=3)
+    fit(count=3)
     chex.assert_trees_all_equal(PARAMS, {"w": jnp.array([3.0, -2.0])})
 
 
 def test_many_runs_as_one_program_are_the_runs_alone():
     rates = jnp.array([0.1, 0.01])
-    one = partial(train.steps, loss=loss, optimizer=momentum, count=11)
+    one = partial(train.run, loss=loss, optimizer=momentum, count=11)
 
     @jax.jit
     @jax.vmap
@@ -64,7 +64,7 @@ def test_many_runs_as_one_program_are_the_runs_alone():
         return one(KEY, train.start(PARAMS, hyper, momentum), DATA, hyper)
 
     states, losses = many(rates)
-    params, alone = run(count=11)
+    params, alone = fit(count=11)
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], states.params), params, rtol=1e-5)
     np.testing.assert_allclose(losses[0], alone, rtol=1e-5)
     assert not np.allclose(losses[0], losses[1], rtol=1e-2)
@@ -73,18 +73,18 @@ def test_many_runs_as_one_program_are_the_runs_alone():
 def test_a_diverging_run_stops_and_says_where():
     hyper = {"learning_rate": jnp.float32(1e9)}
     with pytest.raises(InputError, match=r"the loss is (inf|nan) at step \d+: diverged; lower the learning rate"):
-        train.run(KEY, PARAMS, DATA, hyper, loss=loss, optimizer=momentum, count=100)
+        train.fit(KEY, PARAMS, DATA, hyper, loss=loss, optimizer=momentum, count=100)
 
 
 def test_second_run_compiles_nothing(compilations):
     with compilations() as first:
-        run(count=8, chunk=4)
+        fit(count=8, chunk=4)
     with compilations() as second:
-        run(count=8, chunk=4)
+        fit(count=8, chunk=4)
     assert first
     assert not second
 
 
 def test_no_bar_without_a_terminal(capfd):
-    run(count=3, label="descent")
+    fit(count=3, label="descent")
     assert capfd.readouterr() == ("", "")

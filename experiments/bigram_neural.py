@@ -130,9 +130,7 @@ def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, coun
     @partial(jax.vmap, in_axes=({"learning_rate": None, "penalty": 0},))
     def descend(hyper: dict) -> tuple[train.TrainState, jax.Array]:
         state = train.start(start, hyper, descent)
-        return train.run(
-            key, state, counts_VV, hyper, loss=partial(table_loss, model), optimizer=descent, count=count
-        )
+        return train.run(key, state, counts_VV, hyper, loss=partial(table_loss, model), optimizer=descent, count=count)
 
     began = time.perf_counter()
     state_S, loss_SN = jax.block_until_ready(descend(hyper | {"penalty": penalty_S}))

@@ -42,14 +42,27 @@ def scan_step(init_cache: Callable, step: Callable) -> Callable:
     return apply
 
 
-def step_window(apply: Callable, window: int) -> tuple[Callable, Callable]:
+def with_inner(forward: Callable) -> Callable:
+    """`apply` of a `forward` that returns logits and a dict of inner values, such as attention maps or states.
+
+    `apply(params, x)` gives the logits; `apply(params, x, inner=True)` both. What is not asked for, XLA leaves out.
+    """
+
+    def apply(params: Params, x_BT: jax.Array, inner: bool = False):
+        logits_BTV, values = forward(params, x_BT)
+        return (logits_BTV, values) if inner else logits_BTV
+
+    return apply
+
+
+def step_window(apply: Callable, window: int, blank: int = 0) -> tuple[Callable, Callable]:
     """`init_cache` and `step` of a model whose logits depend on the last `window` tokens: keep just those.
 
-    Before the start of a line everything is the mark, and `apply` must read a short row so, too.
+    Before the start of a line stands `blank`, and `apply` must read a short row so, too.
     """
 
     def init_cache(params: Params, batch: int) -> Cache:
-        return jnp.zeros((batch, window), jnp.int32)
+        return jnp.full((batch, window), blank, jnp.int32)
 
     def step(params: Params, cache_BR: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
         cache_BR = jnp.concatenate([cache_BR[:, 1:], x_B[:, None]], axis=1)

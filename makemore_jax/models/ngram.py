@@ -61,14 +61,19 @@ def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
 def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
     """Count the n-grams of a batch: int32 of `config.shape`. Counts of batches or shards simply add.
 
-    Each n-gram names a cell of the flattened table, and a scatter-add puts one there; what `mask_BT` leaves out names a
-    cell beyond the end and is dropped.
+    Each n-gram names a cell of the flattened table; what `mask_BT` leaves out names one beyond the end.
     """
     cells = config.vocab**config.order
     cell_BT = reduce(lambda cell, symbol: cell * config.vocab + symbol, (*contexts(x_BT, config.order), y_BT))
     if mask_BT is not None:
         cell_BT = jnp.where(mask_BT, cell_BT, cells)
-    return jnp.zeros(cells, jnp.int32).at[cell_BT.reshape(-1)].add(1, mode="drop").reshape(config.shape)
+    return tally(cell_BT.reshape(-1), cells).reshape(config.shape)
+
+
+@partial(jax.jit, static_argnames="cells")
+def tally(cell_N: jax.Array, cells: int) -> jax.Array:
+    """How often each of `cells` numbers comes up: (cells,) int32, by scatter-add. Larger numbers are dropped."""
+    return jnp.zeros(cells, jnp.int32).at[cell_N].add(1, mode="drop")
 
 
 @jax.jit

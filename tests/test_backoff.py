@@ -1,0 +1,94 @@
+from collections import Counter, defaultdict
+
+import jax
+import numpy as np
+import pytest
+
+from makemore_jax import data
+from makemore_jax.errors import InputError
+from makemore_jax.loss import evaluate
+from makemore_jax.models import backoff
+
+VOCAB = data.Vocab((".", "a", "b", "c"))
+LINES = ["abba", "abc", "cab", "a", "bacca", "abab", "cc", "abba"]
+V = VOCAB.size
+
+
+def grams(order):
+    """Counts of the n-grams of each order, in plain Python; marks fill the left."""
+    counts = [Counter() for _ in range(order + 1)]
+    for line in LINES:
+        padded = [0] * (order - 1) + [*VOCAB.encode(line).tolist(), 0]
+        for end in range(order - 1, len(padded)):
+            for n in range(1, order + 1):
+                counts[n][tuple(padded[end - n + 1 : end + 1])] += 1
+    return counts
+
+
+def witten_bell(counts, context, symbol):
+    lower = witten_bell(counts, context[1:], symbol) if context else 1 / V
+    row = {y: n for (*c, y), n in counts[len(context) + 1].items() if tuple(c) == context}
+    visits, kinds = sum(row.values()), len(row)
+    return (row.get(symbol, 0) + kinds * lower) / (visits + kinds) if row else lower
+
+
+def kneser_ney(counts, context, symbol, order):
+    n = len(context) + 1
+    tables = dict(counts[n])
+    if n < order:
+        before = defaultdict(set)
+        for gram in counts[n + 1]:
+            before[gram[1:]].add(gram[0])
+        tables = {g: c if n > 1 and g[0] == 0 else len(before[g]) for g, c in counts[n].items()}
+    n1, n2, n3, n4 = (max(1, sum(c == k for c in tables.values())) for k in (1, 2, 3, 4))
+    y = n1 / (n1 + 2 * n2)
+    amount = np.clip([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3], 0.05, np.arange(4) - 0.05)
+    lower = kneser_ney(counts, context[1:], symbol, order) if context else 1 / V
+    row = {g[-1]: c for g, c in tables.items() if g[:-1] == context}
+    if not row:
+        return lower
+    total, taken = sum(row.values()), sum(amount[min(c, 3)] for c in row.values())
+    kept = row[symbol] - amount[min(row[symbol], 3)] if symbol in row else 0
+    return (kept + taken * lower) / total
+
+
+@pytest.mark.parametrize("discount", ["kneser-ney", "witten-bell"])
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_probabilities_are_the_definition(discount, order):
+    config = backoff.Config(V, order, discount)
+    params = backoff.fit(config, *data.tokenize(LINES, VOCAB).pairs)
+    counts = grams(order)
+    lines = ["abcabc", "cccc", "bb"]  # contexts that were seen, and some that were not
+    x_BT, _, mask_BT = data.batch(data.tokenize(lines, VOCAB), np.arange(3), 7)
+    prob_BTV = np.exp(backoff.backoff(config).apply(params, x_BT))
+    for b, t in np.argwhere(mask_BT):
+        context = tuple([0] * order + x_BT[b, : t + 1].tolist())[-(order - 1) :] if order > 1 else ()
+        for symbol in range(V):
+            if discount == "witten-bell":
+                expected = witten_bell(counts, context, symbol)
+            else:
+                expected = kneser_ney(counts, context, symbol, order)
+            assert prob_BTV[b, t, symbol] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(prob_BTV.sum(-1), 1, rtol=1e-5)
+
+
+def test_it_beats_shorter_contexts_on_held_out_names(names, vocab):
+    sides = data.split(names)
+    train, dev = (data.tokenize(side, vocab) for side in (sides.train, sides.dev))
+    nats = {}
+    for order in (2, 3, 5):
+        config = backoff.Config(vocab.size, order)
+        nats[order] = evaluate(backoff.backoff(config), backoff.fit(config, *train.pairs), dev).nats
+    assert nats[5] == pytest.approx(2.0307, abs=2e-4)
+    assert nats[5] < nats[3] < nats[2]
+
+
+def test_without_data_it_is_uniform():
+    model = backoff.backoff(backoff.Config(V, 3))
+    logits = jax.jit(model.apply)(jax.jit(model.init)(jax.random.key(0)), np.array([[0, 1, 2, 3]]))
+    np.testing.assert_allclose(logits, -np.log(V), rtol=1e-6)
+
+
+def test_order_zero_is_refused():
+    with pytest.raises(InputError, match="--order is 0"):
+        backoff.Config(V, 0)

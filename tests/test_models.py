@@ -1,0 +1,153 @@
+"""Each model's logits against its equations, written out in NumPy one line and one position at a time."""
+
+import jax
+import numpy as np
+import pytest
+
+from makemore_jax.models import MODELS
+
+V, B, T = 7, 2, 5
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+def affine(p, x):
+    return x @ p["w"] + p.get("b", 0)
+
+
+def mlp(p, x, window):
+    rows = []
+    for t in range(len(x)):
+        seen = [x[t - age] if t >= age else V for age in range(window)]  # the blank before the line
+        e = np.concatenate([p["embed"][symbol] for symbol in seen])
+        rows.append(affine(p["head"], np.tanh(affine(p["hidden"], e))))
+    return rows
+
+
+def bow(p, x):
+    e = np.stack([p["embed"][symbol] + p["position"][t] for t, symbol in enumerate(x)])
+    rows = []
+    for t in range(len(x)):
+        u = e[t] + e[: t + 1].mean(0)
+        rows.append(affine(p["head"], u + affine(p["out"], np.tanh(affine(p["hidden"], u)))))
+    return rows
+
+
+def recurrent(p, x, cell):
+    h, c, rows = p["start"]["h"], p["start"].get("c"), []
+    width, w_h = len(h), p["from_h"]
+    for symbol in x:
+        u = affine(p["from_x"], p["embed"][symbol])
+        if cell == "rnn":
+            h = np.tanh(u + h @ w_h)
+        elif cell == "gru":
+            r = sigmoid(u[:width] + h @ w_h[:, :width])
+            z = sigmoid(u[width : 2 * width] + h @ w_h[:, width : 2 * width])
+            n = np.tanh(u[2 * width :] + (r * h) @ w_h[:, 2 * width :])
+            h = (1 - z) * h + z * n
+        else:
+            i, f, g, o = np.split(u + h @ w_h, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        rows.append(affine(p["head"], h))
+    return rows
+
+
+def wavenet(p, x, dilations):
+    now, skip = p["embed"][x], 0
+    for number, dilation in enumerate(dilations):
+        q = jax.tree.map(lambda leaf, n=number: leaf[n], p["layers"])
+        out = []
+        for t in range(len(x)):
+            past = now[t - dilation] if t >= dilation else np.zeros_like(now[0])
+            f, g = np.split(affine(q["gate"], np.concatenate([past, now[t]])), 2)
+            out.append(np.tanh(f) * sigmoid(g))
+        now, skip = now + affine(q["residual"], np.stack(out)), skip + affine(q["skip"], np.stack(out))
+    return affine(p["head"], np.maximum(affine(p["hidden"], np.maximum(skip, 0)), 0))
+
+
+def transformer(p, x, layers, heads, modern=False, tied=False):
+    def norm(q, e):
+        if modern:
+            return q["g"] * e / np.sqrt((e**2).mean(-1, keepdims=True) + 1e-5)
+        return q["g"] * (e - e.mean(-1, keepdims=True)) / np.sqrt(e.var(-1, keepdims=True) + 1e-5) + q["b"]
+
+    def rotate(e, t):
+        half = len(e) // 2
+        turned = np.empty_like(e)
+        for i in range(half):  # a pair as a complex number, turned by its angle
+            pair = (e[i] + 1j * e[half + i]) * np.exp(1j * t * 10_000 ** (-i / half))
+            turned[i], turned[half + i] = pair.real, pair.imag
+        return turned
+
+    def gelu(e):
+        return 0.5 * e * (1 + np.tanh(np.sqrt(2 / np.pi) * (e + 0.044715 * e**3)))
+
+    e = p["embed"][x] + (0 if modern else p["position"][: len(x)])
+    for number in range(layers):
+        q = jax.tree.map(lambda leaf, n=number: leaf[n], p["blocks"])
+        query, key, value = np.split(affine(q["qkv"], norm(q["norm1"], e)), 3, axis=-1)
+        out = np.zeros_like(e)
+        width = e.shape[1] // heads
+        for head in range(heads):
+            a, b, v = (part[:, head * width : (head + 1) * width] for part in (query, key, value))
+            if modern:
+                a, b = (np.stack([rotate(row, t) for t, row in enumerate(part)]) for part in (a, b))
+            for t in range(len(x)):
+                out[t, head * width : (head + 1) * width] = softmax(b[: t + 1] @ a[t] / np.sqrt(width)) @ v[: t + 1]
+        e = e + affine(q["out"], out)
+        y = norm(q["norm2"], e)
+        up = affine(q["up"], y)
+        gate = affine(q["gate"], y) if modern else None
+        e = e + affine(q["down"], gate * sigmoid(gate) * up if modern else gelu(up))
+    return norm(p["norm"], e) @ (p["embed"].T if tied else p["head"])
+
+
+GPT = {"layers": 2, "heads": 3, "embed": 12}
+CASES = {
+    "mlp": ({"window": 3, "embed": 5, "hidden": 11}, lambda p, x: mlp(p, x, 3)),
+    "mlp, window over the line": ({"window": 8, "embed": 5, "hidden": 11}, lambda p, x: mlp(p, x, 8)),
+    "bow": ({"block": T, "embed": 5, "hidden": 11}, bow),
+    "rnn": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "rnn")),
+    "gru": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "gru")),
+    "lstm": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "lstm")),
+    "wavenet": (
+        {"layers": 3, "cycle": 2, "channels": 5, "skip": 11},
+        lambda p, x: wavenet(p, x, (1, 2, 1)),
+    ),
+    "transformer": ({"block": T, **GPT}, lambda p, x: transformer(p, x, 2, 3)),
+    "transformer, tied": ({"block": T, "tied": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, tied=True)),
+    "transformer, modern": ({"block": T, "modern": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, modern=True)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_the_equations(case):
+    options, equations = CASES[case]
+    config, build = MODELS[case.split(",")[0]]
+    model = build(config(vocab=V, **options))
+    random = np.random.default_rng(1)
+    params = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(0)))
+    params = jax.tree.map(lambda leaf: leaf + np.float32(0.3 * random.normal(size=leaf.shape)), params)
+    x_BT = random.integers(0, V, (B, T))
+    expected = np.stack([np.stack(list(equations(jax.tree.map(np.float64, params), x))) for x in x_BT])
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(jax.jit(model.apply)(params, x_BT), expected, rtol=2e-5, atol=2e-5)
+
+
+def test_transformer_has_the_peers_size_and_gpt2s_scales():
+    """makemore.py's default on the lecture's names: 204,544 parameters with the head (202,816 without)."""
+    config, build = MODELS["transformer"]
+    params = jax.eval_shape(build(config(vocab=27, block=16)).init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 204_544
+    params = jax.jit(build(config(vocab=97, block=16, embed=128)).init)(jax.random.key(0))
+    for name, deviation in (("qkv", 0.02), ("up", 0.02), ("out", 0.02 / 8**0.5), ("down", 0.02 / 8**0.5)):
+        assert params["blocks"][name]["w"].std() == pytest.approx(deviation, rel=0.03)
+    assert params["embed"].std() == pytest.approx(0.02, rel=0.03)

@@ -164,4 +164,4 @@ def run(config: Counts | Bigram) -> dict:
 
 
 if __name__ == "__main__":
-    cli.main(Counts | Bigram, run)
+    cli.main(lambda: Counts | Bigram, run)

@@ -92,7 +92,8 @@ def story(config: Config) -> dict:
     require(len(prefix) < limit, f"--prefix has {len(prefix)} characters and samples stop at {limit}; shorten it")
     tokens = data.tokenize(lines, vocab)
     corpus = Corpus(lines, vocab, tokens, count(vocab, tokens), ngram.ngram(ngram.Config(vocab.size)))
-    out = cli.open_run(config, config.data)
+    out = config.out
+    cli.open_run(config, out)
     figures = None if config.no_figures else out
     init_key, sample_key = jax.random.split(jax.random.key(config.seed))
 
@@ -262,4 +263,4 @@ def tell_held_out(corpus: Corpus, smoothing: float, draw: Callable) -> dict:
 
 
 if __name__ == "__main__":
-    cli.main(Config, story)
+    cli.main(lambda: Config, story)

@@ -72,8 +72,10 @@ def tell(key: jax.Array, corpus: Any, config: Any, draw: Callable, figures: Path
     if figures:
         levels = {"counts": agreement["counted_nats"], "uniform": float(np.log(corpus.vocab.size))}
         label = f"penalty {config.penalty:g}"
-        curves = {f"on the pairs, {label}": loss_N, f"on the table, {label}": sweep.loss_SN[1]}
-        plot.losses(curves | {"on the table, no penalty": sweep.loss_SN[0]}, levels, figures / "loss.png")
+        by_name = {f"on the pairs, {label}": loss_N, f"on the table, {label}": sweep.loss_SN[1]}
+        by_name["on the table, no penalty"] = sweep.loss_SN[0]
+        curves = {name: (np.arange(1, len(values) + 1), values) for name, values in by_name.items()}
+        plot.losses(curves, levels, figures / "loss.png", log=True)
         counted_VV = np.exp(ngram.fit(corpus.counts_VV)["log_prob"])
         matrices = {"counted": counted_VV, f"learned in {len(sweep.loss_SN[0]):,} steps": sweep.prob_SVV[0]}
         plot.matrices(matrices, corpus.counts_VV, corpus.vocab.symbols, figures / "matrices.png")
@@ -92,10 +94,19 @@ def tell_pairs(
         print(f"{len(source[0]):,} one-hots would take long; the steps go over their count table, see section 8")
         loss, source = partial(table_loss, model), corpus.counts_VV
     began = time.perf_counter()
-    learned, loss_N = train.fit(
-        key, start, source, hyper, loss=loss, optimizer=descent, count=steps, label="gradient descent"
+    chunks = []
+    state = train.fit(
+        key,
+        train.start(start, hyper, descent),
+        source,
+        hyper,
+        loss=loss,
+        optimizer=descent,
+        count=steps,
+        label="gradient descent",
+        on_chunk=lambda state, losses: chunks.append(losses),
     )
-    seconds = time.perf_counter() - began
+    learned, loss_N, seconds = state.params, np.concatenate(chunks), time.perf_counter() - began
     for step in sorted({0, 1, 10, 100, 1000, steps - 1} & set(range(steps))):
         print(f"    step {step:>6,}   loss {loss_N[step]:.4f}")
     nats = evaluate(model, learned, corpus.tokens).nats

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +20,18 @@ import optax
 import tyro
 
 import makemore_jax
-from makemore_jax.errors import InputError
+from makemore_jax.errors import InputError, require
 
-VIEW = ("out", "overwrite", "json", "no_figures")  # flags that change where and how, not what
+VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard")  # flags that change where and how, not what
 
 
-def main(config_type: Any, run: Callable[[Any], dict]) -> None:
-    """Parse the flags, run, and print the summary as the last line if `--json` asks for it.
+def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
+    """Parse the flags as the type that `config_type()` gives, run, and print the summary as JSON if `--json` asks so.
 
     A mistake in the input ends in one line on standard error and exit status 2.
     """
     try:
-        config = parse(config_type)
+        config = parse(config_type())
         summary = run(config)
         if getattr(config, "json", True):
             print(to_json(summary))
@@ -90,39 +91,46 @@ def columns(texts: dict[str, list[str]]) -> None:
         print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
 
 
-def open_run(config: Any, data: str) -> Path:
-    """Claim the folder `config.out` for this configuration and write its `config.json`.
+def open_run(config: Any, out: Path, resume: bool = False) -> None:
+    """Claim the folder `out` for this configuration and write its `config.json`; or find that it is there, to resume.
 
     Raises:
-      InputError: the folder cannot be written, or it holds a finished run of another configuration, or files that are
-        no run, and `config.overwrite` is not set. Nothing in it is touched then.
+      InputError: the folder cannot be written, or it holds a run of another configuration, or files that are no run,
+        and `config.overwrite` is not set. Nothing in it is touched then.
     """
-    out = Path(config.out)
-    fields = {name: value for name, value in dataclasses.asdict(config).items() if name not in VIEW}
-    fields = json.loads(to_json({**fields, "data_sha256": hashlib.sha256(Path(data).read_bytes()).hexdigest()}))
+    fields = dataclasses.asdict(config)
+    nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
+    fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
+    digest = hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
+    fields = json.loads(to_json({**fields, **nested, "data_sha256": digest}))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not config.overwrite:
-            refuse_other_run(out, fields)
+        if resume or not config.overwrite:
+            refuse_other_run(out, fields, resume)
+        elif config.overwrite:
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
         write_json(out / "config.json", fields)
     except OSError as error:
         raise InputError(f"{out}: {(error.strerror or 'cannot be written').lower()}; choose another --out") from None
-    return out
 
 
-def refuse_other_run(out: Path, fields: dict) -> None:
-    """Raise `InputError` if the folder `out` holds something that a run of `fields` would overwrite."""
+def refuse_other_run(out: Path, fields: dict, resume: bool = False) -> None:
+    """Raise `InputError` if the folder `out` holds something that a run of `fields` would overwrite, or not resume."""
+    way_out = "choose another --out, or say --overwrite"
+    require(any(out.iterdir()) or not resume, f"{out}: there is no run to resume; start it without --resume")
     if not any(out.iterdir()):
         return
-    way_out = "choose another --out, or say --overwrite"
     try:
         held = json.loads((out / "config.json").read_text(encoding="utf-8"))
-        differing = [name for name in fields.keys() | held.keys() if fields.get(name) != held.get(name)]
+        differing = sorted(name for name in fields.keys() | held.keys() if fields.get(name) != held.get(name))
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{out}: the folder holds files that are not a run's; {way_out}") from None
-    if differing and (out / "summary.json").exists():  # an unfinished run has nothing to lose
-        what = ", ".join(f"{name} {held.get(name)!r} there, {fields.get(name)!r} here" for name in sorted(differing))
+    to_lose = (out / "summary.json").exists() or (out / "checkpoints").exists()
+    if differing and (to_lose or resume):
+        what = ", ".join(f"{name} {held.get(name)!r} there, {fields.get(name)!r} here" for name in differing)
         raise InputError(f"{out}: holds a run of another configuration ({what}); {way_out}")
+    if (out / "checkpoints").exists() and not resume:
+        raise InputError(f"{out}: holds this run already; go on with --resume, or start anew with --overwrite")
 
 
 def environment() -> dict:

@@ -123,8 +123,10 @@ class Vocab:
         return "".join(self.symbols[i] for i in ids[: end[0] if end.size else None])
 
     def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON."""
-        Path(path).write_text(json.dumps({"symbols": self.symbols}, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write the vocabulary as JSON, in one move."""
+        part = Path(f"{path}.part")
+        part.write_text(json.dumps({"symbols": self.symbols}, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocab":

@@ -86,15 +86,24 @@ def _title(text: str, shown: int, all_symbols: int) -> str:
     return text if shown == all_symbols else f"{text} (the {shown} most frequent of {all_symbols:,} symbols)"
 
 
-def losses(curves: Mapping[str, np.ndarray], levels: Mapping[str, float], path: str | Path) -> None:
-    """Loss against step on a logarithmic step axis, with named levels to measure it by."""
+def losses(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    levels: Mapping[str, float],
+    path: str | Path,
+    log: bool = False,
+) -> None:
+    """Loss against step, a curve each of (steps, losses), with named levels to measure it by; `log` is the step axis.
+
+    Of curves that coincide, all show: earlier ones are wider and paler.
+    """
     figure = _figure(9, 5)
     axes = figure.subplots()
-    for width, (name, values) in zip((6, 2, 2), curves.items(), strict=False):  # the first shows under its twin
-        axes.plot(np.arange(1, len(values) + 1), values, label=name, linewidth=width, alpha=0.4 if width > 2 else 1)
-    for color, (name, level) in zip(("#555555", "#bbbbbb"), levels.items(), strict=False):
-        axes.axhline(level, color=color, linestyle="--", linewidth=1, label=f"{name}: {level:.4f}")
-    axes.set(xscale="log", xlabel="gradient step", ylabel="loss, nats a character")
+    for number, (name, (steps, values)) in enumerate(curves.items()):
+        under = len(curves) - 1 - number
+        axes.plot(steps, values, label=name, linewidth=1.5 + 2 * under, alpha=1 / (1 + under))
+    for shade, (name, level) in zip(np.linspace(0.25, 0.75, len(levels)), levels.items(), strict=True):
+        axes.axhline(level, color=str(shade), linestyle="--", linewidth=1, label=f"{name}: {level:.4f}")
+    axes.set(xscale="log" if log else "linear", xlabel="gradient step", ylabel="loss, nats a character")
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     _save(figure, path)

@@ -72,19 +72,22 @@ def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, 
     def draw(key, logits_V):
         return jax.random.categorical(key, restrict(logits_V, temperature, top_k, top_p))
 
-    def body(carry, at_t):
-        cache, x_B, log_prob_B, ended_B = carry
-        t, forced_B = at_t
+    def unfinished(carry):
+        t, *_, ended_B, _ = carry
+        return (t < max_length) & ~ended_B.all()
+
+    def body(carry):
+        t, cache, x_B, log_prob_B, ended_B, token_TB = carry
         logits_BV, cache = model.step(params, cache, x_B)
         drawn_B = jax.vmap(draw)(jax.vmap(jax.random.fold_in, (0, None))(key_B, t), logits_BV)
-        y_B = jnp.where(t < length_B, forced_B, jnp.where(ended_B, MARK, drawn_B))
+        y_B = jnp.where(t < length_B, forced_TB[t], jnp.where(ended_B, MARK, drawn_B))
         log_prob_BV = jax.nn.log_softmax(logits_BV)
         log_prob_B += jnp.where(ended_B, 0, jnp.take_along_axis(log_prob_BV, y_B[:, None], axis=1)[:, 0])
-        return (cache, y_B, log_prob_B, ended_B | (y_B == MARK)), y_B
+        return t + 1, cache, y_B, log_prob_B, ended_B | (y_B == MARK), token_TB.at[t].set(y_B)
 
     start_B = jnp.full(rows, MARK, jnp.int32)
-    carry = (model.init_cache(params, rows), start_B, jnp.zeros(rows), jnp.zeros(rows, bool))
-    (_, _, log_prob_B, ended_B), token_TB = jax.lax.scan(body, carry, (jnp.arange(max_length), forced_TB))
+    carry = (0, model.init_cache(params, rows), start_B, jnp.zeros(rows), jnp.zeros(rows, bool), forced_TB * 0)
+    *_, log_prob_B, ended_B, token_TB = jax.lax.while_loop(unfinished, body, carry)
     return Samples(token_TB.T, log_prob_B, ended_B)
 
 
@@ -98,7 +101,8 @@ def sample(
 ) -> Samples:
     """Continue each prefix (token ids; empty for a fresh line) to a whole line of at most `max_length` tokens.
 
-    One jitted program. Row b draws with `fold_in(key, b)`, so it is the same line however many rows are drawn.
+    One jitted program, which ends when all rows have. Row b draws with `fold_in(key, b)`: however many rows are drawn,
+    it is the same line.
 
     Raises:
       InputError: no rows, or a prefix of `max_length` tokens or more.
@@ -107,8 +111,7 @@ def sample(
     length_B = np.array([len(prefix) for prefix in prefixes], np.int32)
     require(
         length_B.max() < max_length,
-        f"a prefix of {length_B.max()} symbols leaves no room to go on: lines are cut at {max_length}; "
-        "shorten the prefix or raise --max-length",
+        f"a prefix of {length_B.max()} symbols leaves no room to go on: lines end at {max_length}; shorten the prefix",
     )
     prefix_BP = np.zeros((len(prefixes), length_B.max()), np.int32)
     for row, prefix in zip(prefix_BP, prefixes, strict=True):

@@ -1,6 +1,13 @@
-"""Gradient descent: a state, one step, a run of steps as one program, and the host loop around it."""
+"""Gradient descent: a state, a run of steps as one pure function, the host loop around it, a recipe for neural models.
 
+The batch at step i is a function of the run's key and i alone, so that a run goes on from its state as if it had never
+stopped.
+"""
+
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +16,10 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from makemore_jax.errors import InputError
-from makemore_jax.model import Params
+from makemore_jax.data import Tokens, batch
+from makemore_jax.errors import InputError, require
+from makemore_jax.loss import token_nll
+from makemore_jax.model import Model, Params
 
 
 class TrainState(NamedTuple):
@@ -65,7 +74,7 @@ _chunk = jax.jit(run, static_argnames=("loss", "optimizer", "count"), donate_arg
 
 def fit(
     key: jax.Array,
-    params: Params,
+    state: TrainState,
     data: Any,
     hyper: Any,
     *,
@@ -74,26 +83,127 @@ def fit(
     count: int,
     chunk: int = 20,
     label: str | None = None,
-) -> tuple[Params, np.ndarray]:
-    """`count` steps in chunks of `chunk`, with a progress bar named `label` (none without it, or without a terminal).
+    on_chunk: Callable[[TrainState, np.ndarray], bool | None] = lambda state, losses: None,
+) -> TrainState:
+    """Go on until `count` steps were taken, in chunks of `chunk`; `state` is consumed.
 
-    Returns the parameters and the loss before each step, (count,) float32.
+    After each chunk comes `on_chunk(state, losses of the chunk)`; the run stops where it returns true. A progress bar
+    named `label` shows the loss (none without a label, or without a terminal).
 
     Raises:
-      InputError: the loss is no longer finite; says at which step.
+      InputError: the loss is no longer finite; says at which step. `on_chunk` has not seen that chunk.
     """
-    state = start(params, hyper, optimizer)
-    losses = []
-    with tqdm(total=count, desc=label, unit="step", disable=None if label else True, leave=False) as bar:
-        while (done := int(state.step)) < count:
-            some = min(chunk, count - done)
-            state, loss_values = _chunk(key, state, data, hyper, loss=loss, optimizer=optimizer, count=some)
-            losses.append(np.asarray(loss_values))
-            if (bad := np.flatnonzero(~np.isfinite(losses[-1]))).size:
-                value, step = losses[-1][bad[0]], done + bad[0]
+    taken, stop = int(state.step), False
+    with tqdm(total=count, initial=taken, desc=label, unit="step", disable=None if label else True, leave=False) as bar:
+        while taken < count and not stop:
+            some = min(chunk - taken % chunk, count - taken)  # chunks end at multiples, wherever the run began
+            state, losses = _chunk(key, state, data, hyper, loss=loss, optimizer=optimizer, count=some)
+            losses = np.asarray(losses)
+            if (bad := np.flatnonzero(~np.isfinite(losses))).size:
                 raise InputError(
-                    f"the loss is {value} at step {step}: diverged; lower the learning rate or the penalty"
+                    f"the loss is {losses[bad[0]]} at step {taken + bad[0]}: diverged; "
+                    "lower the learning rate or the penalty"
                 )
+            taken += some
             bar.update(some)
-            bar.set_postfix(loss=f"{losses[-1][-1]:.4f}")
-    return state.params, np.concatenate(losses) if losses else np.zeros(0, np.float32)
+            bar.set_postfix(loss=f"{losses[-1]:.4f}")
+            stop = on_chunk(state, losses)
+    return state
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a neural model is trained: AdamW on random batches, warm-up and cosine decay of the rate."""
+
+    steps: int = 10_000
+    """Steps to take."""
+    batch: int = 64
+    """Lines a step, drawn at random with replacement."""
+    learning_rate: float = 2e-3
+    """The rate after the warm-up."""
+    warmup: int = 200
+    """Steps in which the rate rises from 0."""
+    final: float = 0.05
+    """The rate at the end of the cosine decay, as a share of the learning rate; 1 keeps it constant."""
+    weight_decay: float = 0.01
+    """Decay of the matrices (not of biases, gains and start states), times the rate."""
+    clip: float = 1.0
+    """Longest gradient, over all parameters together; a longer one is shortened."""
+    token_dropout: float = 0.0
+    """Share of the input symbols that are replaced by random ones, as a regulariser."""
+    micro_batches: int = 1
+    """Take each batch in so many parts, for less memory; the gradient is the same."""
+    bfloat16: bool = False
+    """Compute in bfloat16; parameters and the loss stay float32."""
+
+    def __post_init__(self):
+        require(self.steps > 0, f"--steps is {self.steps}; it must be at least 1")
+        require(self.batch > 0, f"--batch is {self.batch}; it must be at least 1")
+        require(0 < self.learning_rate < math.inf, f"--learning-rate is {self.learning_rate}; it must be above 0")
+        require(self.warmup >= 0, f"--warmup is {self.warmup}; it must be 0 or more")
+        require(0 <= self.final <= 1, f"--final is {self.final}; it must be from 0 to 1")
+        require(0 <= self.weight_decay < math.inf, f"--weight-decay is {self.weight_decay}; it must be 0 or more")
+        require(self.clip > 0, f"--clip is {self.clip}; it must be above 0")
+        require(0 <= self.token_dropout < 1, f"--token-dropout is {self.token_dropout}; it must be from 0 to below 1")
+        require(
+            self.micro_batches > 0 and self.batch % self.micro_batches == 0,
+            f"--micro-batches is {self.micro_batches}; it must divide --batch {self.batch}",
+        )
+
+    @property
+    def hyper(self) -> dict:
+        """The floats that may differ between runs of one program."""
+        return {"learning_rate": jnp.float32(self.learning_rate), "weight_decay": jnp.float32(self.weight_decay)}
+
+
+def is_matrix(path: tuple, leaf: jax.Array) -> bool:
+    """Whether a parameter is decayed, by its key: biases `b`, gains `g` and start states `h`, `c` are not."""
+    return path[-1].key not in ("b", "g", "h", "c")
+
+
+@cache
+def adamw(recipe: Recipe) -> Callable[[dict], optax.GradientTransformation]:
+    """The recipe's optimiser: hyper -> AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    warmup = min(recipe.warmup, recipe.steps - 1)
+    shape = optax.warmup_cosine_decay_schedule(
+        0.0 if warmup else 1.0, 1.0, warmup, max(recipe.steps, warmup + 1), recipe.final
+    )
+
+    def optimizer(hyper: dict) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(recipe.clip),
+            optax.adamw(
+                lambda step: hyper["learning_rate"] * shape(step),
+                b2=0.99,
+                weight_decay=hyper["weight_decay"],
+                mask=lambda params: jax.tree_util.tree_map_with_path(is_matrix, params),
+            ),
+        )
+
+    return optimizer
+
+
+@cache
+def batch_loss(model: Model, vocab: int, width: int, recipe: Recipe) -> Callable:
+    """The recipe's loss: (params, tokens, hyper, key) -> mean nats a token of a random batch of rows of `width`."""
+    dtype = jnp.bfloat16 if recipe.bfloat16 else jnp.float32
+
+    def total(params: Params, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
+        logits_BTV = model.apply(jax.tree.map(lambda leaf: leaf.astype(dtype), params), x_BT).astype(jnp.float32)
+        return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
+
+    def loss(params: Params, tokens: Tokens, hyper: dict, key: jax.Array) -> jax.Array:
+        row_key, drop_key, symbol_key = jax.random.split(key, 3)
+        row_B = jax.random.randint(row_key, (recipe.batch,), 0, tokens.length_N.shape[0])
+        x_BT, y_BT, mask_BT = batch(tokens, row_B, width)
+        if recipe.token_dropout:
+            drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape).at[:, 0].set(False)
+            x_BT = jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, vocab), x_BT)
+        if recipe.micro_batches == 1:
+            nats = total(params, x_BT, y_BT, mask_BT)
+        else:  # forward and backward of one part at a time
+            parts = [a.reshape(recipe.micro_batches, -1, width) for a in (x_BT, y_BT, mask_BT)]
+            nats = jax.lax.map(lambda part: jax.checkpoint(total)(params, *part), parts).sum()
+        return nats / mask_BT.sum()
+
+    return loss

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -29,10 +30,11 @@ def neural_loss(counts_VV, penalty, count):
     """The loss, penalty included, after each of `count` steps at the lecture's rate from a normal W."""
     model = neural.bigram(neural.Config(len(counts_VV)))
     hyper = {"learning_rate": jnp.float32(50), "penalty": jnp.float32(penalty)}
-    loss = jax.tree_util.Partial(bigram_neural.table_loss, model)
-    key = jax.random.key(0)
-    descent = bigram_neural.descent
-    return train.fit(key, model.init(key), counts_VV, hyper, loss=loss, optimizer=descent, count=count, chunk=1001)
+    key, descent = jax.random.key(0), bigram_neural.descent
+    state = train.start(model.init(key), hyper, descent)
+    loss = partial(bigram_neural.table_loss, model)
+    state, losses = jax.jit(partial(train.run, loss=loss, optimizer=descent, count=count))(key, state, counts_VV, hyper)
+    return state.params, losses
 
 
 def test_golden_figures_of_the_embedded_names(names, vocab, tokens):

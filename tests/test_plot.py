@@ -36,7 +36,8 @@ def test_labels():
 
 
 def test_curves(tmp_path):
-    plot.losses({"a": np.ones(5), "b": np.arange(5.0)}, {"level": 2.0}, tmp_path / "loss.png")
+    steps = np.arange(1, 6)
+    plot.losses({"a": (steps, np.ones(5)), "b": (steps[::2], steps[::2])}, {"level": 2.0}, tmp_path / "loss.png")
     curve = (np.array([1.0, 2.0]), np.array([2.0, 3.0]), np.array([0.1, 0.2]))
     plot.regularisers({"line": curve, "points": curve}, 2.0, tmp_path / "penalty.png")
     assert imread(tmp_path / "loss.png").std() > 0.01

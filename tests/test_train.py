@@ -25,7 +25,15 @@ def momentum(hyper):
 
 
 DATA = jnp.array([1.0, 1.0])
-fit = partial(train.fit, KEY, PARAMS, DATA, HYPER, loss=loss, optimizer=momentum)
+
+
+def fit(count, hyper=HYPER, state=None, **options):
+    """Parameters and losses of a run from the start, or from `state`."""
+    chunks = [np.zeros(0)]
+    state = train.start(PARAMS, hyper, momentum) if state is None else state
+    keep = lambda state, losses: chunks.append(losses)
+    state = train.fit(KEY, state, DATA, hyper, loss=loss, optimizer=momentum, count=count, on_chunk=keep, **options)
+    return state.params, np.concatenate(chunks)
 
 
 def test_run_is_the_loop_written_out():
@@ -73,7 +81,7 @@ def test_many_runs_as_one_program_are_the_runs_alone():
 def test_a_diverging_run_stops_and_says_where():
     hyper = {"learning_rate": jnp.float32(1e9)}
     with pytest.raises(InputError, match=r"the loss is (inf|nan) at step \d+: diverged; lower the learning rate"):
-        train.fit(KEY, PARAMS, DATA, hyper, loss=loss, optimizer=momentum, count=100)
+        fit(100, hyper)
 
 
 def test_second_run_compiles_nothing(compilations):

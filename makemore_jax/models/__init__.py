@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from makemore_jax.errors import InputError, require
+from makemore_jax.model import Model
 from makemore_jax.models import backoff, bigram, bow, mlp, ngram, rnn, transformer, wavenet
 
 MODELS = {
@@ -16,3 +18,18 @@ MODELS = {
     "lstm": (partial(rnn.Config, cell="lstm"), rnn.rnn),
     "transformer": (transformer.Config, transformer.transformer),
 }
+NEURAL = tuple(name for name in MODELS if name not in ("ngram", "backoff"))  # learned by gradient descent
+
+
+def build(name: str, sizes: dict) -> Model:
+    """The model of this name and these sizes, as they stand in a run folder.
+
+    Raises:
+      InputError: there is no such model, or it has no such size.
+    """
+    require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
+    config, construct = MODELS[name]
+    try:
+        return construct(config(**sizes))
+    except TypeError as error:
+        raise InputError(f"model {name}: {error}; its sizes are those of another model") from None

@@ -1,0 +1,219 @@
+"""Train any neural model on any file, with the counting models' losses beside it.
+
+Run it:   python -m experiments.train --model transformer
+Stop it:  Ctrl-C saves; the same command with --resume goes on, as if it had never stopped
+Then:     python -m experiments.sample runs/transformer
+"""
+
+import dataclasses
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import tyro
+
+from experiments import cli
+from experiments.logbook import Logbook
+from makemore_jax import checkpoint, data, plot, train
+from makemore_jax.errors import InputError, require
+from makemore_jax.loss import evaluate
+from makemore_jax.model import Model, Params
+from makemore_jax.models import MODELS, NEURAL, backoff, build
+from makemore_jax.sample import novelty, sample
+from makemore_jax.train import Recipe
+
+RECIPES = {  # each model's own good defaults, where they differ from those of `Recipe`
+    "bigram": Recipe(steps=2000, learning_rate=0.1, weight_decay=0.0),
+    "rnn": Recipe(learning_rate=5e-3),
+    "gru": Recipe(learning_rate=5e-3),
+    "lstm": Recipe(learning_rate=5e-3),
+}
+CHUNK = 50  # steps between looks at the keyboard and moves of the progress bar
+NOVELTY_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a neural model on the lines of a text file."""
+
+    model: Literal[NEURAL] = "transformer"
+    """Which model; its own sizes are flags below."""
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing a line; two tenths are held out, for dev and for test."""
+    max_length: int | None = None
+    """Cut lines of the data to this many characters; the model then makes no longer ones."""
+    seed: int = 0
+    """Seed of the initial weights, the batches and the samples."""
+    evaluate_every: int = 500
+    """Steps between evaluations on dev; each also prints samples and saves a checkpoint."""
+    patience: int | None = None
+    """Stop early after so many evaluations without a better dev loss."""
+    out: Path | None = None
+    """Run folder; without it, runs/MODEL."""
+    resume: bool = False
+    """Go on with the run in that folder; the other flags must be as they were."""
+    overwrite: bool = False
+    """Replace what the folder holds."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+    no_figures: bool = False
+    """Draw no figures."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard, too."""
+
+    def __post_init__(self):
+        require(self.evaluate_every > 0, f"--evaluate-every is {self.evaluate_every}; it must be at least 1")
+        require(self.patience is None or self.patience > 0, f"--patience is {self.patience}; it must be at least 1")
+        require(0 <= self.seed < 2**32, f"--seed is {self.seed}; it must be from 0 to {2**32 - 1}")
+
+
+def config_type(model: str) -> type:
+    """`Config` with this model's recipe and sizes; what the data or the model's name decides is no flag."""
+    sizes = MODELS[model][0]
+    preset = {"vocab": 1, "block": 1} | getattr(sizes, "keywords", {})
+    sizes = getattr(sizes, "func", sizes)
+    fixed = [
+        (item.name, tyro.conf.Suppress[tyro.conf.Fixed[Any]], preset[item.name])
+        for item in dataclasses.fields(sizes)
+        if item.name in preset
+    ]
+    sizes = dataclasses.make_dataclass(f"{model}_sizes", fixed, bases=(sizes,), frozen=True)
+    parts = [
+        ("recipe", tyro.conf.OmitArgPrefixes[Recipe], RECIPES.get(model, Recipe())),
+        ("sizes", tyro.conf.OmitArgPrefixes[sizes], dataclasses.field(default_factory=sizes)),
+    ]
+    whole = dataclasses.make_dataclass("Config", parts, bases=(Config,), frozen=True)
+    whole.__doc__ = Config.__doc__
+    return whole
+
+
+def model_flag(flags: list[str]) -> str:
+    """The value of `--model`, which decides what other flags there are."""
+    for number, flag in enumerate(flags):
+        name, _, value = flag.partition("=")
+        if name == "--model":
+            value = value or "".join(flags[number + 1 : number + 2])
+            require(value in NEURAL, f"--model is {value!r}; it must be one of {', '.join(NEURAL)}")
+            return value
+    return Config.model
+
+
+class Corpus(NamedTuple):
+    """The data, split and encoded."""
+
+    vocab: data.Vocab
+    sides: data.Split
+    tokens: dict[str, data.Tokens]  # of train, dev and test
+    block: int  # tokens of the longest line, its end mark included
+
+
+def load(path: Path, max_length: int | None) -> Corpus:
+    """Read a file and hold out two tenths of it.
+
+    Raises:
+      InputError: what `data.read_lines` raises, or too few lines to hold some out.
+    """
+    lines = data.read_lines(path, max_length)
+    vocab, sides = data.Vocab.of(lines), data.split(lines)
+    require(all(sides), f"{path}: {len(lines)} lines are too few to hold some out for dev and test; add more")
+    tokens = {name: data.tokenize(side, vocab) for name, side in sides._asdict().items()}
+    return Corpus(vocab, sides, tokens, max(map(len, lines)) + 1)
+
+
+def baselines(corpus: Corpus) -> dict[str, float]:
+    """Dev losses that need no training: uniform, and counts of the train lines of growing order."""
+    vocab, (x_N, y_N) = corpus.vocab.size, corpus.tokens["train"].pairs
+    levels = {"uniform": math.log(vocab)}
+    for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
+        config = backoff.Config(vocab, order)
+        params = backoff.fit(config, x_N, y_N)
+        levels[name] = evaluate(backoff.backoff(config), params, corpus.tokens["dev"]).nats
+    return levels
+
+
+def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params, Logbook]:
+    """Train, saving as it goes; returns the best parameters and the logbook.
+
+    Raises:
+      InputError: the loss is no longer finite; the checkpoints before are kept.
+    """
+    init_key, run_key, sample_key = jax.random.split(jax.random.key(config.seed), 3)
+    recipe, every = config.recipe, config.evaluate_every
+    state = train.start(jax.jit(model.init)(init_key), recipe.hyper, train.adamw(recipe))
+    with (
+        checkpoint.manager(out / "checkpoints/last") as last,
+        checkpoint.manager(out / "checkpoints/best", keep=1) as best,
+        Logbook(config, corpus, model, sample_key, out, last, best) as log,
+    ):
+        if config.resume:
+            state = log.resume(state)
+        try:
+            state = train.fit(
+                run_key,
+                state,
+                jax.device_put(corpus.tokens["train"]),
+                recipe.hyper,
+                loss=train.batch_loss(model, corpus.vocab.size, corpus.block, recipe),
+                optimizer=train.adamw(recipe),
+                count=recipe.steps,
+                chunk=every if every <= CHUNK else math.gcd(every, CHUNK),
+                label=config.model,
+                on_chunk=log,
+            )
+        except InputError as error:
+            kept = f"step {last.latest_step()} is saved" if last.all_steps() else "nothing was saved yet"
+            raise InputError(f"{error}; {kept}") from None
+        best.wait_until_finished()
+        return (checkpoint.restore(best, state.params) if best.all_steps() else state.params), log
+
+
+def run(config: Any) -> dict:
+    """Train, and report how good the best checkpoint is."""
+    out = config.out or Path("runs") / config.model
+    corpus = load(config.data, config.max_length)
+    sizes = dataclasses.asdict(config.sizes) | {"vocab": corpus.vocab.size}
+    sizes |= {"block": corpus.block} if "block" in sizes else {}
+    model = build(config.model, sizes)
+    cli.open_run(config, out, config.resume)
+    cli.write_json(out / "model.json", {"model": config.model, "sizes": sizes, "block": corpus.block})
+    if not (config.resume and (out / "vocab.json").exists()):
+        corpus.vocab.save(out / "vocab.json")
+    require(
+        data.Vocab.load(out / "vocab.json") == corpus.vocab, f"{out}/vocab.json: not the vocabulary of {config.data}"
+    )
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
+    levels = baselines(corpus)
+    lines = ", ".join(f"{name} {len(side):,}" for name, side in corpus.sides._asdict().items())
+    print(f"{config.model}: {parameters:,} parameters; {config.data}: {lines} lines, {corpus.vocab.size} symbols")
+    print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
+
+    began = time.perf_counter()
+    params, log = learn(config, corpus, model, out)
+    if log.interrupted:
+        print(f"stopped at step {log.step:,}, saved in {out}; to go on, run the same command with --resume")
+        sys.exit(130)
+    losses = {name: evaluate(model, params, tokens).nats for name, tokens in corpus.tokens.items()}
+    drawn = sample(jax.random.key(config.seed), model, params, [[]] * NOVELTY_SAMPLES, corpus.block)
+    texts = [corpus.vocab.decode(row) for row in drawn.token_BT]
+    new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
+    print(f"{log.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step {log.best_step:,}:")
+    print("  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()) + "  nats a character")
+    print(f"of {NOVELTY_SAMPLES:,} samples {new['new']:,} are new; saved in {out}: python -m experiments.sample {out}")
+    if not config.no_figures:
+        steps = np.array([row["step"] for row in log.metrics])
+        curves = {name: (steps, np.array([row[name] for row in log.metrics])) for name in ("train", "dev")}
+        plot.losses(curves, levels, out / "loss.png")
+    summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
+    summary |= {"parameters": parameters, "steps": log.step, "best_step": log.best_step, "nats": losses}
+    summary |= {"dev_nats_to_beat": levels, "novelty": new, "samples": texts[:20]}
+    cli.write_json(out / "summary.json", summary)
+    return summary
+
+
+if __name__ == "__main__":
+    cli.main(lambda: config_type(model_flag(sys.argv[1:])), run)

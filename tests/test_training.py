@@ -1,0 +1,278 @@
+"""The training and sampling commands: resumed runs equal whole ones, stopped and killed runs lose nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import sample as sample_command
+from makemore_jax import checkpoint
+from tests.conftest import ROOT
+
+SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures"]
+RUN = [*SMALL, "--steps", 40, "--evaluate-every", 10, "--warmup", 5]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory, names):
+    path = tmp_path_factory.mktemp("data") / "few.txt"
+    path.write_text("\n".join(names[:200]))
+    return path
+
+
+@pytest.fixture
+def train(command, file, tmp_path):
+    return lambda *flags, out="run": command("train", *RUN, "--data", file, "--out", tmp_path / out, *flags)
+
+
+def contents(run):
+    """What a run leaves behind that must not depend on how often it was stopped."""
+    trained = sample_command.load(run)
+    with checkpoint.manager(run / "checkpoints/last") as last:
+        state = last.restore(last.latest_step())["state"]
+    summary = json.loads((run / "summary.json").read_text())
+    return trained.params, state, (run / "metrics.jsonl").read_text(), summary
+
+
+def assert_equal(some, others):
+    for one, other in zip(some[:2], others[:2], strict=True):
+        flat, flat_other = ([np.asarray(leaf) for leaf in leaves(tree)] for tree in (one, other))
+        assert len(flat) == len(flat_other) > 3
+        assert all(np.array_equal(a, b) for a, b in zip(flat, flat_other, strict=True))
+    assert some[2:] == others[2:]
+
+
+def leaves(tree):
+    import jax
+
+    return jax.tree.leaves(tree)
+
+
+@pytest.fixture(scope="module")
+def whole(file, tmp_path_factory):
+    """The run without a stop, made in a process of its own."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(process(file, out), cwd=ROOT, check=True, capture_output=True)
+    return out
+
+
+def process(file, out, *flags):
+    return [sys.executable, "-m", "experiments.train", *map(str, [*RUN, "--data", file, "--out", out, *flags])]
+
+
+def test_a_run_leaves_what_it_says(whole):
+    rows = [json.loads(row) for row in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30, 40]
+    assert rows[-1]["dev"] < rows[0]["dev"]
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["nats"]["dev"] == pytest.approx(min(row["dev"] for row in rows), abs=1e-6)
+    assert summary["dev_nats_to_beat"]["uniform"] > summary["dev_nats_to_beat"]["unigram"]
+    assert {"config.json", "model.json", "vocab.json", "checkpoints"} <= {path.name for path in whole.iterdir()}
+
+
+@pytest.mark.parametrize("sign", ["config.json", "checkpoints/last/*", "checkpoints/last/[0-9]0"])
+def test_killed_at_any_moment_it_goes_on_bit_for_bit(file, tmp_path, whole, sign):
+    """SIGKILL at the sign of a folder, of a save under way, of a saved checkpoint; then resume: the whole run."""
+    out = tmp_path / "run"
+    child = subprocess.Popen(process(file, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not list(out.glob(sign)):
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    assert not (out / "summary.json").exists()
+    resumed = subprocess.run(process(file, out, "--resume"), cwd=ROOT, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from step" in resumed.stdout
+    assert_equal(contents(out), contents(whole))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(file, tmp_path):
+    flags = ["--steps", 100_000, "--evaluate-every", 200]
+    out = tmp_path / "run"
+    child = subprocess.Popen(process(file, out, *flags), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    for line in child.stdout:
+        if line.lstrip().startswith("200 "):
+            break
+    child.send_signal(signal.SIGINT)
+    rest = child.stdout.read()
+    child.stdout.close()
+    assert child.wait() == 130
+    assert "to go on, run the same command with --resume" in rest
+    with checkpoint.manager(out / "checkpoints/last") as last:
+        assert last.latest_step() >= 200
+
+
+def test_stopped_between_evaluations_it_goes_on_bit_for_bit(train, tmp_path, monkeypatch, whole):
+    """Ctrl-C at step 15: the mean train loss since step 10 goes on as well."""
+    from experiments import logbook
+
+    def stop_at_15(self, state, losses, call=logbook.Logbook.__call__):
+        self.interrupted = int(state.step) == 15
+        return call(self, state, losses)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logbook.Logbook, "__call__", stop_at_15)
+        patch.setattr("math.gcd", lambda *_: 5)
+        patch.setattr("experiments.train.CHUNK", 5, raising=False)
+        chunked = {"CHUNK": 5}
+        patch.setattr("makemore_jax.train.fit", chunked_fit(chunked["CHUNK"]))
+        assert train()[0] == 130
+    status, out, _ = train("--resume")
+    assert status == 0
+    assert "going on from step 15" in out
+    assert_equal(contents(tmp_path / "run"), contents(whole))
+
+
+def chunked_fit(chunk, fit=None):
+    from makemore_jax import train as library
+
+    fit = library.fit
+    return lambda *args, **options: fit(*args, **(options | {"chunk": chunk}))
+
+
+def test_resume_of_what_is_not_there_or_not_the_same(train, tmp_path):
+    status, _, err = train("--resume")
+    assert status == 2
+    assert "there is no run to resume" in err
+    assert train()[0] == 0
+    status, _, err = train()
+    assert status == 2
+    assert "holds this run already; go on with --resume" in err
+    status, _, err = train("--resume", "--hidden", 14, "--batch", 4)
+    assert status == 2
+    assert "another configuration (batch 8 there, 4 here, hidden 13 there, 14 here)" in err
+    assert train("--resume")[0] == 0  # a finished run: nothing to do
+    vocab = tmp_path / "run/vocab.json"
+    vocab.write_text(vocab.read_text().replace('"z"', '"1"').replace('"y"', '"2"'))
+    status, _, err = train("--resume")
+    assert status == 2
+    assert "vocab.json: not the vocabulary of" in err
+
+
+def test_a_damaged_checkpoint_falls_back_and_two_are_refused(whole, tmp_path, train, file):
+    shutil.copytree(whole, tmp_path / "run")
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert config["data"] == str(file)
+    steps = sorted((tmp_path / "run/checkpoints/last").glob("[0-9]*"), key=lambda path: int(path.name))
+    assert len(steps) == 2
+    ruin(steps[1])
+    status, out, err = train("--resume")
+    assert status == 0, err
+    assert "trying the one before" in out
+    assert "going on from step 30" in out
+    for step in (tmp_path / "run/checkpoints/last").glob("[0-9]*"):
+        ruin(step)
+    status, _, err = train("--resume")
+    assert status == 2
+    assert "no checkpoint can be read" in err
+
+
+def ruin(folder):
+    """Cut every file of a checkpoint short."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
+
+
+def test_a_diverging_run_keeps_its_checkpoint(train):
+    status, _, err = train("--learning-rate", 1e30, "--clip", 1e30, "--evaluate-every", 1)
+    assert status == 2
+    assert "diverged; lower the learning rate" in err
+    assert "is saved" in err
+
+
+def test_patience_stops_early(train, tmp_path):
+    status, _, _ = train("--learning-rate", 1e-30, "--patience", 2, "--weight-decay", 0)
+    assert status == 0
+    assert json.loads((tmp_path / "run/summary.json").read_text())["steps"] == 30  # best at 10, then 2 without
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model", "lstn"], "--model is 'lstn'; it must be one of bigram, mlp"),
+        (["--heads", "2"], "Unrecognized options: --heads, 2"),
+        (["--window", "0"], "--window is 0; it must be at least 1"),
+        (["--batch", "0"], "--batch is 0"),
+        (["--micro-batches", "3"], "--micro-batches is 3; it must divide --batch 8"),
+        (["--token-dropout", "1"], "--token-dropout is 1.0"),
+        (["--evaluate-every", "0"], "--evaluate-every is 0"),
+        (["--data", "LICENSE", "--max-length", "0"], "--max-length is 0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_flags(train, flags, message):
+    status, out, err = train(*flags)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_too_few_lines(command, tmp_path):
+    (tmp_path / "two.txt").write_text("ab\nba\n")
+    status, _, err = command("train", *RUN, "--data", tmp_path / "two.txt", "--out", tmp_path / "run")
+    assert status == 2
+    assert "2 lines are too few to hold some out" in err
+
+
+def test_sampling_from_the_folder_alone(command, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "moved")
+    flags = ["--n", 7, "--prefix", "ma", "--temperature", 0.8, "--top-k", 10, "--top-p", 0.95, "--seed", 1, "--json"]
+    status, out, _ = command("sample", tmp_path / "moved", *flags)
+    assert status == 0
+    summary = json.loads(out.splitlines()[-1])
+    assert len(summary["samples"]) == 7
+    assert all(row["text"].startswith("ma") and row["log_prob"] < 0 for row in summary["samples"])
+    assert command("sample", tmp_path / "moved", *flags)[1] == out
+    greedy = command("sample", whole, "--greedy", "--n", 2)[1].splitlines()
+    assert greedy[0] == greedy[1]
+    scores = json.loads(command("sample", whole, "--score", "emma", "mia", "--json")[1].splitlines()[-1])["scores"]
+    assert [row["text"] for row in scores] == ["emma", "mia"]
+    assert scores[0]["nats_a_character"] == pytest.approx(scores[0]["nats"] / 5)
+
+
+def test_weights_travel_as_one_file(command, whole, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    assert command("sample", whole, "--n", 5, "--export", path)[0] == 0
+    from_run, from_file = (command("sample", place, "--n", 5)[1].splitlines()[:5] for place in (whole, path))
+    assert from_run == from_file
+    params, about = checkpoint.import_weights(path)
+    assert about["model"] == "mlp"
+    checkpoint.export_weights(path, params, about | {"model": "gru"})
+    status, _, err = command("sample", path)
+    assert status == 2
+    assert "its sizes are those of another model" in err
+    checkpoint.export_weights(path, {"other": params}, about)
+    status, _, err = command("sample", path)
+    assert status == 2
+    assert "its weights are not those of a mlp of its sizes" in err
+    path.write_bytes(path.read_bytes()[:100])
+    assert "not a safetensors file" in command("sample", path)[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.json", "no run to sample from; its model.json is missing or damaged"),
+        ("vocab.json", "vocab.json: no such file"),
+        ("checkpoints", "there is no checkpoint"),
+    ],
+)
+def test_sampling_from_a_broken_folder(command, whole, tmp_path, name, message):
+    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns(name))
+    status, out, err = command("sample", tmp_path / "run")
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_bad_prefixes(command, whole):
+    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
+    assert "leaves no room to go on" in command("sample", whole, "--prefix", "a" * 30)[2]
+    assert "longer than the" in command("sample", whole, "--score", "a" * 30)[2]
+    assert "no such run folder" in command("sample", whole / "none")[2]

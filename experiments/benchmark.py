@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import bigram, bigram_neural, cli
+from experiments import bigram_neural, cli
+from experiments.bigram_corpus import count, count_dict
 from makemore_jax import data, train
 from makemore_jax.errors import require
-from makemore_jax.models import bigram as bigram_model
-from makemore_jax.models import ngram
+from makemore_jax.models import bigram, ngram
 
 TURN = 0.03  # seconds
 
@@ -95,7 +95,7 @@ def benchmark_counts(config: Counts) -> dict:
 
     require(np.array_equal(scatter_add().ravel(), bincount()), "the contestants do not agree")
     contestants = {
-        "dict loop": lambda: bigram.count_dict(lines, vocab.symbols[0]),
+        "dict loop": lambda: count_dict(lines, vocab.symbols[0]),
         "numpy.bincount": bincount,
         "scatter-add": scatter_add,
     }
@@ -108,7 +108,7 @@ def benchmark_bigram(config: Bigram) -> dict:
     lines = data.read_lines(config.data)
     vocab = data.Vocab.of(lines)
     tokens = data.tokenize(lines, vocab)
-    model = bigram_model.bigram(bigram_model.Config(vocab.size))
+    model = bigram.bigram(bigram.Config(vocab.size))
     hyper = {"learning_rate": jnp.float32(50), "penalty": jnp.float32(0.01)}
     key = jax.random.key(0)
     state = train.start(model.init(key), hyper, bigram_neural.descent)
@@ -120,7 +120,7 @@ def benchmark_bigram(config: Bigram) -> dict:
 
     contestants = {
         "on the pairs": descend(bigram_neural.pair_loss, jax.device_put(tokens.pairs), 10),
-        "on the table": descend(bigram_neural.table_loss, bigram.count(vocab, tokens), 20_000),
+        "on the table": descend(bigram_neural.table_loss, count(vocab, tokens), 20_000),
     }
     if importlib.util.find_spec("torch"):
         contestants["the lecture in torch"] = torch_step(tokens, vocab.size), 1
@@ -154,7 +154,10 @@ def ratios(seconds: dict[str, float], ours: str) -> dict:
     times_longer = {name: value / seconds[ours] for name, value in seconds.items() if name != ours}
     for name, value in seconds.items():
         longer = f"{times_longer[name]:>12,.2f} x {ours}" if name in times_longer else ""
-        print(f"{name:<20}{value * 1e6:>16,.1f} us{longer}")
+        unit, size = next(
+            pair for pair in (("s", 1), ("ms", 1e-3), ("us", 1e-6)) if value >= pair[1] or pair[0] == "us"
+        )
+        print(f"{name:<20}{value / size:>12,.2f} {unit:<3}{longer}")
     return {"times_longer_than_" + ours.replace(" ", "_"): times_longer, **cli.environment()}
 
 

@@ -5,11 +5,10 @@ Expect:   loss 2.4543 nats a character from the counts, and the same from gradie
 Takes:    about 15 seconds on 2 CPU cores; figures and summary go to runs/bigram/
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ import numpy as np
 import tyro
 
 from experiments import bigram_neural, cli
+from experiments.bigram_corpus import Corpus, count, count_dict
 from experiments.cli import clip, columns, title
 from makemore_jax import data, plot
 from makemore_jax.errors import require
@@ -71,16 +71,6 @@ class Config:
         require(self.samples > 0, f"--samples is {self.samples}; it must be at least 1")
 
 
-class Corpus(NamedTuple):
-    """The data in the forms that the story needs."""
-
-    lines: list[str]
-    vocab: data.Vocab
-    tokens: data.Tokens
-    counts_VV: jax.Array
-    model: Model  # of any table of log-probabilities over this vocabulary
-
-
 def story(config: Config) -> dict:
     """Tell the lecture in its order; returns the summary."""
     lines = data.read_lines(config.data, config.max_length)
@@ -114,22 +104,6 @@ def story(config: Config) -> dict:
     return summary
 
 
-def count(vocab: data.Vocab, tokens: data.Tokens) -> jax.Array:
-    """(V, V) int32: the bigram table of a token stream."""
-    x_N, y_N = tokens.pairs
-    return ngram.count(ngram.Config(vocab.size), x_N[None], y_N[None])
-
-
-def count_dict(lines: Sequence[str], mark: str) -> dict[tuple[str, str], int]:
-    """The lecture's first count, in plain Python: slow, plainly right, and the oracle for the table."""
-    counts = {}
-    for line in lines:
-        symbols = [mark, *line, mark]
-        for first, second in zip(symbols, symbols[1:]):  # noqa: B905, RUF007 (as in the lecture)
-            counts[first, second] = counts.get((first, second), 0) + 1
-    return counts
-
-
 def tell_data(config: Config, corpus: Corpus, environment: dict) -> dict:
     """1. What was loaded, and what runs it."""
     report = data.report(corpus.lines, corpus.vocab)
@@ -137,10 +111,11 @@ def tell_data(config: Config, corpus: Corpus, environment: dict) -> dict:
     print(f"file       {config.data}: {report['lines']:,} lines, {report['distinct']:,} distinct", end=" ")
     print(f"({report['repeated']:,} repeat an earlier line)")
     print(f"shortest   {clip(report['shortest'])}\nlongest    {clip(report['longest'])}")
-    print(f"alphabet   {clip(report['alphabet'], 60)}  ({len(report['alphabet']):,} characters)")
+    alphabet = clip(report["alphabet"].replace(" ", "␣"), 60)
+    print(f"alphabet   {alphabet}  ({len(report['alphabet']):,} characters)")
     print(f"bigrams    {report['bigrams']:,}, with the mark {corpus.vocab.symbols[0]} that starts and ends every line")
     versions, device = environment["versions"], environment["device"]
-    print(f"runs on    {device['platform']} ({device['kind']}), JAX {versions['jax']}, Python {versions['python']}")
+    print(f"runs on    {device['kind']}, JAX {versions['jax']}, Python {versions['python']}")
     return report
 
 
@@ -175,7 +150,7 @@ def tell_counts(corpus: Corpus, figures: Path | None) -> dict:
     title("3. Picture")
     if figures:
         plot.counts(counts_VV, symbols, figures / "counts.png")
-    print(f"the table, the darker the more: {figures / 'counts.png'}" if figures else "left out by --no-figures")
+    print(f"the table, darker = more frequent: {figures / 'counts.png'}" if figures else "left out by --no-figures")
     return {"dict_equals_table": equal, "seen_cells": seen, "zero_cells": counts_VV.size - seen}
 
 
@@ -198,6 +173,7 @@ def tell_probabilities(corpus: Corpus, smoothing: float) -> Params:
     print(f"a line starts with   {'   '.join(f'{symbols[i]} {prob_VV[data.MARK, i]:.3f}' for i in likely)}")
     counts_VV = np.asarray(corpus.counts_VV) + smoothing
     wrong_VV = counts_VV / counts_VV.sum(1)  # (V, V) / (V,) lines the sums up with the columns
+    print(f"with N = counts + {smoothing:g}:")
     print(f"P = N / N.sum(axis=1, keepdims=True)   every row sums to 1; the first to {prob_VV[0].sum():.4f}")
     print(f"P = N / N.sum(axis=1)                  divides the columns; the first row sums to {wrong_VV[0].sum():.4f}")
     return params
@@ -208,6 +184,7 @@ def tell_samples(corpus: Corpus, params: Params, draw: Callable) -> dict:
     uniform = ngram.fit(jnp.zeros_like(corpus.counts_VV))
     drawn = {"table": draw(corpus.model, params), "uniform": draw(corpus.model, uniform)}
     title("5. Samples")
+    print("both columns draw with the same key; … is where a line was cut\n")
     columns(drawn)
     return drawn
 
@@ -226,7 +203,8 @@ def tell_quality(corpus: Corpus, words: list[str], smoothing: float, draw: Calla
     tokens = data.tokenize(words, corpus.vocab)
     names = ("counts + 0", f"counts + {smoothing:g}", "uniform")
     scores = {name: line_nll(corpus.model, tables[name], tokens) / tokens.length_N for name in names}
-    print(f"\n{'a word':<24}" + "".join(f"{name:>18}" for name in names) + "   nats a character")
+    print("\nnats a character of a word; inf where a bigram was never seen")
+    print(f"{'':<24}" + "".join(f"{name:>18}" for name in names))
     for word, *nats in zip(words, *scores.values(), strict=True):
         print(f"{clip(word, 23):<24}" + "".join(f"{value:>18.4f}" for value in nats))
     held_out = tell_held_out(corpus, smoothing, draw)
@@ -253,12 +231,13 @@ def tell_held_out(corpus: Corpus, smoothing: float, draw: Callable) -> dict:
     params = ngram.fit(count(corpus.vocab, tokens["train"]), smoothing)
     nats = {name: evaluate(corpus.model, params, side).nats for name, side in tokens.items()}
     new = novelty(draw(corpus.model, params, NOVELTY_SAMPLES), sides.train, sides.dev + sides.test)
-    print(f"\n{f'train lines + {smoothing:g}':<24}{'lines':>18}{'nats a character':>18}   equal lines are on one side")
+    print("\ncounts of the train lines alone, scored on lines that they have not seen (equal lines are on one side)")
+    print(f"{f'train counts + {smoothing:g}':<24}{'lines':>18}{'nats a character':>18}")
     for name, side in sides._asdict().items():
         print(f"{name:<24}{len(side):>18,}{nats[name]:>18.4f}")
-    samples = {key.replace("_", " "): new[key] for key in ("new", "in_held_out", "in_train", "repeated")}
-    print(f"{NOVELTY_SAMPLES:,} samples: {', '.join(f'{number:,} {name}' for name, number in samples.items())}")
-    print(f"(a model that does not copy hits train as it hits held-out lines: about {new['expected_in_train']} times)")
+    print(f"of {NOVELTY_SAMPLES:,} samples from it {new['new']} are new, {new['in_held_out']} held out,", end=" ")
+    copied = f"{new['in_train']} in train (about {new['expected_in_train']} if it copied nothing)"
+    print(f"{copied}, {new['repeated']} repeated")
     return {"split": {name: len(side) for name, side in sides._asdict().items()}, "held_out": nats, "novelty": new}
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.bigram_corpus import Corpus
 from experiments.cli import columns, title
 from makemore_jax import plot, train
 from makemore_jax.loss import evaluate, mean_nll, table_nll
@@ -58,7 +59,7 @@ class Sweep(NamedTuple):
     loss_SN: np.ndarray  # the loss before each of N steps, with it
 
 
-def tell(key: jax.Array, corpus: Any, config: Any, draw: Callable, figures: Path | None) -> dict:
+def tell(key: jax.Array, corpus: Corpus, config: Any, draw: Callable, figures: Path | None) -> dict:
     """7 to 9. Learn from the pairs, learn from the table, compare with the counts; returns the figures."""
     model = bigram.bigram(bigram.Config(corpus.vocab.size))
     start = model.init(key)
@@ -71,19 +72,22 @@ def tell(key: jax.Array, corpus: Any, config: Any, draw: Callable, figures: Path
     penalties = tell_penalty(sweep, corpus.counts_VV, figures) if agreement["met"] else []
     if figures:
         levels = {"counts": agreement["counted_nats"], "uniform": float(np.log(corpus.vocab.size))}
-        label = f"penalty {config.penalty:g}"
+        label = f"loss + {config.penalty:g} mean(W²)"
         by_name = {f"on the pairs, {label}": loss_N, f"on the table, {label}": sweep.loss_SN[1]}
-        by_name["on the table, no penalty"] = sweep.loss_SN[0]
+        by_name["on the table, loss alone"] = sweep.loss_SN[0]
         curves = {name: (np.arange(1, len(values) + 1), values) for name, values in by_name.items()}
         plot.losses(curves, levels, figures / "loss.png", log=True)
         counted_VV = np.exp(ngram.fit(corpus.counts_VV)["log_prob"])
-        matrices = {"counted": counted_VV, f"learned in {len(sweep.loss_SN[0]):,} steps": sweep.prob_SVV[0]}
+        matrices = {
+            "counted": counted_VV,
+            f"learned in {len(sweep.loss_SN[0]):,} steps without a penalty": sweep.prob_SVV[0],
+        }
         plot.matrices(matrices, corpus.counts_VV, corpus.vocab.symbols, figures / "matrices.png")
     return {"pairs": on_pairs, "table": agreement, "penalties": penalties}
 
 
 def tell_pairs(
-    key: jax.Array, model: Model, start: Params, hyper: dict, corpus: Any, steps: int
+    key: jax.Array, model: Model, start: Params, hyper: dict, corpus: Corpus, steps: int
 ) -> tuple[Params, np.ndarray, dict]:
     """7. The lecture's gradient descent, each step over every pair of the data."""
     title("7. The neural bigram")
@@ -107,17 +111,19 @@ def tell_pairs(
         on_chunk=lambda state, losses: chunks.append(losses),
     )
     learned, loss_N, seconds = state.params, np.concatenate(chunks), time.perf_counter() - began
-    for step in sorted({0, 1, 10, 100, 1000, steps - 1} & set(range(steps))):
-        print(f"    step {step:>6,}   loss {loss_N[step]:.4f}")
+    for step in sorted({1, 2, 10, 100, 1000, steps} & set(range(1, steps + 1))):
+        print(f"    step {step:>6,}   loss + penalty {loss_N[step - 1]:.4f}")
     nats = evaluate(model, learned, corpus.tokens).nats
-    print(f"{steps:,} steps in {seconds:.1f} s with compilation; then the loss without the penalty is {nats:.4f}")
+    print(f"{steps:,} steps in {seconds:.1f} s with compilation; the loss alone is then {nats:.4f}")
     return learned, loss_N, {"steps": steps, "last_loss": loss_N[-1], "nats": nats}
 
 
-def tell_statistic(model: Model, params: Params, hyper: dict, corpus: Any) -> None:
+def tell_statistic(model: Model, params: Params, hyper: dict, corpus: Corpus) -> None:
     """8. Loss and gradient from the pairs and from the counts of the same pairs, side by side."""
     title("8. The sufficient statistic")
     pairs = tuple(side[: MOST_ONE_HOTS // corpus.vocab.size] for side in corpus.tokens.pairs)
+    whole = len(pairs[0]) == len(corpus.tokens.pairs[0])
+    print("" if whole else f"on the first {len(pairs[0]):,} pairs, for one-hots of all would take long:\n", end="")
     counts_VV = ngram.count(ngram.Config(corpus.vocab.size), *(side[None] for side in pairs))
     gradients = {}
     for name, loss, source in (("pairs", pair_loss, pairs), ("table", table_loss, counts_VV)):
@@ -134,7 +140,8 @@ def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, coun
     cells = counts_VV.size
     # Gradient descent at rate r follows a penalty p on the mean of so many squares while 2 p r / cells < 2.
     shares = np.array([1e-4, 3e-3, 1e-2, 3e-2, 0.1, 0.3] if len(counts_VV) <= WIDEST_SWEEP else [])
-    penalty_S = np.array([0, hyper["penalty"], *(shares * cells / hyper["learning_rate"])], np.float32)
+    round_numbers = [float(f"{penalty:.0e}") for penalty in shares * cells / hyper["learning_rate"]]
+    penalty_S = np.array([0, hyper["penalty"], *round_numbers], np.float32)
     count = max(1, min(TABLE_STEPS, MOST_WORK // (cells * len(penalty_S))))
 
     @jax.jit
@@ -145,14 +152,14 @@ def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, coun
 
     began = time.perf_counter()
     state_S, loss_SN = jax.block_until_ready(descend(hyper | {"penalty": penalty_S}))
-    print(f"on the table, {count:,} steps for each of {len(penalty_S)} penalties as one program", end="")
+    print(f"{count:,} steps on the table, without a penalty and with {len(penalty_S) - 1}, as one program", end="")
     print(f": {time.perf_counter() - began:.1f} s")
     params_S = [jax.tree.map(lambda leaf, s=s: leaf[s], state_S.params) for s in range(len(penalty_S))]
     nats_S = np.array([table_nll(params["W"], counts_VV) for params in params_S])
     return Sweep(penalty_S, params_S, np.asarray(jax.nn.softmax(state_S.params["W"])), nats_S, np.asarray(loss_SN))
 
 
-def tell_agreement(model: Model, sweep: Sweep, corpus: Any, draw: Callable) -> dict:
+def tell_agreement(model: Model, sweep: Sweep, corpus: Corpus, draw: Callable) -> dict:
     """9. Without a penalty, gradient descent arrives at the counts: loss, probabilities, samples."""
     symbols, counted = corpus.vocab.symbols, ngram.fit(corpus.counts_VV)
     counted_nats = float(table_nll(counted["log_prob"], corpus.counts_VV))
@@ -160,15 +167,16 @@ def tell_agreement(model: Model, sweep: Sweep, corpus: Any, draw: Callable) -> d
     first, second = np.unravel_index(difference_VV.argmax(), difference_VV.shape)
     print(f"loss of the counts {counted_nats:.5f}, of gradient descent with no penalty {sweep.nats_S[0]:.5f}")
     print(f"largest difference of the two probability matrices {difference_VV.max():.1e},", end=" ")
-    print(f"at {symbols[first]}{symbols[second]} ({symbols[first]} has {corpus.counts_VV[first].sum():,} of the pairs)")
+    print(f"at {symbols[first]}{symbols[second]} ({corpus.counts_VV[first].sum():,} pairs start with {symbols[first]})")
     met = sweep.nats_S[0] < counted_nats + 0.01
     if not met:
         largest_share = float(corpus.counts_VV.sum(1).max() / corpus.counts_VV.sum())
         print(f"they have not met: for this data try a --learning-rate under {4 / largest_share:.1f}")
     drawn = {"counts": draw(corpus.model, counted), "gradient descent": draw(model, sweep.params_S[0])}
-    drawn[f"and penalty {sweep.penalty_S[1]:g}"] = draw(model, sweep.params_S[1])
+    strongest = int(sweep.penalty_S.argmax())
+    drawn[f"with penalty {sweep.penalty_S[strongest]:g}"] = draw(model, sweep.params_S[strongest])
     equal = sum(a == b for a, b in zip(drawn["counts"], drawn["gradient descent"], strict=True))
-    print(f"samples with the same key, {equal} of {len(drawn['counts'])} the same without a penalty:")
+    print(f"samples with the same key; without a penalty {equal} of {len(drawn['counts'])} are those of the counts\n")
     columns(drawn)
     nats = {"counted_nats": counted_nats, "nats": sweep.nats_S[0], "nats_with_penalty": sweep.nats_S[1]}
     return {

@@ -30,6 +30,8 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
 
     A mistake in the input ends in one line on standard error and exit status 2.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
+        stream.reconfigure(errors="backslashreplace")
     try:
         config = parse(config_type())
         summary = run(config)
@@ -82,7 +84,7 @@ def title(text: str) -> None:
 
 def clip(text: str, width: int = 40) -> str:
     """`text`, cut to `width` characters for a line of the story."""
-    return text if len(text) <= width else text[: width - 3] + "..."
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def columns(texts: dict[str, list[str]]) -> None:
@@ -107,8 +109,10 @@ def open_run(config: Any, out: Path, resume: bool = False) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if resume or not config.overwrite:
             refuse_other_run(out, fields, resume)
-        elif config.overwrite:
+        else:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
+            for path in (out / "summary.json", out / "metrics.jsonl", *out.glob("*.png")):
+                path.unlink(missing_ok=True)
         write_json(out / "config.json", fields)
     except OSError as error:
         raise InputError(f"{out}: {(error.strerror or 'cannot be written').lower()}; choose another --out") from None

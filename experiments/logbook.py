@@ -41,7 +41,7 @@ class Logbook:
         self.config, self.corpus, self.model, self.key = config, corpus, model, key
         self.out, self.last, self.best = out, last, best
         self.interrupted, self.step, self.metrics = False, 0, []
-        self.progress = {"best_loss": np.float64(np.inf), "best_step": np.int64(0), "loss_sum": np.float64(0)}
+        self.progress = {"best_loss": np.array(np.inf), "best_step": np.array(0), "loss_sum": np.array(0.0)}
         self.mark = (0, time.perf_counter())  # step and time of the last evaluation
         self.writer = tensorboard(out) if config.tensorboard else None
         print(f"{'step':>8}{'train':>9}{'dev':>9} {'tokens/s':>12}   samples")
@@ -83,12 +83,13 @@ class Logbook:
     def __call__(self, state: TrainState, losses: np.ndarray) -> bool:
         """After each chunk of steps; whether to stop."""
         self.step = int(state.step)
-        self.progress["loss_sum"] += losses.sum(dtype=np.float64)
+        self.progress["loss_sum"] = self.progress["loss_sum"] + losses.sum(dtype=np.float64)
         due = self.step % self.config.evaluate_every == 0 or self.step == self.config.recipe.steps
         if due:
             self.evaluate(state)
         if due or self.interrupted:
-            self.save(self.last, {"state": state, "progress": self.progress})
+            self.best.wait_until_finished()  # the state to resume from must not know of a best that was never written
+            self.save(self.last, {"state": state, "progress": jax.tree.map(np.asarray, self.progress)})
         patience = (self.config.patience or np.inf) * self.config.evaluate_every
         return self.interrupted or self.step - self.best_step >= patience
 
@@ -103,8 +104,8 @@ class Logbook:
         better = dev < self.progress["best_loss"]
         if better:
             self.save(self.best, state.params)
-            self.progress |= {"best_loss": np.float64(dev), "best_step": np.int64(self.step)}
-        self.progress["loss_sum"] = np.float64(0)
+            self.progress |= {"best_loss": np.array(dev), "best_step": np.array(self.step)}
+        self.progress["loss_sum"] = np.array(0.0)
         drawn = sample(self.key, self.model, state.params, [[]] * SHOWN, self.corpus.block)
         texts = "  ".join(cli.clip(self.corpus.vocab.decode(row), 24) for row in drawn.token_BT)
         losses = f"{self.metrics[-1]['train']:>9.4f}{dev:>9.4f}{'*' if better else ' '}"

@@ -5,34 +5,26 @@ Stop it:  Ctrl-C saves; the same command with --resume goes on, as if it had nev
 Then:     python -m experiments.sample runs/transformer
 """
 
-import dataclasses
 import math
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
-import tyro
 
 from experiments import cli
 from experiments.logbook import Logbook
+from experiments.task import Corpus, baselines, config_type, load, model_flag, sizes_of
 from makemore_jax import checkpoint, data, plot, train
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
-from makemore_jax.models import MODELS, NEURAL, backoff, build
+from makemore_jax.models import NEURAL, build
 from makemore_jax.sample import novelty, sample
-from makemore_jax.train import Recipe
 
-RECIPES = {  # each model's own good defaults, where they differ from those of `Recipe`
-    "bigram": Recipe(steps=2000, learning_rate=0.1, weight_decay=0.0),
-    "rnn": Recipe(learning_rate=5e-3),
-    "gru": Recipe(learning_rate=5e-3),
-    "lstm": Recipe(learning_rate=5e-3),
-}
 CHUNK = 50  # steps between looks at the keyboard and moves of the progress bar
 NOVELTY_SAMPLES = 1000
 
@@ -70,70 +62,6 @@ class Config:
         require(self.evaluate_every > 0, f"--evaluate-every is {self.evaluate_every}; it must be at least 1")
         require(self.patience is None or self.patience > 0, f"--patience is {self.patience}; it must be at least 1")
         require(0 <= self.seed < 2**32, f"--seed is {self.seed}; it must be from 0 to {2**32 - 1}")
-
-
-def config_type(model: str) -> type:
-    """`Config` with this model's recipe and sizes; what the data or the model's name decides is no flag."""
-    sizes = MODELS[model][0]
-    preset = {"vocab": 1, "block": 1} | getattr(sizes, "keywords", {})
-    sizes = getattr(sizes, "func", sizes)
-    fixed = [
-        (item.name, tyro.conf.Suppress[tyro.conf.Fixed[Any]], preset[item.name])
-        for item in dataclasses.fields(sizes)
-        if item.name in preset
-    ]
-    sizes = dataclasses.make_dataclass(f"{model}_sizes", fixed, bases=(sizes,), frozen=True)
-    parts = [
-        ("recipe", tyro.conf.OmitArgPrefixes[Recipe], RECIPES.get(model, Recipe())),
-        ("sizes", tyro.conf.OmitArgPrefixes[sizes], dataclasses.field(default_factory=sizes)),
-    ]
-    whole = dataclasses.make_dataclass("Config", parts, bases=(Config,), frozen=True)
-    whole.__doc__ = Config.__doc__
-    return whole
-
-
-def model_flag(flags: list[str]) -> str:
-    """The value of `--model`, which decides what other flags there are."""
-    for number, flag in enumerate(flags):
-        name, _, value = flag.partition("=")
-        if name == "--model":
-            value = value or "".join(flags[number + 1 : number + 2])
-            require(value in NEURAL, f"--model is {value!r}; it must be one of {', '.join(NEURAL)}")
-            return value
-    return Config.model
-
-
-class Corpus(NamedTuple):
-    """The data, split and encoded."""
-
-    vocab: data.Vocab
-    sides: data.Split
-    tokens: dict[str, data.Tokens]  # of train, dev and test
-    block: int  # tokens of the longest line, its end mark included
-
-
-def load(path: Path, max_length: int | None) -> Corpus:
-    """Read a file and hold out two tenths of it.
-
-    Raises:
-      InputError: what `data.read_lines` raises, or too few lines to hold some out.
-    """
-    lines = data.read_lines(path, max_length)
-    vocab, sides = data.Vocab.of(lines), data.split(lines)
-    require(all(sides), f"{path}: {len(lines)} lines are too few to hold some out for dev and test; add more")
-    tokens = {name: data.tokenize(side, vocab) for name, side in sides._asdict().items()}
-    return Corpus(vocab, sides, tokens, max(map(len, lines)) + 1)
-
-
-def baselines(corpus: Corpus) -> dict[str, float]:
-    """Dev losses that need no training: uniform, and counts of the train lines of growing order."""
-    vocab, (x_N, y_N) = corpus.vocab.size, corpus.tokens["train"].pairs
-    levels = {"uniform": math.log(vocab)}
-    for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
-        config = backoff.Config(vocab, order)
-        params = backoff.fit(config, x_N, y_N)
-        levels[name] = evaluate(backoff.backoff(config), params, corpus.tokens["dev"]).nats
-    return levels
 
 
 def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params, Logbook]:
@@ -176,8 +104,7 @@ def run(config: Any) -> dict:
     """Train, and report how good the best checkpoint is."""
     out = config.out or Path("runs") / config.model
     corpus = load(config.data, config.max_length)
-    sizes = dataclasses.asdict(config.sizes) | {"vocab": corpus.vocab.size}
-    sizes |= {"block": corpus.block} if "block" in sizes else {}
+    sizes = sizes_of(config, corpus)
     model = build(config.model, sizes)
     cli.open_run(config, out, config.resume)
     cli.write_json(out / "model.json", {"model": config.model, "sizes": sizes, "block": corpus.block})
@@ -216,4 +143,4 @@ def run(config: Any) -> dict:
 
 
 if __name__ == "__main__":
-    cli.main(lambda: config_type(model_flag(sys.argv[1:])), run)
+    cli.main(lambda: config_type(Config, model_flag(sys.argv[1:], Config.model)), run)

@@ -42,8 +42,8 @@ def restore(checkpoints: ocp.CheckpointManager, like: Any) -> Any:
         try:
             return checkpoints.restore(step, args=ocp.args.StandardRestore(like))
         except Exception as error:  # a damaged file shows in many ways
-            name = type(error).__name__
-            print(f"{checkpoints.directory}/{step} cannot be read ({name}); trying the one before")
+            reason = " ".join(str(error).split())[:120]
+            print(f"{checkpoints.directory}/{step} cannot be read ({reason}); trying the one before")
     what = "no checkpoint can be read" if steps else "there is no checkpoint"
     raise InputError(f"{checkpoints.directory}: {what}; train again with --overwrite")
 

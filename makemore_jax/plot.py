@@ -8,6 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
+from makemore_jax.data import MARK
+
 SHOWN = 40  # symbols along a side of a heat map; of a larger alphabet the most frequent are shown
 PLAIN = {"parse_math": False}  # a dollar sign in the data is a dollar sign
 
@@ -33,7 +35,7 @@ def _label(symbol: str) -> str:
 def _shown(counts_VV: np.ndarray) -> np.ndarray:
     """The symbols that a heat map has room for: the mark and the most frequent, in their own order."""
     frequency = np.asarray(counts_VV).sum(0).astype(np.float64)
-    frequency[0] = np.inf
+    frequency[MARK] = np.inf
     return np.sort(np.argsort(-frequency, kind="stable")[:SHOWN])
 
 
@@ -54,7 +56,9 @@ def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: str | Path) -> N
             axes.text(j, i - 0.06, first + second, va="bottom", fontsize=min(12, 40 / len(first + second)), **style)
             axes.text(j, i + 0.06, f"{cells[i, j]}", va="top", fontsize=8.5, **style)
     _name_axes(axes, names, fontsize=13)
-    axes.set_title(_title("how often the column's symbol follows the row's", len(shown), len(symbols)), fontsize=16)
+    axes.set_title(
+        _title("how often the column's symbol follows the row's", len(shown), len(symbols)), fontsize=16, pad=14
+    )
     _save(figure, path)
 
 
@@ -66,7 +70,7 @@ def matrices(
     names = [_label(symbols[i]) for i in shown]
     cells = {name: np.asarray(prob)[np.ix_(shown, shown)] for name, prob in prob_VV.items()}
     top = max(block.max() for block in cells.values())
-    figure = _figure(7.2 * len(cells), 7.6)
+    figure = _figure(7.2 * len(cells), 6.6)
     for axes, (name, block) in zip(figure.subplots(1, len(cells), squeeze=False)[0], cells.items(), strict=True):
         image = axes.imshow(block, cmap="Blues", vmin=0, vmax=top)
         _name_axes(axes, names, fontsize=9)
@@ -101,12 +105,28 @@ def losses(
     for number, (name, (steps, values)) in enumerate(curves.items()):
         under = len(curves) - 1 - number
         axes.plot(steps, values, label=name, linewidth=1.5 + 2 * under, alpha=1 / (1 + under))
+    axes.set(xscale="log" if log else "linear")
+    _finish_losses(figure, levels, path)
+
+
+def _finish_losses(figure: Figure, levels: Mapping[str, float], path: str | Path) -> None:
+    (axes,) = figure.axes
     for shade, (name, level) in zip(np.linspace(0.25, 0.75, len(levels)), levels.items(), strict=True):
         axes.axhline(level, color=str(shade), linestyle="--", linewidth=1, label=f"{name}: {level:.4f}")
-    axes.set(xscale="log" if log else "linear", xlabel="gradient step", ylabel="loss, nats a character")
+    axes.set(xlabel="gradient step", ylabel="loss, nats a character")
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     _save(figure, path)
+
+
+def spread(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mapping[str, float], path: str | Path) -> None:
+    """Curves of (steps (E,), losses (seeds, E)): the mean over seeds in a band from the least to the most."""
+    figure = _figure(9, 5)
+    axes = figure.subplots()
+    for name, (steps, loss_SE) in curves.items():
+        (line,) = axes.plot(steps, loss_SE.mean(0), label=name)
+        axes.fill_between(steps, loss_SE.min(0), loss_SE.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
+    _finish_losses(figure, levels, path)
 
 
 def regularisers(

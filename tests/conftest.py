@@ -1,13 +1,24 @@
-"""What the tests share: the embedded names, and a count of compilations."""
+"""What the tests share: the embedded names, commands run in this process, a count of compilations.
 
+A compilation cache of the session's own spares commands, and processes that the tests start, what was compiled before.
+"""
+
+import os
 import runpy
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-import jax
 import pytest
 
-from makemore_jax import data
+CACHE = tempfile.TemporaryDirectory(prefix="makemore_jax_tests_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+import jax  # noqa: E402 (reads the settings above)
+
+from makemore_jax import data  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import bigram, bigram_neural
+from experiments.bigram_corpus import count
 from makemore_jax import data, train
 from makemore_jax.loss import evaluate
 from makemore_jax.models import bigram as neural
@@ -22,7 +23,7 @@ LECTURE = os.environ.get("MAKEMORE_LECTURE_NAMES")
 def nats_of_counts(lines, smoothing):
     vocab = data.Vocab.of(lines)
     tokens = data.tokenize(lines, vocab)
-    params = ngram.fit(bigram.count(vocab, tokens), smoothing)
+    params = ngram.fit(count(vocab, tokens), smoothing)
     return evaluate(ngram.ngram(ngram.Config(vocab.size)), params, tokens).nats
 
 
@@ -39,7 +40,7 @@ def neural_loss(counts_VV, penalty, count):
 
 def test_golden_figures_of_the_embedded_names(names, vocab, tokens):
     """Read off data/names.txt with awk and bc; they change only with the data."""
-    counts_VV = np.asarray(bigram.count(vocab, tokens))
+    counts_VV = np.asarray(count(vocab, tokens))
     assert counts_VV.sum() == 229_201
     assert (counts_VV == 0).sum() == 102
     cell = {a + b: counts_VV[i, j] for i, a in enumerate(vocab.symbols) for j, b in enumerate(vocab.symbols)}
@@ -53,7 +54,7 @@ def test_the_lectures_own_figures():
     lines = data.read_lines(LECTURE)
     vocab = data.Vocab.of(lines)
     assert (len(lines), len(set(lines)), vocab.size) == (32_033, 29_494, 27)
-    counts_VV = np.asarray(bigram.count(vocab, data.tokenize(lines, vocab)))
+    counts_VV = np.asarray(count(vocab, data.tokenize(lines, vocab)))
     assert (counts_VV.sum(), (counts_VV == 0).sum()) == (228_146, 102)
     assert (counts_VV[0, 1], counts_VV[14, 0], counts_VV[1, 14]) == (4410, 6763, 5438)
     for smoothing, nats in ((0, 2.454014), (0.1, 2.454061), (1, 2.454577), (5, 2.457683)):
@@ -64,7 +65,7 @@ def test_the_lectures_own_figures():
 
 
 def test_gradient_descent_arrives_at_the_counts(vocab, tokens):
-    counts_VV = bigram.count(vocab, tokens)
+    counts_VV = count(vocab, tokens)
     params, losses = neural_loss(counts_VV, 0, 20_020)
     counted_VV = np.exp(ngram.fit(counts_VV)["log_prob"])
     assert losses[0] > 3.5
@@ -79,7 +80,7 @@ def test_unseen_probability_by_hand():
 
 
 def test_smoothing_curve_goes_from_the_counts_to_uniform(vocab, tokens):
-    counts_VV = bigram.count(vocab, tokens)
+    counts_VV = count(vocab, tokens)
     _, nats, unseen = bigram_neural.smoothing_curve(counts_VV)
     assert (np.diff(nats[20:]) > 0).all()
     assert (np.diff(unseen) > 0).all()

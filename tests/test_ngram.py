@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.bigram import count_dict
+from experiments.bigram_corpus import count_dict
 from makemore_jax import data
 from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate

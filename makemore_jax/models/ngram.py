@@ -47,7 +47,7 @@ class Config:
 def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
     """The order - 1 symbols up to each position, oldest first, each (B, T).
 
-    Nothing lies before the mark: once a context reaches one, all that is older is the mark too. So it makes no
+    Nothing lies before the mark, 0: once a context reaches one, all that is older is the mark too. So it makes no
     difference whether lines lie in rows or end to end in one stream.
     """
     columns = []

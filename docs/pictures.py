@@ -12,16 +12,16 @@ DOCS = Path(__file__).parent
 
 def main() -> None:
     """Run the bigram command, copy its heat map, and draw what it printed."""
-    command = [sys.executable, "-m", "experiments.bigram", "--out", "runs/pictures", "--overwrite"]
-    out = subprocess.run(command, cwd=DOCS.parent, check=True, capture_output=True, text=True).stdout
-    (DOCS / "counts.png").write_bytes((DOCS.parent / "runs/pictures/counts.png").read_bytes())
-    draw_terminal("$ python -m experiments.bigram\n" + out[: out.index("\nA penalty")], DOCS / "output.png")
+    command = [sys.executable, "-m", "experiments.bigram"]
+    out = subprocess.run(command, cwd=DOCS.parent, check=True, stdout=subprocess.PIPE, text=True).stdout
+    (DOCS / "counts.png").write_bytes((DOCS.parent / "runs/bigram/counts.png").read_bytes())
+    draw_terminal("$ python -m experiments.bigram\n" + out, DOCS / "output.png")
 
 
 def draw_terminal(text: str, path: Path) -> None:
     """Two columns of white on black, as in a terminal."""
     lines = text.splitlines()
-    middle = next(i for i, line in enumerate(lines) if line.startswith("6. "))
+    middle = next(i for i, line in enumerate(lines) if line.startswith("7. "))
     figure = Figure(figsize=(15.6, 0.16 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")
     FigureCanvasAgg(figure)
     for x, column in ((0.01, lines[:middle]), (0.505, lines[middle:])):

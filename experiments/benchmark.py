@@ -114,12 +114,12 @@ def benchmark_bigram(config: Bigram) -> dict:
     state = train.start(model.init(key), hyper, bigram_neural.descent)
 
     def descend(loss: Callable, source, count: int) -> tuple[Callable, int]:
-        steps = partial(train.run, loss=partial(loss, model), optimizer=bigram_neural.descent, count=count)
+        steps = partial(train.run, loss=loss, optimizer=bigram_neural.descent, count=count)
         program = jax.jit(steps)
         return lambda: jax.block_until_ready(program(key, state, source, hyper)), count
 
     contestants = {
-        "on the pairs": descend(bigram_neural.pair_loss, jax.device_put(tokens.pairs), 10),
+        "on the pairs": descend(partial(bigram_neural.pair_loss, model), jax.device_put(tokens.pairs), 10),
         "on the table": descend(bigram_neural.table_loss, count(vocab, tokens), 20_000),
     }
     if importlib.util.find_spec("torch"):

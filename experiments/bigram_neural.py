@@ -15,8 +15,9 @@ import numpy as np
 import optax
 
 from experiments.bigram_corpus import Corpus
-from experiments.cli import columns, title
+from experiments.cli import columns, printable, title
 from makemore_jax import plot, train
+from makemore_jax.errors import require
 from makemore_jax.loss import evaluate, mean_nll, table_nll
 from makemore_jax.model import Model, Params
 from makemore_jax.models import bigram, ngram
@@ -38,10 +39,9 @@ def pair_loss(model: Model, params: Params, pairs: tuple[jax.Array, jax.Array], 
     return mean_nll(model.apply(params, x_N[None]), y_N[None]) + penalty(params, hyper)
 
 
-def table_loss(model: Model, params: Params, counts_VV: jax.Array, hyper: dict, key=None) -> jax.Array:
-    """The same loss from the count table: one row of logits a symbol, whatever the number of pairs."""
-    every_symbol_V = jnp.arange(len(counts_VV))
-    return table_nll(model.apply(params, every_symbol_V[None])[0], counts_VV) + penalty(params, hyper)
+def table_loss(params: Params, counts_VV: jax.Array, hyper: dict, key=None) -> jax.Array:
+    """The same loss from the count table: the one-hots of all symbols are the identity, so the logits are W itself."""
+    return table_nll(params["W"], counts_VV) + penalty(params, hyper)
 
 
 def descent(hyper: dict) -> optax.GradientTransformation:
@@ -67,8 +67,8 @@ def tell(key: jax.Array, corpus: Corpus, config: Any, draw: Callable, figures: P
     learned, loss_N, on_pairs = tell_pairs(key, model, start, hyper, corpus, config.steps)
     tell_statistic(model, learned, hyper, corpus)
     title("9. Two roads, one model")
-    sweep = descend_sweep(key, model, start, hyper, corpus.counts_VV)
-    agreement = tell_agreement(model, sweep, corpus, draw)
+    sweep = descend_sweep(key, start, hyper, corpus.counts_VV)
+    agreement = tell_agreement(model, sweep, corpus, config.learning_rate, draw)
     penalties = tell_penalty(sweep, corpus.counts_VV, figures) if agreement["met"] else []
     if figures:
         levels = {"counts": agreement["counted_nats"], "uniform": float(np.log(corpus.vocab.size))}
@@ -96,7 +96,7 @@ def tell_pairs(
     loss, source = partial(pair_loss, model), jax.device_put(corpus.tokens.pairs)
     if len(source[0]) * corpus.vocab.size > MOST_ONE_HOTS:
         print(f"{len(source[0]):,} one-hots would take long; the steps go over their count table, see section 8")
-        loss, source = partial(table_loss, model), corpus.counts_VV
+        loss, source = table_loss, corpus.counts_VV
     began = time.perf_counter()
     chunks = []
     state = train.fit(
@@ -126,8 +126,8 @@ def tell_statistic(model: Model, params: Params, hyper: dict, corpus: Corpus) ->
     print("" if whole else f"on the first {len(pairs[0]):,} pairs, for one-hots of all would take long:\n", end="")
     counts_VV = ngram.count(ngram.Config(corpus.vocab.size), *(side[None] for side in pairs))
     gradients = {}
-    for name, loss, source in (("pairs", pair_loss, pairs), ("table", table_loss, counts_VV)):
-        value, gradient = jax.jit(jax.value_and_grad(partial(loss, model)))(params, source, hyper)
+    for name, loss, source in (("pairs", partial(pair_loss, model), pairs), ("table", table_loss, counts_VV)):
+        value, gradient = jax.jit(jax.value_and_grad(loss))(params, source, hyper)
         gradients[name] = gradient["W"]
         print(f"from the {name}   loss {value:.6f}   length of the gradient {jnp.linalg.norm(gradient['W']):.4e}")
     difference = jnp.abs(gradients["pairs"] - gradients["table"]).max()
@@ -135,7 +135,7 @@ def tell_statistic(model: Model, params: Params, hyper: dict, corpus: Corpus) ->
     print(f"{len(pairs[0]):,} pairs do\n(how much cheaper a step is: python -m experiments.benchmark bigram)")
 
 
-def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, counts_VV: jax.Array) -> Sweep:
+def descend_sweep(key: jax.Array, start: Params, hyper: dict, counts_VV: jax.Array) -> Sweep:
     """Train on the table with many penalties at once, as one program."""
     cells = counts_VV.size
     # Gradient descent at rate r follows a penalty p on the mean of so many squares while 2 p r / cells < 2.
@@ -148,7 +148,7 @@ def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, coun
     @partial(jax.vmap, in_axes=({"learning_rate": None, "penalty": 0},))
     def descend(hyper: dict) -> tuple[train.TrainState, jax.Array]:
         state = train.start(start, hyper, descent)
-        return train.run(key, state, counts_VV, hyper, loss=partial(table_loss, model), optimizer=descent, count=count)
+        return train.run(key, state, counts_VV, hyper, loss=table_loss, optimizer=descent, count=count)
 
     began = time.perf_counter()
     state_S, loss_SN = jax.block_until_ready(descend(hyper | {"penalty": penalty_S}))
@@ -156,12 +156,13 @@ def descend_sweep(key: jax.Array, model: Model, start: Params, hyper: dict, coun
     print(f": {time.perf_counter() - began:.1f} s")
     params_S = [jax.tree.map(lambda leaf, s=s: leaf[s], state_S.params) for s in range(len(penalty_S))]
     nats_S = np.array([table_nll(params["W"], counts_VV) for params in params_S])
+    require(np.isfinite(nats_S[1]), f"the run with penalty {penalty_S[1]:g} diverged; lower it or the learning rate")
     return Sweep(penalty_S, params_S, np.asarray(jax.nn.softmax(state_S.params["W"])), nats_S, np.asarray(loss_SN))
 
 
-def tell_agreement(model: Model, sweep: Sweep, corpus: Corpus, draw: Callable) -> dict:
+def tell_agreement(model: Model, sweep: Sweep, corpus: Corpus, rate: float, draw: Callable) -> dict:
     """9. Without a penalty, gradient descent arrives at the counts: loss, probabilities, samples."""
-    symbols, counted = corpus.vocab.symbols, ngram.fit(corpus.counts_VV)
+    symbols, counted = list(map(printable, corpus.vocab.symbols)), ngram.fit(corpus.counts_VV)
     counted_nats = float(table_nll(counted["log_prob"], corpus.counts_VV))
     difference_VV = np.abs(sweep.prob_SVV[0] - np.exp(counted["log_prob"]))
     first, second = np.unravel_index(difference_VV.argmax(), difference_VV.shape)
@@ -170,8 +171,10 @@ def tell_agreement(model: Model, sweep: Sweep, corpus: Corpus, draw: Callable) -
     print(f"at {symbols[first]}{symbols[second]} ({corpus.counts_VV[first].sum():,} pairs start with {symbols[first]})")
     met = sweep.nats_S[0] < counted_nats + 0.01
     if not met:
-        largest_share = float(corpus.counts_VV.sum(1).max() / corpus.counts_VV.sum())
-        print(f"they have not met: for this data try a --learning-rate under {4 / largest_share:.1f}")
+        share = float((corpus.counts_VV.sum(1) / len(corpus.tokens.pairs[0])).max())
+        # A row's curvature is at most half its share of the pairs, and a step overshoots when rate * curvature > 2.
+        advice = f"try a --learning-rate under {4 / share:.1f}" if rate * share > 4 else "they need more steps"
+        print(f"they have not met: {advice}")
     drawn = {"counts": draw(corpus.model, counted), "gradient descent": draw(model, sweep.params_S[0])}
     strongest = int(sweep.penalty_S.argmax())
     drawn[f"with penalty {sweep.penalty_S[strongest]:g}"] = draw(model, sweep.params_S[strongest])
@@ -214,7 +217,8 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
 def unseen_probability(prob_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
     """How much probability goes to pairs that the counts lack, after a symbol as frequent as it is in the data."""
     after_V = prob_VV.sum(-1, where=counts_VV == 0)
-    return (after_V * counts_VV.sum(-1)).sum() / counts_VV.sum()
+    total_V = counts_VV.astype(jnp.float32).sum(-1)  # the sum of all may be past int32
+    return (after_V * total_V).sum() / total_V.sum()
 
 
 def smoothing_curve(counts_VV: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

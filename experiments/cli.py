@@ -30,20 +30,23 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
 
     A mistake in the input ends in one line on standard error and exit status 2.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal without Unicode shows escapes, and no traceback
         stream.reconfigure(errors="backslashreplace")
     try:
         config = parse(config_type())
         summary = run(config)
         if getattr(config, "json", True):
             print(to_json(summary))
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except InputError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        fail(f"{error.filename or 'input/output'}: {error.strerror or error}; nothing was replaced")
+        fail(f"{error.filename or 'output'}: {error.strerror or error}")
+    except MemoryError:
+        fail("out of memory; ask for less, or cut the data")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
@@ -71,7 +74,7 @@ def parse(config_type: Any) -> Any:
             raise
     # A title, a rule, the message, a rule, hints; the frame and its rules are of dashes where there is no UTF-8.
     text = re.sub(r"\x1b\[[0-9;]*m|[│╰╯]", "", box.getvalue()).replace("─", "-")
-    message, *hints = re.split(r"-{5,}", re.sub("╭.*╮", "-----", text))[1:]
+    message, *hints = re.split(r"(?m)^\s*-{5,}\s*$", re.sub("╭.*╮", "-----", text))[1:]
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(hints))
     what = " ".join(message.split()).rstrip(".")
     raise InputError(f"{what}; {f'did you mean {near[1]}? ' if near else ''}see {prog} --help")
@@ -82,8 +85,14 @@ def title(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}")
 
 
+def printable(text: str) -> str:
+    """`text` with escapes for what a terminal would obey and not show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def clip(text: str, width: int = 40) -> str:
-    """`text`, cut to `width` characters for a line of the story."""
+    """`text`, printable and cut to `width` characters for a line of the story."""
+    text = printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -93,8 +102,11 @@ def columns(texts: dict[str, list[str]]) -> None:
         print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
 
 
-def open_run(config: Any, out: Path, resume: bool = False) -> None:
-    """Claim the folder `out` for this configuration and write its `config.json`; or find that it is there, to resume.
+def open_run(config: Any, out: Path, lines: list[str], resume: bool = False) -> None:
+    """Claim the folder `out` for this configuration of these lines, and write its `config.json`; or find it, to resume.
+
+    What an earlier run left there is cleared away: an unfinished one, one of the same configuration, or, where
+    `config.overwrite` says so, any other.
 
     Raises:
       InputError: the folder cannot be written, or it holds a run of another configuration, or files that are no run,
@@ -103,13 +115,15 @@ def open_run(config: Any, out: Path, resume: bool = False) -> None:
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
-    digest = hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
-    fields = json.loads(to_json({**fields, **nested, "data_sha256": digest}))
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    fields = json.loads(to_json({**fields, **nested, "lines_sha256": digest}))
+    inside = out.resolve() in Path(config.data).resolve().parents
+    require(not inside, f"{config.data}: lies in the run folder {out}; choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
         if resume or not config.overwrite:
             refuse_other_run(out, fields, resume)
-        else:
+        if not resume:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
             for path in (out / "summary.json", out / "metrics.jsonl", *out.glob("*.png")):
                 path.unlink(missing_ok=True)
@@ -127,9 +141,10 @@ def refuse_other_run(out: Path, fields: dict, resume: bool = False) -> None:
     try:
         held = json.loads((out / "config.json").read_text(encoding="utf-8"))
         differing = sorted(name for name in fields.keys() | held.keys() if fields.get(name) != held.get(name))
-    except (OSError, ValueError, AttributeError):
-        raise InputError(f"{out}: the folder holds files that are not a run's; {way_out}") from None
-    to_lose = (out / "summary.json").exists() or (out / "checkpoints").exists()
+    except (OSError, ValueError, AttributeError, RecursionError):
+        held, differing = {}, []
+    require("lines_sha256" in held, f"{out}: the folder holds files that are not a run's; {way_out}")
+    to_lose = (out / "summary.json").exists() or (out / "checkpoints").exists()  # else a run that never got far
     if differing and (to_lose or resume):
         what = ", ".join(f"{name} {held.get(name)!r} there, {fields.get(name)!r} here" for name in differing)
         raise InputError(f"{out}: holds a run of another configuration ({what}); {way_out}")
@@ -156,7 +171,7 @@ def to_json(value: Any, **style: Any) -> str:
         if isinstance(value, str | int | None):
             return value
         if isinstance(value, Path):
-            return str(value)
+            return os.fsencode(value).decode(errors="backslashreplace")
         if np.ndim(value):
             return plain(np.asarray(value).tolist())
         number = np.asarray(value).item()

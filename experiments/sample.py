@@ -45,7 +45,7 @@ class Config:
     """Print everything as JSON on the last line."""
 
     def __post_init__(self):
-        require(self.n > 0, f"--n is {self.n}; it must be at least 1")
+        require(0 < self.n <= 10**6, f"--n is {self.n}; it must be from 1 to 1,000,000")
         require(0 <= self.seed < 2**32, f"--seed is {self.seed}; it must be from 0 to {2**32 - 1}")
 
 
@@ -113,7 +113,7 @@ def score(trained: Trained, words: list[str]) -> list[dict]:
 
 def make(trained: Trained, config: Config) -> list[dict]:
     """New lines, each with its log-probability under the model."""
-    prefix = trained.vocab.encode(data.normalize(config.prefix))
+    prefix = trained.vocab.encode_line(config.prefix)
     sampling = Sampling(temperature=0.0) if config.greedy else config.sampling
     key = jax.random.key(config.seed)
     drawn = sample(key, trained.model, trained.params, [prefix] * config.n, trained.block, sampling)

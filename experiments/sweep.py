@@ -4,7 +4,6 @@ Run it:   python -m experiments.sweep --model mlp --steps 2000
 Expect:   a table of dev losses with their spread over seeds, and the curves as PNG in runs/sweep/
 """
 
-import math
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from experiments import cli
 from experiments.task import Corpus, baselines, config_type, load, model_flag, sizes_of
 from makemore_jax import data, plot, train
-from makemore_jax.errors import require
+from makemore_jax.errors import check_float, require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
 from makemore_jax.models import NEURAL, build
@@ -56,7 +55,7 @@ class Config:
         require(self.evaluations > 0, f"--evaluations is {self.evaluations}; it must be at least 1")
         require(len(self.rates) > 0, "--rates names none; give at least one")
         for rate in self.rates:
-            require(0 < rate < math.inf, f"--rates holds {rate}; each must be above 0")
+            check_float("--rates", rate, zero=False)
 
 
 def train_all(config: Any, corpus: Corpus) -> tuple[Model, list[Params], np.ndarray]:
@@ -94,7 +93,7 @@ def run(config: Any) -> dict:
         config.evaluations <= config.recipe.steps,
         f"--evaluations is {config.evaluations}; it must be at most --steps {config.recipe.steps}",
     )
-    cli.open_run(config, config.out)
+    cli.open_run(config, config.out, [line for side in corpus.sides for line in side])
     runs = len(config.rates) * config.seeds
     print(f"{config.model}: {config.seeds} seeds x {len(config.rates)} rates = {runs} runs as one program")
     levels = baselines(corpus)

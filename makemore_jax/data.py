@@ -116,6 +116,15 @@ class Vocab:
             )
         return ids
 
+    def encode_line(self, text: str) -> np.ndarray:
+        """Tokens of a word or a prefix that a person typed: after NFC, with no line end inside.
+
+        Raises:
+          InputError: a line end, or a character that the data does not have.
+        """
+        require("\n" not in text, f"{text!r} has a line end inside; give one line")
+        return self.encode(normalize(text))
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens up to the first mark."""
         ids = np.asarray(ids)
@@ -136,11 +145,14 @@ class Vocab:
           InputError: the file is missing, or is not a vocabulary.
         """
         try:
-            symbols = tuple(json.loads(Path(path).read_text(encoding="utf-8"))["symbols"])
-            valid = len(set(symbols)) == len(symbols) > 1 and all(len(symbol) == 1 for symbol in symbols[1:])
+            symbols = json.loads(Path(path).read_text(encoding="utf-8"))["symbols"]
+            valid = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+            symbols = tuple(symbols)
+            valid = valid and len(set(symbols)) == len(symbols) > 1 and all(len(symbol) == 1 for symbol in symbols[1:])
+            valid = valid and "\n" not in symbols
         except OSError as error:
             raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             valid = False
         require(valid, f"{path}: not a vocabulary; it should be what Vocab.save wrote")
         return cls(symbols)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data import Tokens, batch
+from makemore_jax.errors import require
 from makemore_jax.model import Model, Params
 
 TOKENS_A_BATCH = 2**16  # of an evaluation: large enough to fill the cores, small enough for any machine
@@ -47,6 +48,7 @@ def table_nll(logits_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
     `logits_VV` holds the logits after each symbol.
     """
     chex.assert_equal_shape([logits_VV, counts_VV])
+    counts_VV = counts_VV.astype(jnp.float32)  # their sum may be past int32
     nll_VV = -jax.nn.log_softmax(logits_VV)
     return jnp.where(counts_VV > 0, counts_VV * nll_VV, 0).sum() / jnp.maximum(counts_VV.sum(), 1)
 
@@ -68,6 +70,7 @@ def _row_nll(model: Model, params: Params, tokens: Tokens, row_B: jax.Array, wid
 
 def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     """(N,) float64: the nats of each whole line, its end mark included; inf where the model rules it out."""
+    require(len(tokens.length_N) > 0, "there are no lines to score")
     lines, width = len(tokens.length_N), int(np.max(tokens.length_N))
     rows = min(lines, max(1, TOKENS_A_BATCH // width))
     on_device = jax.device_put(tokens)

@@ -57,7 +57,9 @@ def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: str | Path) -> N
             axes.text(j, i + 0.06, f"{cells[i, j]}", va="top", fontsize=8.5, **style)
     _name_axes(axes, names, fontsize=13)
     axes.set_title(
-        _title("how often the column's symbol follows the row's", len(shown), len(symbols)), fontsize=16, pad=14
+        _title("how often the column's symbol follows the row's", len(shown), len(symbols)),
+        fontsize=min(16, 1.7 * side),
+        pad=14,
     )
     _save(figure, path)
 

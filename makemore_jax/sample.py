@@ -4,7 +4,6 @@ The sampler knows token ids only. It starts from the mark, asks the model's `ste
 one with an explicit key, feeds it back, and stops at the mark.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data import MARK
-from makemore_jax.errors import require
+from makemore_jax.errors import check_float, require
 from makemore_jax.model import Model, Params
 
 
@@ -31,10 +30,7 @@ class Sampling:
     """Draw from the fewest likeliest symbols that hold this much probability (nucleus sampling)."""
 
     def __post_init__(self):
-        require(
-            0 <= self.temperature < math.inf,
-            f"--temperature is {self.temperature}; it must be 0 (always the likeliest) or more",
-        )
+        check_float("--temperature", self.temperature)
         require(self.top_k is None or self.top_k > 0, f"--top-k is {self.top_k}; it must be at least 1")
         require(0 < self.top_p <= 1, f"--top-p is {self.top_p}; it must be above 0 and at most 1")
 
@@ -59,7 +55,8 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
     sorted_V = jnp.where(jnp.arange(len(sorted_V)) < jnp.where(greedy, 1, top_k), sorted_V, -jnp.inf)
     prob_V = jax.nn.softmax(sorted_V)
     before_V = jnp.cumsum(prob_V) - prob_V
-    sorted_V = jnp.where((before_V < top_p) | (top_p >= 1), sorted_V, -jnp.inf)  # all of it, whatever the rounding
+    inside_V = (before_V < top_p) | (jnp.arange(len(sorted_V)) == 0)
+    sorted_V = jnp.where(inside_V | (top_p >= 1), sorted_V, -jnp.inf)  # at 1 all of it, whatever the rounding
     return jnp.zeros_like(sorted_V).at[order_V].set(sorted_V)
 
 
@@ -113,10 +110,11 @@ def sample(
         length_B.max() < max_length,
         f"a prefix of {length_B.max()} symbols leaves no room to go on: lines end at {max_length}; shorten the prefix",
     )
+    require(all(np.all(np.asarray(prefix) > 0) for prefix in prefixes), "a prefix holds the mark, or no token at all")
     prefix_BP = np.zeros((len(prefixes), length_B.max()), np.int32)
     for row, prefix in zip(prefix_BP, prefixes, strict=True):
         row[: len(prefix)] = prefix
-    top_k = np.iinfo(np.int32).max if sampling.top_k is None else sampling.top_k
+    top_k = min(sampling.top_k or np.inf, np.iinfo(np.int32).max)
     controls = (jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(sampling.top_p))
     return _sample(key, model, params, prefix_BP, length_B, *controls, max_length)
 

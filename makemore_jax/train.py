@@ -4,7 +4,6 @@ The batch at step i is a function of the run's key and i alone, so that a run go
 stopped.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +16,7 @@ import optax
 from tqdm import tqdm
 
 from makemore_jax.data import Tokens, batch
-from makemore_jax.errors import InputError, require
+from makemore_jax.errors import InputError, check_float, require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params
 
@@ -105,6 +104,8 @@ def fit(
                     "lower the learning rate or the penalty"
                 )
             taken += some
+            if taken == count and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+                raise InputError("the last step diverged; lower the learning rate or the penalty")
             bar.update(some)
             bar.set_postfix(loss=f"{losses[-1]:.4f}")
             stop = on_chunk(state, losses)
@@ -139,11 +140,11 @@ class Recipe:
     def __post_init__(self):
         require(self.steps > 0, f"--steps is {self.steps}; it must be at least 1")
         require(self.batch > 0, f"--batch is {self.batch}; it must be at least 1")
-        require(0 < self.learning_rate < math.inf, f"--learning-rate is {self.learning_rate}; it must be above 0")
+        check_float("--learning-rate", self.learning_rate, zero=False)
         require(self.warmup >= 0, f"--warmup is {self.warmup}; it must be 0 or more")
         require(0 <= self.final <= 1, f"--final is {self.final}; it must be from 0 to 1")
-        require(0 <= self.weight_decay < math.inf, f"--weight-decay is {self.weight_decay}; it must be 0 or more")
-        require(self.clip > 0, f"--clip is {self.clip}; it must be above 0")
+        check_float("--weight-decay", self.weight_decay)
+        check_float("--clip", self.clip, zero=False)
         require(0 <= self.token_dropout < 1, f"--token-dropout is {self.token_dropout}; it must be from 0 to below 1")
         require(
             self.micro_batches > 0 and self.batch % self.micro_batches == 0,

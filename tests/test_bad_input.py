@@ -1,6 +1,7 @@
 """A person's mistake gets one clear line and exit status 2, and nothing on disk is lost."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -31,14 +32,17 @@ def quick(command, tmp_path):
         (["--prefix", "q"], r"'q' (U+0071) is not in the data; its characters are: aeilmov"),
         (["--prefix", "emma" * 10], "--prefix has 40 characters and samples stop at 12"),
         (["--score", "emma", "zoë"], r"'z' (U+007A) is not in the data; its characters are: aeilmov"),
-        (["--smoothing", "-1"], "--smoothing is -1.0; it must be 0 or more"),
+        (["--smoothing", "-1"], "--smoothing is -1.0; it must be 0 or from 1e-30 to 1e30"),
         (["--smoothing", "nan"], "--smoothing is nan"),
-        (["--learning-rate", "-50"], "--learning-rate is -50.0; it must be above 0"),
-        (["--penalty", "-0.01"], "--penalty is -0.01; it must be 0 or more"),
+        (["--learning-rate", "-50"], "--learning-rate is -50.0; it must be from 1e-30 to 1e30"),
+        (["--penalty", "-0.01"], "--penalty is -0.01; it must be 0 or from"),
+        (["--smoothing", "1e38"], "--smoothing is 1e+38; it must be 0 or from 1e-30 to 1e30"),
+        (["--prefix", "em\nma"], r"'em\nma' has a line end inside"),
+        (["--samples", "100000000"], "--samples is 100000000; it must be from 1 to 100,000"),
         (["--steps", "-1"], "--steps is -1; it must be 0 or more"),
-        (["--samples", "0"], "--samples is 0; it must be at least 1"),
+        (["--samples", "0"], "--samples is 0; it must be from 1 to 100,000"),
         (["--seed", "-1"], "--seed is -1"),
-        (["--temperature", "-0.5"], "--temperature is -0.5; it must be 0"),
+        (["--temperature", "-0.5"], "--temperature is -0.5; it must be 0 or from"),
         (["--top-k", "0"], "--top-k is 0; it must be at least 1"),
         (["--top-p", "0"], "--top-p is 0.0; it must be above 0 and at most 1"),
         (["--top-p", "1.5"], "--top-p is 1.5"),
@@ -104,7 +108,44 @@ def test_a_run_of_another_configuration_is_kept(quick, tmp_path):
     (tmp_path / "few.txt").write_text("emma\nava\n")
     status, _, err = quick("--seed", 1)  # other data under the same name
     assert status == 2
-    assert "data_sha256" in err
+    assert "lines_sha256" in err
+
+
+def test_a_foreign_config_is_kept(quick, tmp_path):
+    (tmp_path / "run").mkdir()
+    for foreign in ('{"model_type": "gpt2"}', "[" * 200_000, "3"):
+        (tmp_path / "run/config.json").write_text(foreign)
+        status, _, err = quick()
+        assert status == 2
+        assert "the folder holds files that are not a run's" in err
+        assert (tmp_path / "run/config.json").read_text() == foreign
+
+
+def test_data_in_the_run_folder_is_refused(quick, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text("emma\nava\n")
+    status, _, err = quick("--data", tmp_path / "run/config.json", "--overwrite")
+    assert status == 2
+    assert "lies in the run folder" in err
+    assert (tmp_path / "run/config.json").read_text() == "emma\nava\n"
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(quick, tmp_path):
+    assert quick()[0] == 0
+    (tmp_path / "run/loss.png").write_bytes(b"old")
+    status, _, err = quick("--overwrite", "--steps", 1, "--penalty", 1e25)
+    assert status == 2
+    assert "the run with penalty 1e+25 diverged; lower it or the learning rate" in err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json"}
+
+
+def test_control_characters_are_shown_and_not_obeyed(quick, tmp_path):
+    (tmp_path / "few.txt").write_text("em\x1b[31mma\nav\u2028a\n")
+    status, out, _ = quick()
+    assert status == 0
+    assert "\x1b" not in out
+    assert "\u2028" not in out
+    assert r"em\x1b[31mma" in out
 
 
 def test_a_foreign_folder_is_kept(quick, tmp_path):
@@ -128,6 +169,12 @@ def test_the_process_itself(tmp_path):
     failed = subprocess.run([*run, "--top-p", "7"], cwd=ROOT, capture_output=True, text=True)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == "error: --top-p is 7.0; it must be above 0 and at most 1\n"
+    (tmp_path / "name.txt").write_text("zoë\n東京\n" * 20)
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    flags = ["--data", tmp_path / "name.txt", "--out", tmp_path / "ascii"]
+    shown = subprocess.run([*run, *flags], cwd=ROOT, env=ascii_only, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert r"zo\xeb" in shown.stdout
     piped = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     piped.stdout.close()
     assert "Traceback" not in piped.stderr.read()

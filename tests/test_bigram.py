@@ -33,7 +33,7 @@ def neural_loss(counts_VV, penalty, count):
     hyper = {"learning_rate": jnp.float32(50), "penalty": jnp.float32(penalty)}
     key, descent = jax.random.key(0), bigram_neural.descent
     state = train.start(model.init(key), hyper, descent)
-    loss = partial(bigram_neural.table_loss, model)
+    loss = bigram_neural.table_loss
     state, losses = jax.jit(partial(train.run, loss=loss, optimizer=descent, count=count))(key, state, counts_VV, hyper)
     return state.params, losses
 

@@ -76,6 +76,11 @@ def test_table_form_is_the_pair_form():
     assert not np.allclose(transposed[1]["W"], expected[1]["W"], atol=1e-3)
 
 
+def test_counts_past_int32_are_summed():
+    counts_VV = jnp.array([[2**30, 2**30], [2**30, 5]])
+    assert table_nll(jnp.zeros((2, 2)), counts_VV) == pytest.approx(math.log(2))
+
+
 def test_evaluation_is_exact_and_in_three_units(monkeypatch):
     model = bigram.bigram(bigram.Config(V))
     params = model.init(jax.random.key(0))

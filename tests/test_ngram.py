@@ -103,6 +103,15 @@ def test_sizes_out_of_reach_are_refused():
         ngram.Config(1000, 3)
 
 
+def test_small_integers_do_not_overflow():
+    x_N = np.random.default_rng(0).integers(0, 27, 99)
+    for order in (2, 3):
+        wide, small = (
+            ngram.count(ngram.Config(27, order), x_N[None].astype(t), x_N[None].astype(t)) for t in (int, np.uint8)
+        )
+        np.testing.assert_array_equal(wide, small)
+
+
 def test_second_count_compiles_nothing(compilations):
     x, y = jnp.zeros((2, 13), int), jnp.ones((2, 13), int)
     with compilations() as first:

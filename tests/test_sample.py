@@ -120,6 +120,7 @@ def test_frequencies_are_the_models_probabilities():
         ((1.0, 3, 0.75), [0, 4 / 7, 0, 3 / 7]),  # of what top-k left: 4/9 + 3/9 > 0.75
         ((0.5, 9, 1.0), [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
         ((0.0, 9, 1.0), [0, 1, 0, 0]),
+        ((1.0, 9, 1e-40), [0, 1, 0, 0]),
     ],
 )
 def test_restrict(options, kept):
@@ -149,7 +150,7 @@ def test_other_settings_compile_nothing(compilations):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1}, "--temperature is -1"),
+        ({"temperature": -1}, "--temperature is -1; it must be 0 or from"),
         ({"temperature": float("nan")}, "--temperature is nan"),
         ({"temperature": float("inf")}, "--temperature is inf"),
         ({"top_k": 0}, "--top-k is 0"),
@@ -165,6 +166,8 @@ def test_bad_settings(options, message):
 def test_bad_prefixes():
     with pytest.raises(InputError, match="at least 1"):
         draw([])
+    with pytest.raises(InputError, match="holds the mark"):
+        draw([[1, 0, 2]])
     with pytest.raises(InputError, match="17 symbols leaves no room"):
         draw([[1] * T])
 

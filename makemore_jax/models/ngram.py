@@ -64,6 +64,7 @@ def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array |
     Each n-gram names a cell of the flattened table; what `mask_BT` leaves out names one beyond the end.
     """
     cells = config.vocab**config.order
+    x_BT, y_BT = jnp.asarray(x_BT, jnp.int32), jnp.asarray(y_BT, jnp.int32)  # small integers would overflow
     cell_BT = reduce(lambda cell, symbol: cell * config.vocab + symbol, (*contexts(x_BT, config.order), y_BT))
     if mask_BT is not None:
         cell_BT = jnp.where(mask_BT, cell_BT, cells)

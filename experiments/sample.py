@@ -5,8 +5,9 @@ Run it:   python -m experiments.sample runs/transformer --n 20 --prefix ma --tem
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from makemore_jax import checkpoint, data
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import line_nll
 from makemore_jax.model import Model, Params
-from makemore_jax.models import build
+from makemore_jax.models import build, configure
 from makemore_jax.sample import Sampling, novelty, sample
 
 
@@ -56,6 +57,11 @@ class Trained(NamedTuple):
     params: Params
     vocab: data.Vocab
     about: dict
+
+    @property
+    def config(self) -> Any:
+        """The model's sizes."""
+        return configure(self.about["model"], self.about["sizes"])
 
     @property
     def block(self) -> int:
@@ -109,6 +115,14 @@ def score(trained: Trained, words: list[str]) -> list[dict]:
     nats = line_nll(trained.model, trained.params, tokens)
     rows = zip(words, nats, tokens.length_N, strict=True)
     return [{"text": word, "nats": nll, "nats_a_character": nll / length} for word, nll, length in rows]
+
+
+def inner_values(trained: Trained, line: str) -> tuple[list[str], dict]:
+    """The symbols of a line, with the mark before it, and what the model computes on reading them (a batch of one)."""
+    x_T = np.concatenate([[data.MARK], trained.vocab.encode_line(line)])
+    require(len(x_T) <= trained.block, f"{line!r} is longer than the {trained.block - 1} characters the model knows")
+    _, inner = jax.jit(partial(trained.model.apply, inner=True))(trained.params, x_T[None])
+    return [trained.vocab.symbols[i] for i in x_T], jax.tree.map(np.asarray, inner)
 
 
 def make(trained: Trained, config: Config) -> list[dict]:

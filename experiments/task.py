@@ -41,14 +41,14 @@ def config_type(base: type, model: str) -> type:
     return whole
 
 
-def model_flag(flags: list[str], default: str) -> str:
+def model_flag(flags: list[str], default: str, models: tuple[str, ...] = NEURAL) -> str:
     """The value of the last `--model` among the flags, which decides what other flags there are."""
     model = default
     for flag, following in zip(flags, [*flags[1:], ""], strict=True):
         name, given, value = flag.partition("=")
         if name == "--model":
             model = value if given else following
-    require(model in NEURAL, f"--model is {model!r}; it must be one of {', '.join(NEURAL)}")
+    require(model in models, f"--model is {model!r}; it must be one of {', '.join(models)}")
     return model
 
 

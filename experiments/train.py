@@ -100,9 +100,14 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
         return (checkpoint.restore(best, state.params) if best.all_steps() else state.params), log
 
 
+def folder(config: Any) -> Path:
+    """The run folder of a configuration."""
+    return config.out or Path("runs") / config.model
+
+
 def run(config: Any) -> dict:
     """Train, and report how good the best checkpoint is."""
-    out = config.out or Path("runs") / config.model
+    out = folder(config)
     corpus = load(config.data, config.max_length)
     sizes = sizes_of(config, corpus)
     model = build(config.model, sizes)

@@ -149,3 +149,57 @@ def regularisers(
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     _save(figure, path)
+
+
+def embeddings(embed_VD: np.ndarray, symbols: Sequence[str], path: str | Path) -> None:
+    """The two directions in which the symbols' embeddings differ most (principal components), a label a symbol."""
+    centred_VD = np.asarray(embed_VD, np.float64) - np.mean(embed_VD, 0)
+    left, scale, _ = np.linalg.svd(centred_VD, full_matrices=False)
+    points_V2 = (left * scale)[:, :2]
+    figure = _figure(7, 7)
+    axes = figure.subplots()
+    axes.scatter(*points_V2.T, s=260, color="#c6dbef")
+    for symbol, (x, y) in zip(symbols, points_V2, strict=True):
+        axes.text(x, y, _label(symbol), ha="center", va="center", fontsize=12, **PLAIN)
+    share = (scale[:2] ** 2).sum() / (scale**2).sum()
+    axes.set_title(f"embeddings, two principal components ({share:.0%} of their variance)")
+    axes.set(xticks=[], yticks=[])
+    _save(figure, path)
+
+
+def reach(change_T: np.ndarray, receptive_field: int, path: str | Path) -> None:
+    """How much another symbol so many steps back changes a prediction, and where the receptive field ends."""
+    figure = _figure(9, 4)
+    axes = figure.subplots()
+    axes.bar(range(len(change_T)), change_T, color="#6baed6")
+    axes.axvline(
+        receptive_field - 0.5, color="#555555", linestyle="--", linewidth=1, label="end of the receptive field"
+    )
+    axes.set(xlabel="steps back", ylabel="change of the prediction\n(total variation)")
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def traces(values: Mapping[str, np.ndarray], symbols: Sequence[str], path: str | Path) -> None:
+    """States and gates along a line: an image each of (time, units), units ordered by their mean."""
+    figure = _figure(1.6 + 0.45 * len(symbols) * len(values), 5)
+    for axes, (name, value_TH) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
+        value_TH = np.asarray(value_TH)[:, np.argsort(np.asarray(value_TH).mean(0))]
+        extent = 1 if value_TH.min() < 0 else 0
+        image = axes.imshow(value_TH.T, cmap="RdBu" if extent else "Blues", vmin=-extent, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(symbols)), [_label(symbol) for symbol in symbols], **PLAIN)
+        axes.set(title=name, yticks=[])
+        figure.colorbar(image, ax=axes, shrink=0.6)
+    _save(figure, path)
+
+
+def attention(weight_LNTS: np.ndarray, symbols: Sequence[str], path: str | Path) -> None:
+    """Where each position (row) of each head looks (column); a row of panels a layer."""
+    layers, heads, *_ = np.shape(weight_LNTS)
+    names = [_label(symbol) for symbol in symbols]
+    figure = _figure(2.4 * heads, 2.5 * layers)
+    for (layer, head), axes in np.ndenumerate(figure.subplots(layers, heads, squeeze=False)):
+        axes.imshow(weight_LNTS[layer][head], cmap="Blues", vmin=0, vmax=1)
+        _name_axes(axes, names, fontsize=7)
+        axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
+    _save(figure, path)

@@ -1,6 +1,7 @@
 """All models, by name: what configures each and what builds it. A new model is one file and one line here."""
 
 from functools import partial
+from typing import Any
 
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model
@@ -21,15 +22,20 @@ MODELS = {
 NEURAL = tuple(name for name in MODELS if name not in ("ngram", "backoff"))  # learned by gradient descent
 
 
-def build(name: str, sizes: dict) -> Model:
-    """The model of this name and these sizes, as they stand in a run folder.
+def configure(name: str, sizes: dict) -> Any:
+    """The config of the model of this name, with these sizes as they stand in a run folder.
 
     Raises:
       InputError: there is no such model, or it has no such size.
     """
     require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
-    config, construct = MODELS[name]
     try:
-        return construct(config(**sizes))
+        return MODELS[name][0](**sizes)
     except TypeError as error:
         raise InputError(f"model {name}: {error}; its sizes are those of another model") from None
+
+
+def build(name: str, sizes: dict) -> Model:
+    """The model of this name and these sizes; raises what `configure` raises."""
+    config = configure(name, sizes)
+    return MODELS[name][1](config)

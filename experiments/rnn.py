@@ -1,0 +1,46 @@
+"""The recurrent models: one state carried along the line, and gates that say what to keep of it.
+
+The picture shows a line as the model reads it: its state after each symbol, and the gates of a GRU or an LSTM.
+
+Run it:   python -m experiments.rnn --model lstm
+Then see: runs/lstm/traces.png
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments import cli, sample, train
+from experiments.task import config_type, load, model_flag
+from makemore_jax import plot
+
+CELLS = ("rnn", "gru", "lstm")
+
+
+@dataclass(frozen=True)
+class Config(train.Config):
+    """Train a recurrent model on the lines of a text file, and draw its state and gates along a line."""
+
+    model: Literal[CELLS] = "rnn"
+    """Which cell."""
+    read: str = ""
+    """The line to draw; without it, the longest of the first hundred."""
+
+
+def story(config: Config) -> dict:
+    """Train, then draw the states and the gates along a line."""
+    corpus = load(config.data, config.max_length)
+    line = config.read or max(corpus.sides.train[:100], key=len)
+    corpus.vocab.encode_line(line)  # a line that cannot be read stops here, before the training
+    summary, out = train.run(config), train.folder(config)
+    if not config.no_figures:
+        symbols, inner = sample.inner_values(sample.load(out), line)
+        names = {"h": "state h", "c": "memory c"}
+        values = {names.get(name, f"{name} gate"): value_BTH[0] for name, value_BTH in inner.items()}
+        plot.traces(values, symbols, out / "traces.png")
+        print(f"{line!r} as it reads it: {out / 'traces.png'}")
+    return summary
+
+
+if __name__ == "__main__":
+    cli.main(lambda: config_type(Config, model_flag(sys.argv[1:], Config.model, CELLS)), story)

@@ -1,6 +1,7 @@
 """The second lecture of makemore: a window of embeddings and a hidden layer (Bengio et al. 2003).
 
-The embedding puts symbols that behave alike close together: after training, the picture shows the vowels as a group.
+The embedding gives each symbol a place, and training moves together those that behave alike. The picture shows the two
+directions in which the places differ most.
 
 Run it:   python -m experiments.mlp
 Then see: runs/mlp/embeddings.png

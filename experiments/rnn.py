@@ -35,8 +35,8 @@ def story(config: Config) -> dict:
     summary, out = train.run(config), train.folder(config)
     if not config.no_figures:
         symbols, inner = sample.inner_values(sample.load(out), line)
-        names = {"h": "state h", "c": "memory c"}
-        values = {names.get(name, f"{name} gate"): value_BTH[0] for name, value_BTH in inner.items()}
+        names = {"h": "state h", "c": "memory c"} | {name: f"{name} gate" for name in inner if len(name) > 1}
+        values = {title: inner[name][0] for name, title in names.items() if name in inner}
         plot.traces(values, symbols, out / "traces.png")
         print(f"{line!r} as it reads it: {out / 'traces.png'}")
     return summary

@@ -106,7 +106,8 @@ def losses(
     axes = figure.subplots()
     for number, (name, (steps, values)) in enumerate(curves.items()):
         under = len(curves) - 1 - number
-        axes.plot(steps, values, label=name, linewidth=1.5 + 2 * under, alpha=1 / (1 + under))
+        marker = "o" if len(steps) == 1 else None  # a line of one point would not show
+        axes.plot(steps, values, label=name, linewidth=1.5 + 2 * under, alpha=1 / (1 + under), marker=marker)
     axes.set(xscale="log" if log else "linear")
     _finish_losses(figure, levels, path)
 
@@ -185,8 +186,9 @@ def traces(values: Mapping[str, np.ndarray], symbols: Sequence[str], path: str |
     figure = _figure(1.6 + 0.45 * len(symbols) * len(values), 5)
     for axes, (name, value_TH) in zip(figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True):
         value_TH = np.asarray(value_TH)[:, np.argsort(np.asarray(value_TH).mean(0))]
-        extent = 1 if value_TH.min() < 0 else 0
-        image = axes.imshow(value_TH.T, cmap="RdBu" if extent else "Blues", vmin=-extent, vmax=1, aspect="auto")
+        signed, most = value_TH.min() < 0, max(1, np.abs(value_TH).max())
+        style = {"cmap": "RdBu", "vmin": -most, "vmax": most} if signed else {"cmap": "Blues", "vmin": 0, "vmax": 1}
+        image = axes.imshow(value_TH.T, aspect="auto", **style)
         axes.set_xticks(range(len(symbols)), [_label(symbol) for symbol in symbols], **PLAIN)
         axes.set(title=name, yticks=[])
         figure.colorbar(image, ax=axes, shrink=0.6)

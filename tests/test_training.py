@@ -276,3 +276,69 @@ def test_bad_prefixes(command, whole):
     assert "leaves no room to go on" in command("sample", whole, "--prefix", "a" * 30)[2]
     assert "longer than the" in command("sample", whole, "--score", "a" * 30)[2]
     assert "no such run folder" in command("sample", whole / "none")[2]
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "picture"),
+    [
+        ("mlp", ["--window", 3, "--embed", 5, "--hidden", 13], "embeddings.png"),
+        ("wavenet", ["--layers", 2, "--cycle", 2, "--channels", 5, "--skip", 7], "reach.png"),
+        ("rnn", ["--model", "lstm", "--embed", 5, "--hidden", 13, "--read", "mia"], "traces.png"),
+        ("transformer", ["--layers", 1, "--heads", 2, "--embed", 6], "attention.png"),
+    ],
+)
+def test_each_model_has_its_story_and_its_picture(command, file, tmp_path, module, flags, picture):
+    run = ["--data", file, "--out", tmp_path / "run", "--steps", 2, "--batch", 8]
+    status, out, err = command(module, *run, *flags)
+    assert status == 0, err
+    assert picture in out.splitlines()[-1]
+    assert (tmp_path / "run" / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_line_that_cannot_be_read_stops_before_the_training(command, file, tmp_path):
+    status, out, err = command("transformer", "--data", file, "--out", tmp_path / "run", "--read", "zoë")
+    assert (status, out) == (2, "")
+    assert "'ë' (U+00EB) is not in the data" in err
+    assert "must be one of rnn, gru, lstm" in command("rnn", "--model", "mlp")[2]
+
+
+def test_a_sweep_is_one_program_with_a_spread(command, file, tmp_path):
+    flags = [
+        "--window",
+        3,
+        "--embed",
+        5,
+        "--hidden",
+        13,
+        "--batch",
+        8,
+        "--steps",
+        20,
+        "--evaluations",
+        2,
+        "--warmup",
+        2,
+    ]
+    flags += ["--seeds", 2, "--rates", 1e-3, 1e-2, "--data", file, "--out", tmp_path / "run", "--json"]
+    status, out, err = command("sweep", *flags)
+    assert status == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    dev = np.array(summary["dev_nats"])
+    assert dev.shape == (2, 2)
+    assert len(set(dev.ravel())) == 4
+    assert summary["best_rate"] == 1e-2
+    assert (tmp_path / "run/sweep.png").exists()
+    assert "--rates holds" not in err
+    assert "error: --rates is -1.0" in command("sweep", "--rates", -1)[2]
+
+
+def test_a_sweeps_run_is_the_training_command_alone(command, file, tmp_path):
+    """Seed 1 of a sweep ends at the dev loss of the run made alone with seed 1."""
+    sizes = ["--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--steps", 20, "--warmup", 2, "--no-figures"]
+    sweep = ["--seeds", 2, "--rates", 0.01, "--evaluations", 1, "--out", tmp_path / "sweep"]
+    assert command("sweep", *sizes, *sweep, "--data", file)[0] == 0
+    alone = ["--model", "mlp", "--learning-rate", 0.01, "--seed", 1, "--out", tmp_path / "alone"]
+    assert command("train", *sizes, *alone, "--data", file)[0] == 0
+    swept = json.loads((tmp_path / "sweep/summary.json").read_text())["dev_nats"][0]
+    assert swept[1] == pytest.approx(json.loads((tmp_path / "alone/summary.json").read_text())["nats"]["dev"], abs=1e-5)
+    assert swept[0] != pytest.approx(swept[1], abs=1e-4)

@@ -32,18 +32,23 @@ def init_norm(width: int, bias: bool = True) -> dict:
     return {"g": jnp.ones(width)} | ({"b": jnp.zeros(width)} if bias else {})
 
 
+def widen(x: jax.Array) -> jax.Array:
+    """At least float32, for sums and exponentials that bfloat16 would spoil."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def layer_norm(params: dict, x: jax.Array) -> jax.Array:
     """Each vector to mean 0 and variance 1, then a gain and a bias (Ba et al. 2016, arXiv:1607.06450)."""
-    x32 = x.astype(jnp.float32)
-    centred = x32 - x32.mean(-1, keepdims=True)
+    wide = widen(x)
+    centred = wide - wide.mean(-1, keepdims=True)
     y = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * params["g"]
     return (y + params["b"] if "b" in params else y).astype(x.dtype)
 
 
 def rms_norm(params: dict, x: jax.Array) -> jax.Array:
     """Each vector to root mean square 1, then a gain (Zhang and Sennrich 2019, arXiv:1910.07467)."""
-    x32 = x.astype(jnp.float32)
-    return (x32 * jax.lax.rsqrt((x32**2).mean(-1, keepdims=True) + 1e-5) * params["g"]).astype(x.dtype)
+    wide = widen(x)
+    return (wide * jax.lax.rsqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * params["g"]).astype(x.dtype)
 
 
 def stack(init: Callable, key: jax.Array, layers: int) -> dict:

@@ -60,7 +60,7 @@ def test_gradient_is_the_slope(case):
         products = jax.tree.map(lambda g, d: (g * d).sum(), jax.grad(loss)(params), direction)
         slope = sum(jax.tree.leaves(products))
         assert abs(slope) > 1e-3
-        assert float(slope) == pytest.approx(float(at(1e-5) - at(-1e-5)) / 2e-5, rel=1e-4)
+        assert float(slope) == pytest.approx(float(at(1e-5) - at(-1e-5)) / 2e-5, rel=1e-6)
 
 
 def test_padding_changes_neither_loss_nor_gradient(case):

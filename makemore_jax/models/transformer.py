@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require
 from makemore_jax.model import Model, with_inner
-from makemore_jax.nn import init_embedding, init_linear, init_norm, layer, layer_norm, linear, rms_norm, stack
+from makemore_jax.nn import init_embedding, init_linear, init_norm, layer, layer_norm, linear, rms_norm, stack, widen
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def transformer(config: Config) -> Model:
 
     def attend(q: jax.Array, k_BSNK: jax.Array, v_BSNK: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Each query's mean of the values, weighted by its match with the keys it can see, and the weights (BNTS)."""
-        score_BNTS = jnp.einsum("btnk,bsnk->bnts", q, k_BSNK).astype(jnp.float32) / math.sqrt(q.shape[-1])
+        score_BNTS = widen(jnp.einsum("btnk,bsnk->bnts", q, k_BSNK)) / math.sqrt(q.shape[-1])
         weight_BNTS = jax.nn.softmax(jnp.where(visible, score_BNTS, -jnp.inf))
         mean_BTNK = jnp.einsum("bnts,bsnk->btnk", weight_BNTS.astype(v_BSNK.dtype), v_BSNK)
         return mean_BTNK.reshape(*mean_BTNK.shape[:2], -1), weight_BNTS

@@ -86,7 +86,7 @@ def story(config: Config) -> dict:
     out = config.out
     cli.open_run(config, out, lines)
     figures = None if config.no_figures else out
-    init_key, sample_key = jax.random.split(jax.random.key(config.seed))
+    init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
 
     def draw(model: Model, params: Params, number: int = config.samples) -> list[str]:
         drawn = sample(sample_key, model, params, [prefix] * number, limit, config.sampling)
@@ -99,7 +99,7 @@ def story(config: Config) -> dict:
     summary["samples"] = tell_samples(corpus, params, draw)
     summary["quality"] = tell_quality(corpus, words, config.smoothing or 1.0, draw)
     if config.steps:
-        summary["neural"] = bigram_neural.tell(init_key, corpus, config, draw, figures)
+        summary["neural"] = bigram_neural.tell(init_key, run_key, corpus, config, draw, figures)
     cli.write_json(out / "summary.json", summary)
     print(f"\nAll of it is in {out}/: {', '.join(sorted(path.name for path in out.iterdir()))}")
     return summary

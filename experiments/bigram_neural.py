@@ -59,15 +59,17 @@ class Sweep(NamedTuple):
     loss_SN: np.ndarray  # the loss before each of N steps, with it
 
 
-def tell(key: jax.Array, corpus: Corpus, config: Any, draw: Callable, figures: Path | None) -> dict:
+def tell(
+    init_key: jax.Array, run_key: jax.Array, corpus: Corpus, config: Any, draw: Callable, figures: Path | None
+) -> dict:
     """7 to 9. Learn from the pairs, learn from the table, compare with the counts; returns the figures."""
     model = bigram.bigram(bigram.Config(corpus.vocab.size))
-    start = model.init(key)
+    start = model.init(init_key)
     hyper = {"learning_rate": jnp.float32(config.learning_rate), "penalty": jnp.float32(config.penalty)}
-    learned, loss_N, on_pairs = tell_pairs(key, model, start, hyper, corpus, config.steps)
+    learned, loss_N, on_pairs = tell_pairs(run_key, model, start, hyper, corpus, config.steps)
     tell_statistic(model, learned, hyper, corpus)
     title("9. Two roads, one model")
-    sweep = descend_sweep(key, start, hyper, corpus.counts_VV)
+    sweep = descend_sweep(run_key, start, hyper, corpus.counts_VV)
     agreement = tell_agreement(model, sweep, corpus, config.learning_rate, draw)
     penalties = tell_penalty(sweep, corpus.counts_VV, figures) if agreement["met"] else []
     if figures:

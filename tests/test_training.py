@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
+from experiments import logbook
 from experiments import sample as sample_command
 from makemore_jax import checkpoint
+from makemore_jax import train as library
 from tests.conftest import ROOT
 
 SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures"]
@@ -42,16 +45,10 @@ def contents(run):
 
 def assert_equal(some, others):
     for one, other in zip(some[:2], others[:2], strict=True):
-        flat, flat_other = ([np.asarray(leaf) for leaf in leaves(tree)] for tree in (one, other))
+        flat, flat_other = ([np.asarray(leaf) for leaf in jax.tree.leaves(tree)] for tree in (one, other))
         assert len(flat) == len(flat_other) > 3
         assert all(np.array_equal(a, b) for a, b in zip(flat, flat_other, strict=True))
     assert some[2:] == others[2:]
-
-
-def leaves(tree):
-    import jax
-
-    return jax.tree.leaves(tree)
 
 
 @pytest.fixture(scope="module")
@@ -110,30 +107,20 @@ def test_ctrl_c_saves_and_says_how_to_go_on(file, tmp_path):
 
 def test_stopped_between_evaluations_it_goes_on_bit_for_bit(train, tmp_path, monkeypatch, whole):
     """Ctrl-C at step 15: the mean train loss since step 10 goes on as well."""
-    from experiments import logbook
+    fit, call = library.fit, logbook.Logbook.__call__
 
-    def stop_at_15(self, state, losses, call=logbook.Logbook.__call__):
+    def stop_at_15(self, state, losses):
         self.interrupted = int(state.step) == 15
         return call(self, state, losses)
 
     with monkeypatch.context() as patch:
         patch.setattr(logbook.Logbook, "__call__", stop_at_15)
-        patch.setattr("math.gcd", lambda *_: 5)
-        patch.setattr("experiments.train.CHUNK", 5, raising=False)
-        chunked = {"CHUNK": 5}
-        patch.setattr("makemore_jax.train.fit", chunked_fit(chunked["CHUNK"]))
+        patch.setattr(library, "fit", lambda *args, **options: fit(*args, **(options | {"chunk": 5})))
         assert train()[0] == 130
     status, out, _ = train("--resume")
     assert status == 0
     assert "going on from step 15" in out
     assert_equal(contents(tmp_path / "run"), contents(whole))
-
-
-def chunked_fit(chunk, fit=None):
-    from makemore_jax import train as library
-
-    fit = library.fit
-    return lambda *args, **options: fit(*args, **(options | {"chunk": chunk}))
 
 
 def test_resume_of_what_is_not_there_or_not_the_same(train, tmp_path):

@@ -154,9 +154,7 @@ def ratios(seconds: dict[str, float], ours: str) -> dict:
     times_longer = {name: value / seconds[ours] for name, value in seconds.items() if name != ours}
     for name, value in seconds.items():
         longer = f"{times_longer[name]:>12,.2f} x {ours}" if name in times_longer else ""
-        unit, size = next(
-            pair for pair in (("s", 1), ("ms", 1e-3), ("us", 1e-6)) if value >= pair[1] or pair[0] == "us"
-        )
+        unit, size = ("s", 1) if value >= 1 else ("ms", 1e-3) if value >= 1e-3 else ("us", 1e-6)
         print(f"{name:<20}{value / size:>12,.2f} {unit:<3}{longer}")
     return {"times_longer_than_" + ours.replace(" ", "_"): times_longer, **cli.environment()}
 

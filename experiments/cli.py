@@ -135,8 +135,8 @@ def open_run(config: Any, out: Path, lines: list[str], resume: bool = False) -> 
 def refuse_other_run(out: Path, fields: dict, resume: bool = False) -> None:
     """Raise `InputError` if the folder `out` holds something that a run of `fields` would overwrite, or not resume."""
     way_out = "choose another --out, or say --overwrite"
-    require(any(out.iterdir()) or not resume, f"{out}: there is no run to resume; start it without --resume")
     if not any(out.iterdir()):
+        require(not resume, f"{out}: there is no run to resume; start it without --resume")
         return
     try:
         held = json.loads((out / "config.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments import cli, sample, train
-from experiments.task import config_type, load, model_flag
+from experiments.task import config_type, line_to_read, model_flag
 from makemore_jax import plot
 
 CELLS = ("rnn", "gru", "lstm")
@@ -29,9 +29,7 @@ class Config(train.Config):
 
 def story(config: Config) -> dict:
     """Train, then draw the states and the gates along a line."""
-    corpus = load(config.data, config.max_length)
-    line = config.read or max(corpus.sides.train[:100], key=len)
-    corpus.vocab.encode_line(line)  # a line that cannot be read stops here, before the training
+    line = line_to_read(config)
     summary, out = train.run(config), train.folder(config)
     if not config.no_figures:
         symbols, inner = sample.inner_values(sample.load(out), line)

@@ -93,7 +93,7 @@ def run(config: Any) -> dict:
         config.evaluations <= config.recipe.steps,
         f"--evaluations is {config.evaluations}; it must be at most --steps {config.recipe.steps}",
     )
-    cli.open_run(config, config.out, [line for side in corpus.sides for line in side])
+    cli.open_run(config, config.out, corpus.lines)
     runs = len(config.rates) * config.seeds
     print(f"{config.model}: {config.seeds} seeds x {len(config.rates)} rates = {runs} runs as one program")
     levels = baselines(corpus)

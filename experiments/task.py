@@ -55,6 +55,7 @@ def model_flag(flags: list[str], default: str, models: tuple[str, ...] = NEURAL)
 class Corpus(NamedTuple):
     """The data, split and encoded."""
 
+    lines: list[str]
     vocab: data.Vocab
     sides: data.Split
     tokens: dict[str, data.Tokens]  # of train, dev and test
@@ -71,7 +72,20 @@ def load(path: Path, max_length: int | None) -> Corpus:
     vocab, sides = data.Vocab.of(lines), data.split(lines)
     require(all(sides), f"{path}: {len(lines)} lines are too few to hold some out for dev and test; add more")
     tokens = {name: data.tokenize(side, vocab) for name, side in sides._asdict().items()}
-    return Corpus(vocab, sides, tokens, max(map(len, lines)) + 1)
+    return Corpus(lines, vocab, sides, tokens, max(map(len, lines)) + 1)
+
+
+def line_to_read(config: Any) -> str:
+    """The line of `--read`, or the longest of the first hundred train lines.
+
+    Raises:
+      InputError: the model could not read it; said before it is trained.
+    """
+    corpus = load(config.data, config.max_length)
+    line = config.read or max(corpus.sides.train[:100], key=len)
+    length = len(corpus.vocab.encode_line(line))
+    require(length < corpus.block, f"--read has {length} characters; the longest line of the data {corpus.block - 1}")
+    return line
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:

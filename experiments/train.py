@@ -111,7 +111,7 @@ def run(config: Any) -> dict:
     corpus = load(config.data, config.max_length)
     sizes = sizes_of(config, corpus)
     model = build(config.model, sizes)
-    cli.open_run(config, out, [line for side in corpus.sides for line in side], config.resume)
+    cli.open_run(config, out, corpus.lines, config.resume)
     cli.write_json(out / "model.json", {"model": config.model, "sizes": sizes, "block": corpus.block})
     if not (config.resume and (out / "vocab.json").exists()):
         corpus.vocab.save(out / "vocab.json")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import tyro
 
 from experiments import cli, sample, train
-from experiments.task import config_type, load
+from experiments.task import config_type, line_to_read
 from makemore_jax import plot
 
 
@@ -26,9 +26,7 @@ class Config(train.Config):
 
 def story(config: Config) -> dict:
     """Train, then draw where each head looks."""
-    corpus = load(config.data, config.max_length)
-    line = config.read or max(corpus.sides.train[:100], key=len)
-    corpus.vocab.encode_line(line)  # a line that cannot be read stops here, before the training
+    line = line_to_read(config)
     summary, out = train.run(config), train.folder(config)
     if not config.no_figures:
         symbols, inner = sample.inner_values(sample.load(out), line)

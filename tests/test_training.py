@@ -286,6 +286,9 @@ def test_a_line_that_cannot_be_read_stops_before_the_training(command, file, tmp
     status, out, err = command("transformer", "--data", file, "--out", tmp_path / "run", "--read", "zoë")
     assert (status, out) == (2, "")
     assert "'ë' (U+00EB) is not in the data" in err
+    status, out, err = command("transformer", "--data", file, "--out", tmp_path / "run", "--read", "a" * 30)
+    assert (status, out) == (2, "")
+    assert "--read has 30 characters" in err
     assert "must be one of rnn, gru, lstm" in command("rnn", "--model", "mlp")[2]
 
 

@@ -64,8 +64,8 @@ def train_all(config: Any, corpus: Corpus) -> tuple[Model, list[Params], np.ndar
     seed_S, rate_S = (axis.reshape(-1) for axis in np.meshgrid(np.arange(config.seeds), np.float32(config.rates)))
     axes = {"learning_rate": 0, "weight_decay": None}
     hyper_S = recipe.hyper | {"learning_rate": jnp.asarray(rate_S)}
-    loss = train.batch_loss(model, corpus.vocab.size, corpus.block, recipe)
-    tokens, optimizer = jax.device_put(corpus.tokens["train"]), train.adamw(recipe)
+    tokens, plan = data.plan(corpus.tokens["train"], recipe.rows)
+    loss, optimizer = train.batch_loss(model, corpus.vocab.size, plan, recipe), train.adamw(recipe)
 
     def begin(seed: jax.Array, hyper: dict) -> tuple[jax.Array, train.TrainState]:
         init_key, run_key, _ = jax.random.split(jax.random.key(seed), 3)
@@ -77,10 +77,10 @@ def train_all(config: Any, corpus: Corpus) -> tuple[Model, list[Params], np.ndar
         return jax.vmap(run, (0, 0, None, axes))(key_S, state_S, tokens, hyper_S)
 
     key_S, state_S = jax.jit(jax.vmap(begin, (0, axes)))(seed_S, hyper_S)
-    curves = []
+    on_device, curves = jax.device_put(tokens), []
     steps = np.linspace(0, recipe.steps, config.evaluations + 1).astype(int)
     for count in tqdm(np.diff(steps).tolist(), desc=f"{len(seed_S)} runs", disable=None, leave=False):
-        state_S, loss_SN = go_on(key_S, state_S, tokens, hyper_S, count)
+        state_S, loss_SN = go_on(key_S, state_S, on_device, hyper_S, count)
         curves.append(np.asarray(loss_SN).mean(1))
     params = [jax.tree.map(lambda leaf, s=s: leaf[s], state_S.params) for s in range(len(seed_S))]
     return model, params, np.stack(curves, 1)

@@ -73,6 +73,7 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
     init_key, run_key, sample_key = jax.random.split(jax.random.key(config.seed), 3)
     recipe, every = config.recipe, config.evaluate_every
     state = train.start(jax.jit(model.init)(init_key), recipe.hyper, train.adamw(recipe))
+    tokens, plan = data.plan(corpus.tokens["train"], recipe.rows)
     with (
         checkpoint.manager(out / "checkpoints/last") as last,
         checkpoint.manager(out / "checkpoints/best", keep=1) as best,
@@ -84,9 +85,9 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
             state = train.fit(
                 run_key,
                 state,
-                jax.device_put(corpus.tokens["train"]),
+                jax.device_put(tokens),
                 recipe.hyper,
-                loss=train.batch_loss(model, corpus.vocab.size, corpus.block, recipe),
+                loss=train.batch_loss(model, corpus.vocab.size, plan, recipe),
                 optimizer=train.adamw(recipe),
                 count=recipe.steps,
                 chunk=every if every <= CHUNK else math.gcd(every, CHUNK),

@@ -9,6 +9,7 @@ slice, and nothing is padded before a batch is made.
 """
 
 import hashlib
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -194,6 +195,35 @@ def batch(tokens: Tokens, row_B: np.ndarray, width: int):
     mask_BT = t_T < tokens.length_N[row_B][:, None]
     index_BT = (tokens.start_N[row_B][:, None] + t_T) * mask_BT  # padding reads stream[0], the mark
     return tokens.stream_M[index_BT], tokens.stream_M[index_BT + mask_BT], mask_BT
+
+
+class Plan(NamedTuple):
+    """How random batches of a data set are laid out: rows sorted by length, in buckets of their own widths."""
+
+    lines: int  # N, those of the data set
+    line_tokens: float  # tokens that a line gives to predict, on average
+    buckets: tuple[tuple[int, int], ...]  # (rows, width) each, short rows first
+
+
+def plan(tokens: Tokens, rows: int, most: int = 3) -> tuple[Tokens, Plan]:
+    """The lines in order of length, and the layout of batches of `rows` that `draw` picks from them.
+
+    Row b of a batch is drawn from the b-th share of the sorted lines, so how long it can be is known beforehand, and
+    little is padded. Of all ways to cut the rows into at most `most` buckets, the one with the fewest cells.
+    """
+    lines = len(tokens.length_N)
+    order_N = np.argsort(tokens.length_N, kind="stable")
+    tokens = Tokens(tokens.stream_M, tokens.start_N[order_N], tokens.length_N[order_N])
+    width_B = tokens.length_N[(np.arange(1, rows + 1) * lines - 1) // rows]
+    ends = np.append(np.flatnonzero(np.diff(width_B)) + 1, rows)  # a bucket ends where the width changes
+    inner = ends[:-1][:: 1 + len(ends) // 32]
+    ways = (
+        tuple((int(end - first), int(width_B[end - 1])) for first, end in itertools.pairwise((0, *cuts, rows)))
+        for count in range(min(most, len(inner) + 1))
+        for cuts in itertools.combinations(inner, count)
+    )
+    buckets = min(ways, key=lambda way: sum(rows * width for rows, width in way))
+    return tokens, Plan(lines, float(np.mean(tokens.length_N)), buckets)
 
 
 class Split(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from makemore_jax.data import Tokens, batch
+from makemore_jax.data import Plan, Tokens, batch
 from makemore_jax.errors import InputError, check_float, require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params
@@ -119,7 +119,7 @@ class Recipe:
     steps: int = 10_000
     """Steps to take."""
     batch: int = 64
-    """Lines a step, drawn at random with replacement."""
+    """Lines a step: one drawn at random from each share of all, in order of length."""
     learning_rate: float = 2e-3
     """The rate after the warm-up."""
     warmup: int = 200
@@ -150,6 +150,11 @@ class Recipe:
             self.micro_batches > 0 and self.batch % self.micro_batches == 0,
             f"--micro-batches is {self.micro_batches}; it must divide --batch {self.batch}",
         )
+
+    @property
+    def rows(self) -> int:
+        """Lines that are in memory at once: those of a micro-batch."""
+        return self.batch // self.micro_batches
 
     @property
     def hyper(self) -> dict:
@@ -184,27 +189,51 @@ def adamw(recipe: Recipe) -> Callable[[dict], optax.GradientTransformation]:
     return optimizer
 
 
+def draw(key: jax.Array, lines: int, rows: int) -> jax.Array:
+    """`rows` random numbers of lines in rising order: one from each of `rows` equal shares of 0 ... `lines` - 1.
+
+    Row b is floor((b + u) / rows * lines) for u uniform in [0, 1), so that every line is drawn equally often: a sum
+    over the batch is an unbiased estimate, and of less variance than one over rows drawn without order.
+    """
+    first_B, rest_B = np.divmod(np.arange(rows) * lines, rows)
+    offset_B = jax.random.randint(key, (rows,), 0, lines)
+    return jnp.int32(first_B) + (jnp.int32(rest_B) + offset_B) // rows  # in integers, no rounding
+
+
 @cache
-def batch_loss(model: Model, vocab: int, width: int, recipe: Recipe) -> Callable:
-    """The recipe's loss: (params, tokens, hyper, key) -> mean nats a token of a random batch of rows of `width`."""
+def batch_loss(model: Model, vocab: int, plan: Plan, recipe: Recipe) -> Callable:
+    """The recipe's loss: (params, tokens, hyper, key) -> an estimate of the mean nats a token, from a random batch.
+
+    `tokens` and `plan` come from `data.plan`, for rows of a micro-batch.
+    """
     dtype = jnp.bfloat16 if recipe.bfloat16 else jnp.float32
 
-    def total(params: Params, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
-        logits_BTV = model.apply(jax.tree.map(lambda leaf: leaf.astype(dtype), params), x_BT).astype(jnp.float32)
-        return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
+    def nats(params: Params, tokens: Tokens, row_B: jax.Array, key: jax.Array) -> jax.Array:
+        """The sum over the rows of one micro-batch, bucket by bucket."""
+        params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        total, first = 0.0, 0
+        for number, (rows, width) in enumerate(plan.buckets):
+            x_BT, y_BT, mask_BT = batch(tokens, row_B[first : first + rows], width)
+            if recipe.token_dropout:
+                x_BT = drop(jax.random.fold_in(key, number), x_BT)
+            logits_BTV = model.apply(params, x_BT).astype(jnp.float32)
+            total, first = total + jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum(), first + rows
+        return total
+
+    def drop(key: jax.Array, x_BT: jax.Array) -> jax.Array:
+        """Put random symbols in place of some; the mark that starts a line stays."""
+        drop_key, symbol_key = jax.random.split(key)
+        drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape).at[:, 0].set(False)
+        return jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, vocab), x_BT)
 
     def loss(params: Params, tokens: Tokens, hyper: dict, key: jax.Array) -> jax.Array:
-        row_key, drop_key, symbol_key = jax.random.split(key, 3)
-        row_B = jax.random.randint(row_key, (recipe.batch,), 0, tokens.length_N.shape[0])
-        x_BT, y_BT, mask_BT = batch(tokens, row_B, width)
-        if recipe.token_dropout:
-            drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape).at[:, 0].set(False)
-            x_BT = jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, vocab), x_BT)
+        row_key, drop_key = jax.random.split(key)
+        row_B = draw(row_key, plan.lines, recipe.batch)
         if recipe.micro_batches == 1:
-            nats = total(params, x_BT, y_BT, mask_BT)
-        else:  # forward and backward of one part at a time
-            parts = [a.reshape(recipe.micro_batches, -1, width) for a in (x_BT, y_BT, mask_BT)]
-            nats = jax.lax.map(lambda part: jax.checkpoint(total)(params, *part), parts).sum()
-        return nats / mask_BT.sum()
+            total = nats(params, tokens, row_B, drop_key)
+        else:  # forward and backward of one part at a time; each part has rows of every length
+            parts = row_B.reshape(-1, recipe.micro_batches).T, jax.random.split(drop_key, recipe.micro_batches)
+            total = jax.lax.map(lambda part: jax.checkpoint(nats)(params, tokens, *part), parts).sum()
+        return total / (recipe.batch * plan.line_tokens)
 
     return loss

@@ -4,12 +4,14 @@ Run it:   python -m experiments.sweep --model mlp --steps 2000
 Expect:   a table of dev losses with their spread over seeds, and the curves as PNG in runs/sweep/
 """
 
+import itertools
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,32 +60,48 @@ class Config:
             check_float("--rates", rate, zero=False)
 
 
-def train_all(config: Any, corpus: Corpus) -> tuple[Model, list[Params], np.ndarray]:
-    """Every run at once; returns the model, the parameters of each, and the mean train losses (S, E)."""
-    recipe, model = config.recipe, build(config.model, sizes_of(config, corpus))
-    seed_S, rate_S = (axis.reshape(-1) for axis in np.meshgrid(np.arange(config.seeds), np.float32(config.rates)))
-    axes = {"learning_rate": 0, "weight_decay": None}
-    hyper_S = recipe.hyper | {"learning_rate": jnp.asarray(rate_S)}
+class Runs(NamedTuple):
+    """R runs of E evaluations, seeds side by side and rates below each other."""
+
+    best: list[Params]  # of each run, at its best evaluation on dev
+    best_step_R: np.ndarray
+    train_RE: np.ndarray  # mean loss of the batches since the evaluation before
+    dev_RE: np.ndarray
+
+
+def train_all(
+    model: Model, recipe: train.Recipe, corpus: Corpus, seeds: int, rates: Sequence[float], evaluations: int
+) -> Runs:
+    """Every run at once, by vmap over `train.run`: each equals the run made alone."""
     tokens, plan = data.plan(corpus.tokens["train"], recipe.rows)
     loss, optimizer = train.batch_loss(model, corpus.vocab.size, plan, recipe), train.adamw(recipe)
+    seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(np.arange(seeds), np.float32(rates)))
+    axes = {"learning_rate": 0, "weight_decay": None}
+    hyper_R = recipe.hyper | {"learning_rate": jnp.asarray(rate_R)}
 
     def begin(seed: jax.Array, hyper: dict) -> tuple[jax.Array, train.TrainState]:
         init_key, run_key, _ = jax.random.split(jax.random.key(seed), 3)
         return run_key, train.start(model.init(init_key), hyper, optimizer)
 
-    @partial(jax.jit, static_argnames="count")
-    def go_on(key_S: jax.Array, state_S: train.TrainState, tokens: data.Tokens, hyper_S: dict, count: int):
+    @partial(jax.jit, static_argnames="count", donate_argnames="state_R")
+    def go_on(key_R: jax.Array, state_R: train.TrainState, tokens: data.Tokens, hyper_R: dict, count: int):
         run = partial(train.run, loss=loss, optimizer=optimizer, count=count)
-        return jax.vmap(run, (0, 0, None, axes))(key_S, state_S, tokens, hyper_S)
+        return jax.vmap(run, (0, 0, None, axes))(key_R, state_R, tokens, hyper_R)
 
-    key_S, state_S = jax.jit(jax.vmap(begin, (0, axes)))(seed_S, hyper_S)
-    on_device, curves = jax.device_put(tokens), []
-    steps = np.linspace(0, recipe.steps, config.evaluations + 1).astype(int)
-    for count in tqdm(np.diff(steps).tolist(), desc=f"{len(seed_S)} runs", disable=None, leave=False):
-        state_S, loss_SN = go_on(key_S, state_S, on_device, hyper_S, count)
-        curves.append(np.asarray(loss_SN).mean(1))
-    params = [jax.tree.map(lambda leaf, s=s: leaf[s], state_S.params) for s in range(len(seed_S))]
-    return model, params, np.stack(curves, 1)
+    key_R, state_R = jax.jit(jax.vmap(begin, (0, axes)))(seed_R, hyper_R)
+    on_device, numbers = jax.device_put(tokens), range(len(seed_R))
+    best, best_step_R, train_RE, dev_RE = [None] * len(seed_R), np.zeros(len(seed_R), int), [], []
+    steps = np.linspace(0, recipe.steps, evaluations + 1).astype(int)
+    for first, last in itertools.pairwise(tqdm(steps.tolist(), desc=f"{len(seed_R)} runs", disable=None, leave=False)):
+        state_R, loss_RN = go_on(key_R, state_R, on_device, hyper_R, last - first)
+        params_R = [jax.tree.map(lambda leaf, r=r: leaf[r], state_R.params) for r in numbers]
+        train_RE.append(np.asarray(loss_RN).mean(1))
+        dev_R = [evaluate(model, params, corpus.tokens["dev"]).nats for params in params_R]
+        dev_RE.append(np.nan_to_num(dev_R, nan=np.inf))  # a diverged run is no better than any other
+        for r in numbers:
+            if np.argmin(np.stack(dev_RE)[:, r]) == len(dev_RE) - 1:
+                best[r], best_step_R[r] = params_R[r], last
+    return Runs(best, best_step_R, np.stack(train_RE, 1), np.stack(dev_RE, 1))
 
 
 def run(config: Any) -> dict:
@@ -94,27 +112,29 @@ def run(config: Any) -> dict:
         f"--evaluations is {config.evaluations}; it must be at most --steps {config.recipe.steps}",
     )
     cli.open_run(config, config.out, corpus.lines)
-    runs = len(config.rates) * config.seeds
-    print(f"{config.model}: {config.seeds} seeds x {len(config.rates)} rates = {runs} runs as one program")
+    product = f"{config.seeds} seeds x {len(config.rates)} rates = {len(config.rates) * config.seeds}"
+    print(f"{config.model}: {product} runs as one program")
     levels = baselines(corpus)
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
     began = time.perf_counter()
-    model, params, curve_SE = train_all(config, corpus)
+    model = build(config.model, sizes_of(config, corpus))
+    runs = train_all(model, config.recipe, corpus, config.seeds, config.rates, config.evaluations)
     seconds = time.perf_counter() - began
-    dev_RS = np.array([evaluate(model, p, corpus.tokens["dev"]).nats for p in params]).reshape(-1, config.seeds)
+    dev_RS = runs.dev_RE.min(1).reshape(-1, config.seeds)
     print(f"{config.recipe.steps:,} steps each in {seconds:.1f} s with compilation\n")
-    print(f"{'rate':>10}{'dev, mean':>12}{'least':>10}{'most':>10}   over seeds")
+    print(f"{'rate':>10}{'dev, mean':>12}{'least':>10}{'most':>10}   over seeds, each at its best evaluation")
     for rate, dev_S in zip(config.rates, dev_RS, strict=True):
         print(f"{rate:>10g}{dev_S.mean():>12.4f}{dev_S.min():>10.4f}{dev_S.max():>10.4f}")
-    best = config.rates[int(np.nanargmin(np.where(np.isfinite(dev_RS), dev_RS, np.inf).mean(1)))]
+    best = config.rates[int(dev_RS.mean(1).argmin())]
     print(f"best rate {best:g}")
     if not config.no_figures:
         steps = np.linspace(0, config.recipe.steps, config.evaluations + 1)[1:]
-        curves = curve_SE.reshape(len(config.rates), config.seeds, -1)
+        curves = runs.dev_RE.reshape(len(config.rates), config.seeds, -1)
         by_rate = {f"rate {rate:g}": (steps, curve) for rate, curve in zip(config.rates, curves, strict=True)}
         plot.spread(by_rate, levels, config.out / "sweep.png")
     summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
-    summary |= {"dev_nats": dev_RS, "best_rate": best, "dev_nats_to_beat": levels, "curves": curve_SE}
+    summary |= {"dev_nats": dev_RS, "best_rate": best, "dev_nats_to_beat": levels}
+    summary |= {"train_curves": runs.train_RE, "dev_curves": runs.dev_RE}
     cli.write_json(config.out / "summary.json", summary)
     return summary
 

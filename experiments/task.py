@@ -15,9 +15,11 @@ from makemore_jax.train import Recipe
 
 RECIPES = {  # each model's own good defaults, where they differ from those of `Recipe`
     "bigram": Recipe(steps=2000, learning_rate=0.1, weight_decay=0.0),
-    "rnn": Recipe(learning_rate=5e-3),
-    "gru": Recipe(learning_rate=5e-3),
-    "lstm": Recipe(learning_rate=5e-3),
+    "mlp": Recipe(steps=3000, learning_rate=4e-3),  # the wider a model, the sooner it knows train by heart
+    "wavenet": Recipe(steps=3000),
+    "rnn": Recipe(steps=4000, learning_rate=5e-3),
+    "gru": Recipe(steps=4000, learning_rate=5e-3),
+    "lstm": Recipe(steps=4000, learning_rate=5e-3),
 }
 
 
@@ -69,7 +71,16 @@ def load(path: Path, max_length: int | None) -> Corpus:
       InputError: what `data.read_lines` raises, or too few lines to hold some out.
     """
     lines = data.read_lines(path, max_length)
-    vocab, sides = data.Vocab.of(lines), data.split(lines)
+    return corpus_of(path, lines, data.split(lines))
+
+
+def corpus_of(path: Path, lines: list[str], sides: data.Split) -> Corpus:
+    """Encode the sides of a split of the lines of a file.
+
+    Raises:
+      InputError: too few lines to hold some out.
+    """
+    vocab = data.Vocab.of(lines)
     require(all(sides), f"{path}: {len(lines)} lines are too few to hold some out for dev and test; add more")
     tokens = {name: data.tokenize(side, vocab) for name, side in sides._asdict().items()}
     return Corpus(lines, vocab, sides, tokens, max(map(len, lines)) + 1)

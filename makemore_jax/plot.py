@@ -132,6 +132,26 @@ def spread(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mapping[
     _finish_losses(figure, levels, path)
 
 
+def comparison(loss_S: Mapping[str, np.ndarray], yardstick: str, path: str | Path) -> None:
+    """Losses of models, best first: a dot a seed, a bar at the mean, and a dashed line at the yardstick."""
+    ranked = sorted(loss_S, key=lambda name: np.mean(loss_S[name]))
+    figure = _figure(8, 0.4 * len(ranked) + 1.2)
+    axes = figure.subplots()
+    axes.axvline(np.mean(loss_S[yardstick]), color="0.5", linestyle="--", linewidth=1)
+    for row, name in enumerate(ranked):
+        values = np.asarray(loss_S[name])
+        axes.plot(values, np.full(len(values), row), "o", color="C0", alpha=0.5, markersize=5)
+        axes.plot([values.mean()], [row], "|", color="C0", markersize=18, markeredgewidth=2)
+        axes.annotate(f"{values.mean():.4f}", (values.max(), row), (10, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(ranked)), ranked)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel="test loss, nats a character")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    _save(figure, path)
+
+
 def regularisers(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], level: float, path: str | Path
 ) -> None:

@@ -27,7 +27,7 @@ class Config:
     """R: how many symbols it sees; the lecture's is 3, makemore.py's the longest line."""
     embed: int = 24
     """D: width of a symbol's embedding."""
-    hidden: int = 256
+    hidden: int = 512
     """H: width of the hidden layer."""
 
     def __post_init__(self):

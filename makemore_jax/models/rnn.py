@@ -34,7 +34,7 @@ class Config:
     """Which cell."""
     embed: int = 64
     """D: width of a symbol's embedding."""
-    hidden: int = 64
+    hidden: int = 128
     """H: width of the state."""
 
     def __post_init__(self):

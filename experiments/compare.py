@@ -1,0 +1,174 @@
+"""Every model of the series on the same lines: one table, one figure. Counting is the yardstick.
+
+Run it:   python -m experiments.compare
+          python -m experiments.compare --peer-data names.txt     and on makemore.py's split of the lecture's file
+          python -m experiments.compare --steps 200 --seeds 2     a quick look
+Expect:   runs/compare/compare.png, and a table in which the n-gram with back-off beats most of the small networks
+Takes:    see the README for the time of each form on 2 CPU cores
+"""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import cli, sweep, train
+from experiments.task import Corpus, config_type, corpus_of, load, sizes_of
+from makemore_jax import data, plot
+from makemore_jax.errors import require
+from makemore_jax.loss import evaluate
+from makemore_jax.model import Model, Params
+from makemore_jax.models import NEURAL, backoff, build
+from makemore_jax.sample import novelty, sample
+
+NOVELTY_SAMPLES = 1000
+PUBLISHED = {  # nats a character on random splits of the lecture's file: its lectures, and makemore.py's README
+    "bigram": "2.45",
+    "mlp": "2.10, with BatchNorm 2.05",
+    "wavenet": "1.99",
+    "transformer": "1.92 to 1.97",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train every model with its own recipe on the same lines, and compare them."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing a line; two tenths are held out, for dev and for test."""
+    max_length: int | None = None
+    """Cut lines of the data to this many characters."""
+    peer_data: Path | None = None
+    """The lecture's names.txt: train on makemore.py's split of it as well, 1,000 random lines held out."""
+    models: tuple[Literal[NEURAL], ...] = NEURAL
+    """Which models."""
+    seeds: int = 3
+    """How many runs of each model."""
+    steps: int | None = None
+    """Steps of each run, in place of each model's own."""
+    out: Path = Path("runs/compare")
+    """Folder for the figure and the summary."""
+    overwrite: bool = False
+    """Replace what the folder holds of another configuration."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+    no_figures: bool = False
+    """Draw no figures."""
+
+    def __post_init__(self):
+        require(self.seeds > 0, f"--seeds is {self.seeds}; it must be at least 1")
+        require(self.steps is None or self.steps > 0, f"--steps is {self.steps}; it must be at least 1")
+        require(len(self.models) > 0, "--models names none; give at least one")
+
+
+class Row(NamedTuple):
+    """What the table says of one model; lists are over seeds."""
+
+    parameters: int
+    steps: int
+    best_steps: list[int]
+    seconds: float  # of one run, compiling, evaluating and all
+    nats: dict[str, list[float]]  # on train, dev and test
+    novelty: dict
+    samples: list[str]
+
+
+def peer_corpus(path: Path, max_length: int | None) -> Corpus:
+    """The split of makemore.py: up to 1,000 random lines are held out, and the best evaluation on them is reported.
+
+    Lines repeat, so that some of those held out are in train as well, and dev and test are one: it flatters. It is for
+    comparison with published figures only.
+    """
+    lines = data.read_lines(path, max_length)
+    mixed = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))]
+    test, train = np.split(np.array(mixed, object), [min(1000, len(lines) // 10)])
+    return corpus_of(path, lines, data.Split(list(train), list(test), list(test)))
+
+
+def count(corpus: Corpus) -> Row:
+    """The yardstick: the n-gram with back-off."""
+    began = time.perf_counter()
+    config = backoff.Config(corpus.vocab.size)
+    params = backoff.fit(config, *corpus.tokens["train"].pairs)
+    return judge(corpus, backoff.backoff(config), [params], 0, [0], began)
+
+
+def learn(name: str, corpus: Corpus, config: Config) -> Row:
+    """A neural model by its own recipe: some seeds at once, each at its best evaluation on dev."""
+    began = time.perf_counter()
+    own = config_type(train.Config, name)()
+    recipe = dataclasses.replace(own.recipe, steps=config.steps or own.recipe.steps)
+    model = build(name, sizes_of(own, corpus))
+    evaluations = max(1, recipe.steps // own.evaluate_every)
+    runs = sweep.train_all(model, recipe, corpus, config.seeds, [recipe.learning_rate], evaluations)
+    return judge(corpus, model, runs.best, recipe.steps, runs.best_step_R.tolist(), began)
+
+
+def judge(corpus: Corpus, model: Model, runs: list[Params], steps: int, best_steps: list[int], began: float) -> Row:
+    """Losses of every run on every side; samples of the first."""
+    seconds = (time.perf_counter() - began) / len(runs)
+    nats = {name: [evaluate(model, params, tokens).nats for params in runs] for name, tokens in corpus.tokens.items()}
+    drawn = sample(jax.random.key(0), model, runs[0], [[]] * NOVELTY_SAMPLES, corpus.block)
+    texts = [corpus.vocab.decode(row) for row in drawn.token_BT]
+    new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs[0]))
+    return Row(parameters, steps, best_steps, seconds, nats, new, texts[:20])
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and half of what lies between the least and the most."""
+    return f"{np.mean(values):.4f}" + (f" ±{(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else "")
+
+
+def show(rows: dict[str, Row], name: str, peer: dict[str, Row]) -> None:
+    """Print a line of the table, under its heading if it is the first."""
+    if len(rows) == 1:
+        print(
+            f"{'model':<12}{'parameters':>11}{'steps':>8}{'s a run':>9}  {'train':<8}{'dev':<17}{'test':<17}new  ",
+            end="",
+        )
+        print(f"{'on that split':<20}published" if peer else "samples")
+    row = rows[name]
+    losses = f"{np.mean(row.nats['train']):.4f}  {spread(row.nats['dev']):<17}{spread(row.nats['test']):<17}"
+    print(f"{name:<12}{row.parameters:>11,}{row.steps:>8,}{row.seconds:>9.1f}  {losses}", end="")
+    print(f"{row.novelty['new'] / row.novelty['samples']:>3.0%}  ", end="")
+    if peer:
+        print(f"{spread(peer[name].nats['test']):<20}{PUBLISHED.get(name, '')}", flush=True)
+    else:
+        print(" ".join(cli.clip(text, 12) for text in row.samples[:3]), flush=True)
+
+
+def run(config: Config) -> dict:
+    """Train all, row by row."""
+    corpora = {"split": load(config.data, config.max_length)}
+    if config.peer_data:
+        corpora["peer"] = peer_corpus(config.peer_data, config.max_length)
+    cli.open_run(config, config.out, corpora["split"].lines)
+    sides = ", ".join(f"{name} {len(side):,}" for name, side in corpora["split"].sides._asdict().items())
+    print(f"{config.data}: {sides} lines; {config.seeds} seeds of each neural model; losses in nats a character")
+    if config.peer_data:
+        print(
+            f"beside it {config.peer_data} as makemore.py splits it: 1,000 random lines, that choose the best step, too"
+        )
+    print()
+    tables: dict[str, dict[str, Row]] = {name: {} for name in corpora}
+    for name in ("n-gram", *config.models):
+        for split, corpus in reversed(corpora.items()):
+            tables[split][name] = count(corpus) if name == "n-gram" else learn(name, corpus, config)
+        show(tables["split"], name, tables.get("peer", {}))
+    if not config.no_figures:
+        losses = {name: np.array(row.nats["test"]) for name, row in tables["split"].items()}
+        plot.comparison(losses, "n-gram", config.out / "compare.png")
+        print(f"\ndrawn in {config.out / 'compare.png'}")
+    summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
+    summary |= {name: {model: row._asdict() for model, row in rows.items()} for name, rows in tables.items()}
+    cli.write_json(config.out / "summary.json", summary)
+    return summary
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run)

@@ -1,0 +1,192 @@
+"""GPT-2's layout: the published names, the logits of Hugging Face's own module, the command."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from makemore_jax import gpt2
+from makemore_jax.errors import InputError
+from makemore_jax.models.transformer import transformer
+
+ABOUT = {"vocab_size": 23, "n_positions": 11, "n_layer": 2, "n_head": 3, "n_embd": 12, "eos_token_id": 22}
+
+
+def weights(about=ABOUT, seed=0):
+    """Random tensors in the layout that OpenAI published."""
+    random = np.random.default_rng(seed)
+    width, vocab = about["n_embd"], about["vocab_size"]
+    shapes = {"wte.weight": (vocab, width), "wpe.weight": (about["n_positions"], width)}
+    shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
+    for number in range(about["n_layer"]):
+        h = f"h.{number}."
+        for name, inputs, outputs in (
+            ("attn.c_attn", 1, 3),
+            ("attn.c_proj", 1, 1),
+            ("mlp.c_fc", 1, 4),
+            ("mlp.c_proj", 4, 1),
+        ):
+            shapes |= {f"{h}{name}.weight": (inputs * width, outputs * width), f"{h}{name}.bias": (outputs * width,)}
+        shapes |= {f"{h}ln_{i}.{part}": (width,) for i in (1, 2) for part in ("weight", "bias")}
+    return {name: np.float32(0.3 * random.normal(size=shape)) for name, shape in shapes.items()}
+
+
+def test_every_tensor_finds_its_place():
+    """Each of ours against the published name that the paper's code gives it; symbols start with the end of text."""
+    tensors = weights()
+    converted = gpt2.convert(ABOUT, tensors)
+    like = jax.eval_shape(transformer(converted.config).init, jax.random.key(0))
+    assert jax.tree.map(jnp.shape, converted.params) == jax.tree.map(jnp.shape, like)
+    params, block = converted.params, jax.tree.map(lambda leaf: leaf[1], converted.params["blocks"])
+    for ours, theirs in {
+        "qkv.w": "attn.c_attn.weight",
+        "qkv.b": "attn.c_attn.bias",
+        "out.w": "attn.c_proj.weight",
+        "up.w": "mlp.c_fc.weight",
+        "down.b": "mlp.c_proj.bias",
+        "norm1.g": "ln_1.weight",
+        "norm2.b": "ln_2.bias",
+    }.items():
+        name, part = ours.split(".")
+        assert np.array_equal(block[name][part], tensors[f"h.1.{theirs}"])
+    assert np.array_equal(params["embed"][0], tensors["wte.weight"][22])
+    assert np.array_equal(params["embed"][1:], tensors["wte.weight"][:22])
+    assert np.array_equal(converted.token_V[converted.symbol_V], np.arange(23))
+    assert converted.symbol_V[22] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tie_word_embeddings": False},
+        {"eos_token_id": 5, "n_layer": 1},
+        {"n_head": 1, "n_embd": 7, "n_positions": 13},
+    ],
+    ids=str,
+)
+def test_logits_are_those_of_hugging_face(tmp_path, options):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    about = ABOUT | options
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=22, **about)).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    theirs.save_pretrained(tmp_path)
+    loaded = gpt2.load(tmp_path)
+    token_BT = np.random.default_rng(0).integers(0, 23, (3, about["n_positions"]))
+    expected_BTV = theirs(torch.tensor(token_BT)).logits.detach().numpy()
+    assert expected_BTV.std() > 0.1
+    logits_BTV = jax.jit(transformer(loaded.config).apply)(loaded.params, loaded.symbol_V[token_BT])
+    np.testing.assert_allclose(logits_BTV, expected_BTV[..., loaded.token_V], rtol=1e-4, atol=1e-5)
+    short = gpt2.shorten(loaded, 5)
+    cut_BTV = jax.jit(transformer(short.config).apply)(short.params, loaded.symbol_V[token_BT[:, :5]])
+    np.testing.assert_allclose(cut_BTV, logits_BTV[:, :5], rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_files_become_float32(tmp_path):
+    tensors = weights()
+    for name, kind in (("f16", np.float16), ("bf16", jnp.bfloat16)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(ABOUT))
+        save_file(
+            {key: np.asarray(jnp.asarray(value, kind)) for key, value in tensors.items()}, folder / "w.safetensors"
+        )
+        params = gpt2.load(folder).params
+        assert params["embed"].dtype == jnp.float32
+        np.testing.assert_allclose(params["embed"][1:], tensors["wte.weight"][:22], rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("about", "drop", "message"),
+    [
+        ({"activation_function": "relu"}, "", "activation_function is 'relu'; GPT-2's own is 'gelu_new'"),
+        ({"n_inner": 13}, "", "n_inner is 13; only 4 n_embd = 48 is built"),
+        ({"n_layer": None}, "", "its config has no n_layer; is it a GPT-2"),
+        ({"n_positions": 12}, "", r"wpe.weight has shape \(11, 12\); its config says \(12, 12\)"),
+        ({"n_layer": 3}, "", "there is no tensor h.2.attn.c_attn.weight"),
+        ({"eos_token_id": 99}, "", "eos_token_id is 99"),
+        ({}, "ln_f.bias", "there is no tensor ln_f.bias"),
+    ],
+)
+def test_what_is_not_gpt2_is_named(about, drop, message):
+    tensors = {name: tensor for name, tensor in weights().items() if name != drop}
+    with pytest.raises(InputError, match=message):
+        gpt2.convert(ABOUT | about, tensors)
+
+
+def test_bad_folders(tmp_path):
+    for text, message in (
+        (None, "no such file"),
+        ("{", "not JSON"),
+        ("[]", "not a model's"),
+        ("{}", "no .safetensors"),
+    ):
+        if text is not None:
+            (tmp_path / "config.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            gpt2.load(tmp_path)
+    (tmp_path / "w.safetensors").write_bytes(b"short")
+    with pytest.raises(InputError, match="not a safetensors file that can be read"):
+        gpt2.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, names):
+    """A whole GPT-2 folder, with byte pairs learned from the names."""
+    tokenizers = pytest.importorskip("tokenizers")
+    path = tmp_path_factory.mktemp("gpt2")
+    encoding = tokenizers.ByteLevelBPETokenizer()
+    encoding.train_from_iterator(names[:500], vocab_size=290, special_tokens=["<|endoftext|>"], show_progress=False)
+    encoding.save_model(str(path))
+    about = ABOUT | {"vocab_size": 290, "eos_token_id": 0}
+    (path / "config.json").write_text(json.dumps(about))
+    save_file(weights(about), path / "model.safetensors")
+    return path
+
+
+def test_the_command_continues_a_prompt(command, folder):
+    status, out, err = command("gpt2", folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")
+    assert status == 0, err
+    rows = json.loads(out.splitlines()[-1])["samples"]
+    assert len({row["text"] for row in rows}) == 3
+    assert all(row["text"].startswith("mary ann") and row["log_prob"] < 0 for row in rows)
+    assert command("gpt2", folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")[1] == out
+    greedy = command("gpt2", folder, "--greedy", "--tokens", 9, "--n", 2)[1].splitlines()
+    assert greedy[0] == greedy[1]
+
+
+def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(command, folder):
+    """The cached sampler against `apply` on the text so far, token by token."""
+    import tokenizers
+
+    out = command("gpt2", folder, "--prompt", "mar", "--greedy", "--tokens", 5, "--json")[1]
+    encoding = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    loaded = gpt2.load(folder)
+    symbols = [0, *loaded.symbol_V[encoding.encode("mar").ids]]
+    apply = transformer(loaded.config).apply
+    for _ in range(5):
+        symbols.append(int(apply(loaded.params, jnp.array([symbols]))[0, -1].argmax()))
+        if symbols[-1] == 0:
+            break
+    text = encoding.decode([int(loaded.token_V[symbol]) for symbol in symbols[1:] if symbol])
+    assert json.loads(out.splitlines()[-1])["samples"][0]["text"] == text
+
+
+def test_the_command_says_what_is_wrong(command, folder, tmp_path):
+    for flags, message in (
+        ([tmp_path / "none"], "vocab.json: no such file; fetch it with the weights"),
+        ([folder, "--tokens", 12], "the model has positions for 11: ask for fewer"),
+        ([folder, "--tokens", 0], "--tokens is 0"),
+        ([folder, "--n", 0], "--n is 0"),
+    ):
+        status, _, err = command("gpt2", *flags)
+        assert status == 2
+        assert message in err
+        assert err.count("\n") == 1

@@ -3,7 +3,7 @@
 Fetch a folder once, say with:  hf download openai-community/gpt2 --local-dir gpt2
                                     --include config.json model.safetensors vocab.json merges.txt
 Run it:   python -m experiments.gpt2 gpt2 --prompt "The meaning of life is" --tokens 40
-Needs:    pip install tokenizers
+Needs:    pip install '.[gpt2]'
 
 The model reads <|endoftext|> before the prompt, as between two documents of what it was trained on.
 """
@@ -58,7 +58,7 @@ def tokenizer(folder: Path) -> Any:
     try:
         from tokenizers import ByteLevelBPETokenizer
     except ImportError:
-        raise InputError("GPT-2's tokens need a package more: pip install tokenizers") from None
+        raise InputError("GPT-2's tokens need a package more: pip install '.[gpt2]'") from None
     for name in ("vocab.json", "merges.txt"):
         require((folder / name).is_file(), f"{folder / name}: no such file; fetch it with the weights")
     try:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from orbax.checkpoint import CheckpointManager
+from tqdm import tqdm
 
 from experiments import cli
 from makemore_jax import checkpoint
@@ -88,15 +90,23 @@ class Logbook:
         if due:
             self.evaluate(state)
         if due or self.interrupted:
-            self.best.wait_until_finished()  # the state to resume from must not know of a best that was never written
             self.save(self.last, {"state": state, "progress": jax.tree.map(np.asarray, self.progress)})
         patience = (self.config.patience or np.inf) * self.config.evaluate_every
         return self.interrupted or self.step - self.best_step >= patience
 
+    def tokens_a_second(self) -> float:
+        """Tokens predicted since the last evaluation, by the time since then."""
+        seconds, steps = time.perf_counter() - self.mark[1], self.step - self.mark[0]
+        return steps * self.config.recipe.batch * self.corpus.tokens["train"].length_N.mean() / seconds
+
+    def note(self) -> dict[str, str]:
+        """What the progress bar says beside the loss."""
+        dev = {"dev": f"{self.metrics[-1]['dev']:.4f}"} if self.metrics else {}
+        return dev | {"tokens/s": f"{self.tokens_a_second():,.0f}"}
+
     def evaluate(self, state: TrainState) -> None:
         """A row of metrics, a line of print with samples, and a checkpoint if it is the best so far."""
-        seconds, steps = time.perf_counter() - self.mark[1], self.step - self.mark[0]
-        per_second = steps * self.config.recipe.batch * self.corpus.tokens["train"].length_N.mean() / seconds
+        per_second = self.tokens_a_second()
         dev = evaluate(self.model, state.params, self.corpus.tokens["dev"]).nats
         since = self.step - (self.metrics[-1]["step"] if self.metrics else 0)
         self.metrics.append({"step": self.step, "train": float(self.progress["loss_sum"]) / since, "dev": dev})
@@ -109,7 +119,8 @@ class Logbook:
         drawn = sample(self.key, self.model, state.params, [[]] * SHOWN, self.corpus.block)
         texts = "  ".join(cli.clip(self.corpus.vocab.decode(row), 24) for row in drawn.token_BT)
         losses = f"{self.metrics[-1]['train']:>9.4f}{dev:>9.4f}{'*' if better else ' '}"
-        print(f"{self.step:>8,}{losses}{per_second:>12,.0f}   {texts}", flush=True)
+        tqdm.write(f"{self.step:>8,}{losses}{per_second:>12,.0f}   {texts}")  # above the progress bar
+        sys.stdout.flush()
         self.mark = (self.step, time.perf_counter())
 
     def save(self, checkpoints: CheckpointManager, tree: Any) -> None:
@@ -144,5 +155,5 @@ def tensorboard(out: Path) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise InputError("--tensorboard needs a package more: pip install tensorboardX") from None
+        raise InputError("--tensorboard needs a package more: pip install '.[tensorboard]'") from None
     return SummaryWriter(str(out))

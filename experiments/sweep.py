@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.task import Corpus, baselines, config_type, load, model_flag, sizes_of
+from experiments.task import Corpus, baselines, config_type, load, model_flag, plan_batches, sizes_of
 from makemore_jax import data, plot, train
 from makemore_jax.errors import check_float, require
 from makemore_jax.loss import evaluate
@@ -73,7 +73,7 @@ def train_all(
     model: Model, recipe: train.Recipe, corpus: Corpus, seeds: int, rates: Sequence[float], evaluations: int
 ) -> Runs:
     """Every run at once, by vmap over `train.run`: each equals the run made alone."""
-    tokens, plan = data.plan(corpus.tokens["train"], recipe.rows)
+    tokens, plan = plan_batches(recipe, corpus)
     loss, optimizer = train.batch_loss(model, corpus.vocab.size, plan, recipe), train.adamw(recipe)
     seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(np.arange(seeds), np.float32(rates)))
     axes = {"learning_rate": 0, "weight_decay": None}

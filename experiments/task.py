@@ -110,6 +110,19 @@ def baselines(corpus: Corpus) -> dict[str, float]:
     return levels
 
 
+def plan_batches(recipe: Recipe, corpus: Corpus) -> tuple[data.Tokens, data.Plan]:
+    """The train lines and the layout of their batches.
+
+    Raises:
+      InputError: a batch holds more lines than there are.
+    """
+    lines = len(corpus.sides.train)
+    require(
+        recipe.batch <= lines, f"--batch is {recipe.batch}, and there are {lines} lines to train on; take a smaller"
+    )
+    return data.plan(corpus.tokens["train"], recipe.rows)
+
+
 def sizes_of(config: Any, corpus: Corpus) -> dict:
     """The model's sizes: those of the flags, and those that the data decides."""
     sizes = dataclasses.asdict(config.sizes) | {"vocab": corpus.vocab.size}

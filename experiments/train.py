@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import cli
 from experiments.logbook import Logbook
-from experiments.task import Corpus, baselines, config_type, load, model_flag, sizes_of
+from experiments.task import Corpus, baselines, config_type, load, model_flag, plan_batches, sizes_of
 from makemore_jax import checkpoint, data, plot, train
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
@@ -73,7 +73,7 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
     init_key, run_key, sample_key = jax.random.split(jax.random.key(config.seed), 3)
     recipe, every = config.recipe, config.evaluate_every
     state = train.start(jax.jit(model.init)(init_key), recipe.hyper, train.adamw(recipe))
-    tokens, plan = data.plan(corpus.tokens["train"], recipe.rows)
+    tokens, plan = plan_batches(recipe, corpus)
     with (
         checkpoint.manager(out / "checkpoints/last") as last,
         checkpoint.manager(out / "checkpoints/best", keep=1) as best,
@@ -93,11 +93,11 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
                 chunk=every if every <= CHUNK else math.gcd(every, CHUNK),
                 label=config.model,
                 on_chunk=log,
+                note=log.note,
             )
         except InputError as error:
             kept = f"step {last.latest_step()} is saved" if last.all_steps() else "nothing was saved yet"
             raise InputError(f"{error}; {kept}") from None
-        best.wait_until_finished()
         return (checkpoint.restore(best, state.params) if best.all_steps() else state.params), log
 
 
@@ -123,6 +123,9 @@ def run(config: Any) -> dict:
     levels = baselines(corpus)
     lines = ", ".join(f"{name} {len(side):,}" for name, side in corpus.sides._asdict().items())
     print(f"{config.model}: {parameters:,} parameters; {config.data}: {lines} lines, {corpus.vocab.size} symbols")
+    if config.max_length:
+        reach = sum(len(line) >= config.max_length for line in corpus.lines)
+        print(f"lines are cut to {config.max_length:,} characters, which {reach:,} of {len(corpus.lines):,} reach")
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
 
     began = time.perf_counter()

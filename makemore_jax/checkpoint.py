@@ -5,6 +5,7 @@ does not end a run.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,22 @@ from makemore_jax.model import Params
 
 def manager(folder: str | Path, keep: int = 2) -> ocp.CheckpointManager:
     """The checkpoints of one folder, by step; the `keep` last are kept. Use it in a `with`."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+    # Not in the background: a full disk is then an error of this save, and not of some later moment.
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
+    )
     return ocp.CheckpointManager(Path(folder).absolute(), options=options)
 
 
 def save(checkpoints: ocp.CheckpointManager, step: int, tree: Any) -> None:
     """Save a pytree of arrays as step `step`; a step that is there already is the same and stays."""
-    if step not in checkpoints.all_steps():
+    if step in checkpoints.all_steps():
+        return
+    logging.disable(logging.ERROR)  # orbax prints pages of what it then raises
+    try:
         checkpoints.save(step, args=ocp.args.StandardSave(tree))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def restore(checkpoints: ocp.CheckpointManager, like: Any) -> Any:

@@ -83,11 +83,12 @@ def fit(
     chunk: int = 20,
     label: str | None = None,
     on_chunk: Callable[[TrainState, np.ndarray], bool | None] = lambda state, losses: None,
+    note: Callable[[], dict] = dict,
 ) -> TrainState:
     """Go on until `count` steps were taken, in chunks of `chunk`; `state` is consumed.
 
     After each chunk comes `on_chunk(state, losses of the chunk)`; the run stops where it returns true. A progress bar
-    named `label` shows the loss (none without a label, or without a terminal).
+    named `label` shows the loss, and what `note()` adds (none without a label, or without a terminal).
 
     Raises:
       InputError: the loss is no longer finite; says at which step. `on_chunk` has not seen that chunk.
@@ -107,8 +108,8 @@ def fit(
             if taken == count and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
                 raise InputError("the last step diverged; lower the learning rate or the penalty")
             bar.update(some)
-            bar.set_postfix(loss=f"{losses[-1]:.4f}")
             stop = on_chunk(state, losses)
+            bar.set_postfix(loss=f"{losses[-1]:.4f}", **note())
     return state
 
 

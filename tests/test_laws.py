@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from makemore_jax.model import scan_step, step_prefix
+from makemore_jax.model import Model, scan_step, step_prefix
 from makemore_jax.models import MODELS, backoff
+from makemore_jax.sample import sample
 
 V, B, T = 7, 3, 11  # distinct primes: a transposed axis cannot pass
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums in another order
@@ -70,6 +71,16 @@ def test_two_forms_are_one_function(case):
     prefix_form = scan_step(*step_prefix(model.apply, T))
     for form in (scan_step(model.init_cache, model.step), prefix_form):
         chex.assert_trees_all_close(jax.jit(form)(params, x_BT), logits_BTV, **CLOSE)
+
+
+def test_cached_sampling_is_sampling_by_the_whole_prefix(case):
+    """Token by token, and in one program each: the cache holds all that the prefix says."""
+    model, params, *_ = case
+    oracle = Model(model.init, model.apply, *step_prefix(model.apply, T))
+    drawn, expected = (sample(jax.random.key(0), form, params, [[]] * 5 + [[2, 3]], T) for form in (model, oracle))
+    assert len({tuple(row) for row in drawn.token_BT.tolist()}) > 2
+    assert np.array_equal(drawn.token_BT, expected.token_BT)
+    chex.assert_trees_all_close(drawn.log_prob_B, expected.log_prob_B, **CLOSE)
 
 
 def test_rows_are_independent(case):

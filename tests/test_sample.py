@@ -9,7 +9,6 @@ import pytest
 from makemore_jax import data
 from makemore_jax.errors import InputError
 from makemore_jax.loss import line_nll
-from makemore_jax.model import Model, step_prefix
 from makemore_jax.models import ngram
 from makemore_jax.sample import Sampling, novelty, restrict, sample
 
@@ -79,12 +78,6 @@ def test_prefixes_of_different_rows_may_differ(twenty):
     chex.assert_trees_all_equal(mixed.token_BT[0], twenty.token_BT[0])  # a row without one is as it was
     alone = draw([[], [], [2, 3, 4]])
     chex.assert_trees_all_equal(alone.token_BT[2], mixed.token_BT[2])
-
-
-def test_cached_sampling_is_sampling_by_the_whole_prefix(twenty):
-    oracle = Model(MODEL.init, MODEL.apply, *step_prefix(MODEL.apply, T))
-    assert oracle.step is not MODEL.step
-    chex.assert_trees_all_equal(draw([[]] * 20, model=oracle).token_BT, twenty.token_BT)
 
 
 def test_greedy_is_the_argmax_and_top_k_one_and_a_small_top_p():

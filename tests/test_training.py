@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -201,6 +203,39 @@ def test_bad_flags(train, flags, message):
     assert err.count("\n") == 1
 
 
+def test_a_run_that_cannot_save_keeps_what_it_has(file, tmp_path, whole):
+    """Files may not grow past 2 KiB: the save fails half-way, in one line; without the limit the run goes on."""
+    out = tmp_path / "run"
+    child = subprocess.Popen(process(file, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not list(out.glob("checkpoints/last/10")):
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+    resume = process(file, out, "--resume")
+    alone = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}  # it would say that it cannot write, too
+    full = subprocess.run(resume, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit, env=alone)
+    assert full.returncode == 2, full.stderr
+    assert full.stderr.count("\n") == 1
+    assert "cannot save" in full.stderr
+    assert "earlier checkpoints are kept" in full.stderr
+    assert subprocess.run(resume, cwd=ROOT, capture_output=True).returncode == 0
+    assert_equal(contents(out), contents(whole))
+
+
+def test_what_a_command_does_with_long_lines_and_large_batches(train):
+    assert "lines are cut to 5 characters, which" in train("--max-length", 5, "--steps", 10)[1]
+    status, _, err = train("--batch", 200, out="other")
+    assert status == 2
+    assert re.search(r"--batch is 200, and there are 1\d\d lines to train on; take a smaller", err)
+
+
+def test_tensorboard_files(train, tmp_path):
+    pytest.importorskip("tensorboardX")
+    assert train("--steps", 10, "--tensorboard")[0] == 0
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
 def test_too_few_lines(command, tmp_path):
     (tmp_path / "two.txt").write_text("ab\nba\n")
     status, _, err = command("train", *RUN, "--data", tmp_path / "two.txt", "--out", tmp_path / "run")
@@ -332,3 +367,33 @@ def test_a_sweeps_run_is_the_training_command_alone(command, file, tmp_path):
     swept = json.loads((tmp_path / "sweep/summary.json").read_text())["dev_nats"][0]
     assert swept[1] == pytest.approx(json.loads((tmp_path / "alone/summary.json").read_text())["nats"]["dev"], abs=1e-5)
     assert swept[0] != pytest.approx(swept[1], abs=1e-4)
+
+
+def test_the_comparison_is_one_table(command, file, tmp_path):
+    flags = ["--models", "bigram", "--steps", 20, "--seeds", 2, "--peer-data", file, "--out", tmp_path / "run"]
+    status, out, err = command("compare", "--data", file, *flags, "--json")
+    assert status == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    rows = summary["split"]
+    assert list(rows) == list(summary["peer"]) == ["n-gram", "bigram"]
+    assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2]
+    assert rows["bigram"]["parameters"] == len({*"\n".join(file.read_text())}) ** 2
+    assert len(set(rows["bigram"]["nats"]["test"])) == 2  # seeds differ
+    assert rows["bigram"]["nats"]["test"] != summary["peer"]["bigram"]["nats"]["test"]  # and so do the splits
+    printed = [line.split() for line in out.splitlines() if line.startswith("bigram ")]
+    assert len(printed) == 1
+    assert f"{np.mean(rows['bigram']['nats']['test']):.4f}" in printed[0]
+    assert (tmp_path / "run/compare.png").exists()
+    for bad in (["--seeds", 0], ["--models", "rnm"], ["--models"]):
+        assert command("compare", *bad)[0] == 2
+
+
+def test_makemores_split_holds_out_random_lines_of_the_file(names, tmp_path):
+    from experiments.compare import peer_corpus
+
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(names))
+    corpus = peer_corpus(path, None)
+    assert [len(side) for side in corpus.sides] == [len(names) - 1000, 1000, 1000]
+    assert sorted(corpus.sides.train + corpus.sides.test) == sorted(names)
+    assert 80 < len(set(corpus.sides.test) & set(corpus.sides.train)) < 220  # what the clean split does away with

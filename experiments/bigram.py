@@ -84,7 +84,7 @@ def story(config: Config) -> dict:
     ngram.Config(vocab.size + 1)  # too many symbols for the largest table stop here, too
     corpus = Corpus(lines, vocab, tokens, count(vocab, tokens), ngram.ngram(ngram.Config(vocab.size)))
     out = config.out
-    cli.open_run(config, out, lines)
+    cli.open_run(config, out, data.digest(lines))
     figures = None if config.no_figures else out
     init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
 

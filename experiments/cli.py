@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import json
 import math
@@ -102,11 +101,11 @@ def columns(texts: dict[str, list[str]]) -> None:
         print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
 
 
-def open_run(config: Any, out: Path, lines: list[str], resume: bool = False) -> None:
-    """Claim the folder `out` for this configuration of these lines, and write its `config.json`; or find it, to resume.
+def open_run(config: Any, out: Path, digest: str, resume: bool = False) -> None:
+    """Claim the folder `out` for this configuration of the lines of this digest, or find it, to resume.
 
-    What an earlier run left there is cleared away: an unfinished one, one of the same configuration, or, where
-    `config.overwrite` says so, any other.
+    Its `config.json` is written. What an earlier run left there is cleared away: an unfinished one, one of the same
+    configuration, or, where `config.overwrite` says so, any other.
 
     Raises:
       InputError: the folder cannot be written, or it holds a run of another configuration, or files that are no run,
@@ -115,7 +114,6 @@ def open_run(config: Any, out: Path, lines: list[str], resume: bool = False) -> 
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     fields = json.loads(to_json({**fields, **nested, "lines_sha256": digest}))
     inside = out.resolve() in Path(config.data).resolve().parents
     require(not inside, f"{config.data}: lies in the run folder {out}; choose another --out")

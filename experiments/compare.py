@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from experiments import cli, sweep, train
-from experiments.task import Corpus, config_type, corpus_of, load, sizes_of
+from experiments.task import Corpus, Text, config_type, encode, load, sizes_of
 from makemore_jax import data, plot
 from makemore_jax.errors import require
 from makemore_jax.loss import evaluate
@@ -35,13 +35,9 @@ PUBLISHED = {  # nats a character on random splits of the lecture's file: its le
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Text):
     """Train every model with its own recipe on the same lines, and compare them."""
 
-    data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing a line; two tenths are held out, for dev and for test."""
-    max_length: int | None = None
-    """Cut lines of the data to this many characters."""
     peer_data: Path | None = None
     """The lecture's names.txt: train on makemore.py's split of it as well, 1,000 random lines held out."""
     models: tuple[Literal[NEURAL], ...] = NEURAL
@@ -77,16 +73,16 @@ class Row(NamedTuple):
     samples: list[str]
 
 
-def peer_corpus(path: Path, max_length: int | None) -> Corpus:
+def peer_corpus(config: Config) -> Corpus:
     """The split of makemore.py: up to 1,000 random lines are held out, and the best evaluation on them is reported.
 
     Lines repeat, so that some of those held out are in train as well, and dev and test are one: it flatters. It is for
     comparison with published figures only.
     """
-    lines = data.read_lines(path, max_length)
+    lines = data.read_lines(config.peer_data, config.max_length)
     mixed = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))]
     test, train = np.split(np.array(mixed, object), [min(1000, len(lines) // 10)])
-    return corpus_of(path, lines, data.Split(list(train), list(test), list(test)))
+    return encode(config, data.digest(lines), data.Split(list(train), list(test), list(test)))
 
 
 def count(corpus: Corpus) -> Row:
@@ -112,7 +108,9 @@ def judge(corpus: Corpus, model: Model, runs: list[Params], steps: int, best_ste
     """Losses of every run on every side; samples of the first."""
     seconds = (time.perf_counter() - began) / len(runs)
     nats = {name: [evaluate(model, params, tokens).nats for params in runs] for name, tokens in corpus.tokens.items()}
-    drawn = sample(jax.random.key(0), model, runs[0], [[]] * NOVELTY_SAMPLES, corpus.block)
+    drawn = sample(
+        jax.random.key(0), model, runs[0], [[]] * NOVELTY_SAMPLES, corpus.block, allowed=corpus.vocab.drawable_V
+    )
     texts = [corpus.vocab.decode(row) for row in drawn.token_BT]
     new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs[0]))
@@ -144,10 +142,11 @@ def show(rows: dict[str, Row], name: str, peer: dict[str, Row]) -> None:
 
 def run(config: Config) -> dict:
     """Train all, row by row."""
-    corpora = {"split": load(config.data, config.max_length)}
+    corpora = {"split": load(config)}
+    require(not corpora["split"].on_host, "--stream is for one run at a time; a comparison needs its data in memory")
     if config.peer_data:
-        corpora["peer"] = peer_corpus(config.peer_data, config.max_length)
-    cli.open_run(config, config.out, corpora["split"].lines)
+        corpora["peer"] = peer_corpus(config)
+    cli.open_run(config, config.out, corpora["split"].digest)
     sides = ", ".join(f"{name} {len(side):,}" for name, side in corpora["split"].sides._asdict().items())
     print(f"{config.data}: {sides} lines; {config.seeds} seeds of each neural model; losses in nats a character")
     if config.peer_data:

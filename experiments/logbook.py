@@ -116,7 +116,9 @@ class Logbook:
             self.save(self.best, state.params)
             self.progress |= {"best_loss": np.array(dev), "best_step": np.array(self.step)}
         self.progress["loss_sum"] = np.array(0.0)
-        drawn = sample(self.key, self.model, state.params, [[]] * SHOWN, self.corpus.block)
+        drawn = sample(
+            self.key, self.model, state.params, [[]] * SHOWN, self.corpus.block, allowed=self.corpus.vocab.drawable_V
+        )
         texts = "  ".join(cli.clip(self.corpus.vocab.decode(row), 24) for row in drawn.token_BT)
         losses = f"{self.metrics[-1]['train']:>9.4f}{dev:>9.4f}{'*' if better else ' '}"
         tqdm.write(f"{self.step:>8,}{losses}{per_second:>12,.0f}   {texts}")  # above the progress bar

@@ -77,7 +77,7 @@ def load(path: Path) -> Trained:
     """
     if path.suffix == ".safetensors":
         params, about = checkpoint.import_weights(path)
-        vocab = data.Vocab(tuple(about.get("symbols", ())))
+        vocab = data.Vocab.from_dict(about, str(path))
     else:
         require(path.is_dir(), f"{path}: no such run folder; train one with python -m experiments.train")
         try:
@@ -97,7 +97,7 @@ def load(path: Path) -> Trained:
             params = checkpoint.restore(best, like)
     shapes = jax.tree.map(jnp.shape, params), jax.tree.map(jnp.shape, like)
     require(shapes[0] == shapes[1], f"{path}: its weights are not those of a {about['model']} of its sizes")
-    return Trained(model, jax.tree.map(jnp.asarray, params), vocab, about | {"symbols": vocab.symbols})
+    return Trained(model, jax.tree.map(jnp.asarray, params), vocab, about | vocab.to_dict())
 
 
 def score(trained: Trained, words: list[str]) -> list[dict]:
@@ -107,20 +107,19 @@ def score(trained: Trained, words: list[str]) -> list[dict]:
       InputError: a word with a character that the model does not know, or longer than it was trained on.
     """
     words = [data.normalize(word) for word in words]
-    tokens = data.tokenize(words, trained.vocab)
     for word in words:
-        require(
-            len(word) < trained.block, f"--score: {word!r} is longer than the {trained.block - 1} characters it knows"
-        )
+        length = len(trained.vocab.encode_line(word))
+        require(length < trained.block, f"--score: {word!r} is longer than the {trained.block - 1} symbols it knows")
+    tokens = data.tokenize(words, trained.vocab)
     nats = line_nll(trained.model, trained.params, tokens)
     rows = zip(words, nats, tokens.length_N, strict=True)
-    return [{"text": word, "nats": nll, "nats_a_character": nll / length} for word, nll, length in rows]
+    return [{"text": word, "nats": nll, f"nats_a_{trained.vocab.level}": nll / length} for word, nll, length in rows]
 
 
 def inner_values(trained: Trained, line: str) -> tuple[list[str], dict]:
     """The symbols of a line, with the mark before it, and what the model computes on reading them (a batch of one)."""
     x_T = np.concatenate([[data.MARK], trained.vocab.encode_line(line)])
-    require(len(x_T) <= trained.block, f"{line!r} is longer than the {trained.block - 1} characters the model knows")
+    require(len(x_T) <= trained.block, f"{line!r} is longer than the {trained.block - 1} symbols the model knows")
     _, inner = jax.jit(partial(trained.model.apply, inner=True))(trained.params, x_T[None])
     return [trained.vocab.symbols[i] for i in x_T], jax.tree.map(np.asarray, inner)
 
@@ -130,7 +129,8 @@ def make(trained: Trained, config: Config) -> list[dict]:
     prefix = trained.vocab.encode_line(config.prefix)
     sampling = Sampling(temperature=0.0) if config.greedy else config.sampling
     key = jax.random.key(config.seed)
-    drawn = sample(key, trained.model, trained.params, [prefix] * config.n, trained.block, sampling)
+    allowed, prefixes = trained.vocab.drawable_V, [prefix] * config.n
+    drawn = sample(key, trained.model, trained.params, prefixes, trained.block, sampling, allowed)
     rows = zip(np.asarray(drawn.token_BT), np.asarray(drawn.log_prob_B), np.asarray(drawn.ended_B), strict=True)
     return [
         {"text": trained.vocab.decode(row), "log_prob": float(log_prob), "ended": bool(ended)}
@@ -147,7 +147,8 @@ def run(config: Config) -> dict:
     if config.score:
         rows = score(trained, list(config.score))
         for row in rows:
-            print(f"{row['nats']:>10.4f} nats {row['nats_a_character']:>9.4f} a character   {row['text']}")
+            each = row[f"nats_a_{trained.vocab.level}"]
+            print(f"{row['nats']:>10.4f} nats {each:>9.4f} a {trained.vocab.level}   {row['text']}")
         return {"scores": rows}
     rows = make(trained, config)
     for row in rows:

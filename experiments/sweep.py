@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.task import Corpus, baselines, config_type, load, model_flag, plan_batches, sizes_of
+from experiments.task import Corpus, Text, baselines, config_type, load, model_flag, plan_batches, sizes_of
 from makemore_jax import data, plot, train
 from makemore_jax.errors import check_float, require
 from makemore_jax.loss import evaluate
@@ -28,15 +28,11 @@ from makemore_jax.models import NEURAL, build
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Text):
     """Train seeds x learning rates of a model as one program."""
 
     model: Literal[NEURAL] = "mlp"
     """Which model; its own sizes are flags below."""
-    data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing a line."""
-    max_length: int | None = None
-    """Cut lines of the data to this many characters."""
     seeds: int = 4
     """How many seeds for each rate."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -106,12 +102,13 @@ def train_all(
 
 def run(config: Any) -> dict:
     """Train, and print the dev loss of each rate with its spread over seeds."""
-    corpus = load(config.data, config.max_length)
+    corpus = load(config)
+    require(not corpus.on_host, "--stream is for one run at a time; a sweep needs its data in memory")
     require(
         config.evaluations <= config.recipe.steps,
         f"--evaluations is {config.evaluations}; it must be at most --steps {config.recipe.steps}",
     )
-    cli.open_run(config, config.out, corpus.lines)
+    cli.open_run(config, config.out, corpus.digest)
     product = f"{config.seeds} seeds x {len(config.rates)} rates = {len(config.rates) * config.seeds}"
     print(f"{config.model}: {product} runs as one program")
     levels = baselines(corpus)

@@ -1,16 +1,22 @@
 """What a training command starts from: the flags that a model brings, its recipe, the data, the losses to beat."""
 
 import dataclasses
+import itertools
 import math
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import tyro
+from tqdm import tqdm
 
 from makemore_jax import data
-from makemore_jax.errors import require
+from makemore_jax.data import LEVELS
+from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
-from makemore_jax.models import MODELS, NEURAL, backoff
+from makemore_jax.models import MODELS, NEURAL, backoff, ngram
 from makemore_jax.train import Recipe
 
 RECIPES = {  # each model's own good defaults, where they differ from those of `Recipe`
@@ -21,6 +27,9 @@ RECIPES = {  # each model's own good defaults, where they differ from those of `
     "gru": Recipe(steps=4000, learning_rate=5e-3),
     "lstm": Recipe(steps=4000, learning_rate=5e-3),
 }
+
+
+STREAM_HELD_OUT = 10_000  # lines
 
 
 def config_type(base: type, model: str) -> type:
@@ -54,36 +63,87 @@ def model_flag(flags: list[str], default: str, models: tuple[str, ...] = NEURAL)
     return model
 
 
+@dataclass(frozen=True)
+class Text:
+    """What is learned from: a file, and what its tokens are."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing a line; two tenths are held out, for dev and for test."""
+    max_length: int | None = None
+    """Cut lines of the data to this many characters."""
+    level: Literal[LEVELS] = "character"
+    """What a token is; words are letters with inner apostrophes and hyphens, numbers, and single punctuation marks."""
+    fold: bool = False
+    """Make all letters small."""
+    min_count: int = 1
+    """At the level of words: those that come less often in the lines to train on are unknown."""
+    stream: bool = False
+    """Keep the tokens in files beside the data, and read batches from there: for data larger than memory."""
+
+
 class Corpus(NamedTuple):
     """The data, split and encoded."""
 
-    lines: list[str]
+    digest: str  # of the lines
     vocab: data.Vocab
-    sides: data.Split
+    sides: data.Split | None  # None where they are not in memory
     tokens: dict[str, data.Tokens]  # of train, dev and test
     block: int  # tokens of the longest line, its end mark included
 
+    @property
+    def on_host(self) -> bool:
+        """Whether batches are gathered on the host, from files."""
+        return self.sides is None
 
-def load(path: Path, max_length: int | None) -> Corpus:
+
+def load(text: Text) -> Corpus:
     """Read a file and hold out two tenths of it.
 
     Raises:
-      InputError: what `data.read_lines` raises, or too few lines to hold some out.
+      InputError: what `data.read_lines` and `data.Vocab.of` raise, or too few lines to hold some out.
     """
-    lines = data.read_lines(path, max_length)
-    return corpus_of(path, lines, data.split(lines))
+    if text.stream:
+        return load_streamed(text)
+    lines = data.read_lines(text.data, text.max_length)
+    return encode(text, data.digest(lines), data.split(lines))
 
 
-def corpus_of(path: Path, lines: list[str], sides: data.Split) -> Corpus:
-    """Encode the sides of a split of the lines of a file.
-
-    Raises:
-      InputError: too few lines to hold some out.
-    """
-    vocab = data.Vocab.of(lines)
-    require(all(sides), f"{path}: {len(lines)} lines are too few to hold some out for dev and test; add more")
+def encode(text: Text, digest: str, sides: data.Split) -> Corpus:
+    """Encode the sides of a split of a file. Characters are those of all lines, words those of the train lines."""
+    held = sides.train if text.level == "word" else itertools.chain(*sides)
+    check_sides(text, [len(side) for side in sides])
+    vocab = data.Vocab.of(held, text.level, text.fold, text.min_count)
     tokens = {name: data.tokenize(side, vocab) for name, side in sides._asdict().items()}
-    return Corpus(lines, vocab, sides, tokens, max(map(len, lines)) + 1)
+    return Corpus(digest, vocab, sides, tokens, max(int(np.max(side.length_N)) for side in tokens.values()))
+
+
+def load_streamed(text: Text) -> Corpus:
+    """The same from token files beside the data, made if they are not there or not of this file.
+
+    Dev and test are the first `STREAM_HELD_OUT` lines of theirs: an evaluation reads all of them.
+    """
+    folder = Path(f"{text.data}.tokens")
+    recipe = data.disk.Recipe(text.level, text.fold, text.min_count, text.max_length)
+    try:
+        stored = data.open_store(folder, text.data, recipe)
+    except InputError as error:
+        require(text.data.is_file(), str(error))
+        print(f"{error}; encoding {text.data} anew" if folder.exists() else f"encoding {text.data} into {folder}")
+        began, size = time.perf_counter(), text.data.stat().st_size
+        with tqdm(total=2 * size, desc="encode", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+            stored = data.write_store(folder, text.data, recipe, bar.update)
+        seconds = time.perf_counter() - began
+        print(f"{size / 1e6:,.1f} MB in {seconds:.1f} s, two passes: {2 * size / 1e6 / seconds:.0f} MB a second")
+    check_sides(text, [len(side.length_N) for side in stored.tokens.values()])
+    block = max(int(np.max(side.length_N)) for side in stored.tokens.values())
+    train, *held_out = stored.tokens.values()
+    dev, test = (data.Tokens(t.stream_M, t.start_N[:STREAM_HELD_OUT], t.length_N[:STREAM_HELD_OUT]) for t in held_out)
+    return Corpus(stored.digest, stored.vocab, None, {"train": train, "dev": dev, "test": test}, block)
+
+
+def check_sides(text: Text, lines: list[int]) -> None:
+    """Raise `InputError` where a side of the split has no line."""
+    require(all(lines), f"{text.data}: {sum(lines)} lines are too few to hold some out for dev and test; add more")
 
 
 def line_to_read(config: Any) -> str:
@@ -92,21 +152,30 @@ def line_to_read(config: Any) -> str:
     Raises:
       InputError: the model could not read it; said before it is trained.
     """
-    corpus = load(config.data, config.max_length)
-    line = config.read or max(corpus.sides.train[:100], key=len)
+    corpus = load(config)
+    train = corpus.tokens["train"]
+    longest = train.start_N[np.argmax(train.length_N[:100])] + 1
+    line = config.read or corpus.vocab.decode(train.stream_M[longest : longest + corpus.block])
     length = len(corpus.vocab.encode_line(line))
-    require(length < corpus.block, f"--read has {length} characters; the longest line of the data {corpus.block - 1}")
+    require(length < corpus.block, f"--read has {length} symbols; the longest line of the data {corpus.block - 1}")
     return line
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:
-    """Dev losses that need no training: uniform, and counts of the train lines of growing order."""
-    vocab, (x_N, y_N) = corpus.vocab.size, corpus.tokens["train"].pairs
+    """Dev losses that need no training: uniform, and counts of the train lines of growing order.
+
+    Of tokens in files, dense tables of orders 1 and 2 are counted, with 1 added to each cell.
+    """
+    vocab, train, dev = corpus.vocab.size, corpus.tokens["train"], corpus.tokens["dev"]
     levels = {"uniform": math.log(vocab)}
     for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
-        config = backoff.Config(vocab, order)
-        params = backoff.fit(config, x_N, y_N)
-        levels[name] = evaluate(backoff.backoff(config), params, corpus.tokens["dev"]).nats
+        if not corpus.on_host:
+            config = backoff.Config(vocab, order)
+            levels[name] = evaluate(backoff.backoff(config), backoff.fit(config, *train.pairs), dev).nats
+        elif order <= 2 and vocab**order <= ngram.MAX_CELLS:
+            config = ngram.Config(vocab, order)
+            params = ngram.fit(ngram.count_stream(config, train.stream_M), 1.0)
+            levels[name] = evaluate(ngram.ngram(config), params, dev).nats
     return levels
 
 

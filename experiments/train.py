@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments import cli
 from experiments.logbook import Logbook
-from experiments.task import Corpus, baselines, config_type, load, model_flag, plan_batches, sizes_of
+from experiments.task import Corpus, Text, baselines, config_type, load, model_flag, plan_batches, sizes_of
 from makemore_jax import checkpoint, data, plot, train
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
@@ -30,15 +30,11 @@ NOVELTY_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Text):
     """Train a neural model on the lines of a text file."""
 
     model: Literal[NEURAL] = "transformer"
     """Which model; its own sizes are flags below."""
-    data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing a line; two tenths are held out, for dev and for test."""
-    max_length: int | None = None
-    """Cut lines of the data to this many characters; the model then makes no longer ones."""
     seed: int = 0
     """Seed of the initial weights, the batches and the samples."""
     evaluate_every: int = 500
@@ -74,6 +70,7 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
     recipe, every = config.recipe, config.evaluate_every
     state = train.start(jax.jit(model.init)(init_key), recipe.hyper, train.adamw(recipe))
     tokens, plan = plan_batches(recipe, corpus)
+    gather = data.from_host(tokens) if corpus.on_host else data.batch
     with (
         checkpoint.manager(out / "checkpoints/last") as last,
         checkpoint.manager(out / "checkpoints/best", keep=1) as best,
@@ -85,9 +82,9 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
             state = train.fit(
                 run_key,
                 state,
-                jax.device_put(tokens),
+                () if corpus.on_host else jax.device_put(tokens),
                 recipe.hyper,
-                loss=train.batch_loss(model, corpus.vocab.size, plan, recipe),
+                loss=train.batch_loss(model, corpus.vocab.size, plan, recipe, gather),
                 optimizer=train.adamw(recipe),
                 count=recipe.steps,
                 chunk=every if every <= CHUNK else math.gcd(every, CHUNK),
@@ -109,10 +106,10 @@ def folder(config: Any) -> Path:
 def run(config: Any) -> dict:
     """Train, and report how good the best checkpoint is."""
     out = folder(config)
-    corpus = load(config.data, config.max_length)
+    corpus = load(config)
     sizes = sizes_of(config, corpus)
     model = build(config.model, sizes)
-    cli.open_run(config, out, corpus.lines, config.resume)
+    cli.open_run(config, out, corpus.digest, config.resume)
     cli.write_json(out / "model.json", {"model": config.model, "sizes": sizes, "block": corpus.block})
     if not (config.resume and (out / "vocab.json").exists()):
         corpus.vocab.save(out / "vocab.json")
@@ -121,11 +118,13 @@ def run(config: Any) -> dict:
     )
     parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     levels = baselines(corpus)
-    lines = ", ".join(f"{name} {len(side):,}" for name, side in corpus.sides._asdict().items())
-    print(f"{config.model}: {parameters:,} parameters; {config.data}: {lines} lines, {corpus.vocab.size} symbols")
+    lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
+    print(f"{config.model}: {parameters:,} parameters; {config.data}: {lines} lines, {corpus.vocab.size:,} symbols")
+    if config.level == "word":
+        dev_M = corpus.tokens["dev"].stream_M
+        print(f"{np.mean(dev_M == data.UNKNOWN):.2%} of the tokens of dev are unknown words")
     if config.max_length:
-        reach = sum(len(line) >= config.max_length for line in corpus.lines)
-        print(f"lines are cut to {config.max_length:,} characters, which {reach:,} of {len(corpus.lines):,} reach")
+        print(f"lines are cut to {config.max_length:,} characters")
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
 
     began = time.perf_counter()
@@ -134,12 +133,15 @@ def run(config: Any) -> dict:
         print(f"stopped at step {log.step:,}, saved in {out}; to go on, run the same command with --resume")
         sys.exit(130)
     losses = {name: evaluate(model, params, tokens).nats for name, tokens in corpus.tokens.items()}
-    drawn = sample(jax.random.key(config.seed), model, params, [[]] * NOVELTY_SAMPLES, corpus.block)
-    texts = [corpus.vocab.decode(row) for row in drawn.token_BT]
-    new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
     print(f"{log.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step {log.best_step:,}:")
-    print("  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()) + "  nats a character")
-    print(f"of {NOVELTY_SAMPLES:,} samples {new['new']:,} are new; saved in {out}: python -m experiments.sample {out}")
+    print("  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()) + f"  nats a {config.level}")
+    allowed, key = corpus.vocab.drawable_V, jax.random.key(config.seed)
+    drawn = sample(key, model, params, [[]] * NOVELTY_SAMPLES, corpus.block, allowed=allowed)
+    texts, new = [corpus.vocab.decode(row) for row in drawn.token_BT], None
+    if corpus.sides:
+        new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
+        print(f"of {NOVELTY_SAMPLES:,} samples {new['new']:,} are new", end="; ")
+    print(f"saved in {out}: python -m experiments.sample {out}")
     if not config.no_figures:
         steps = np.array([row["step"] for row in log.metrics])
         curves = {name: (steps, np.array([row[name] for row in log.metrics])) for name in ("train", "dev")}

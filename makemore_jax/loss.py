@@ -17,16 +17,20 @@ from makemore_jax.data import Tokens, batch
 from makemore_jax.errors import require
 from makemore_jax.model import Model, Params
 
-TOKENS_A_BATCH = 2**16  # of an evaluation: large enough to fill the cores, small enough for any machine
+TOKENS_A_BATCH = 2**16  # of an evaluation, at most: large enough to fill the cores, small enough for any machine
+LOGITS_A_BATCH = 2**23  # and so many logits
+MOST_ONE_HOT = 2**10  # symbols: of a larger vocabulary a gather picks the symbol that came, in less memory
 
 
 def token_nll(logits_BTV: jax.Array, y_BT: jax.Array) -> jax.Array:
-    """(B, T) nats: -log softmax(logits)[y], picked by a one-hot.
+    """(B, T) nats: -log softmax(logits)[y], picked by a one-hot, or by a gather where V is large.
 
     Picked, not multiplied: a log-probability may be -inf, and 0 * -inf is NaN.
     """
     chex.assert_equal_shape_prefix([logits_BTV, y_BT], 2)
     log_prob_BTV = jax.nn.log_softmax(logits_BTV)
+    if logits_BTV.shape[-1] > MOST_ONE_HOT:
+        return -jnp.take_along_axis(log_prob_BTV, y_BT[..., None], axis=-1)[..., 0]
     one_hot_BTV = jax.nn.one_hot(y_BT, logits_BTV.shape[-1], dtype=bool)
     return -jnp.where(one_hot_BTV, log_prob_BTV, 0).sum(-1)
 
@@ -62,9 +66,8 @@ class Quality(NamedTuple):
     tokens: int
 
 
-@partial(jax.jit, static_argnames=("model", "width"))
-def _row_nll(model: Model, params: Params, tokens: Tokens, row_B: jax.Array, width: int) -> jax.Array:
-    x_BT, y_BT, mask_BT = batch(tokens, row_B, width)
+@partial(jax.jit, static_argnames="model")
+def _row_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
     return jnp.where(mask_BT, token_nll(model.apply(params, x_BT), y_BT), 0).sum(-1)
 
 
@@ -72,12 +75,15 @@ def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     """(N,) float64: the nats of each whole line, its end mark included; inf where the model rules it out."""
     require(len(tokens.length_N) > 0, "there are no lines to score")
     lines, width = len(tokens.length_N), int(np.max(tokens.length_N))
-    rows = min(lines, max(1, TOKENS_A_BATCH // width))
-    on_device = jax.device_put(tokens)
-    # Rows wrap around at the end, so that every batch has one shape and one program serves all.
-    starts = range(0, lines, rows)
-    sums = [_row_nll(model, params, on_device, (np.arange(rows) + i) % lines, width) for i in starts]
-    return np.concatenate([np.asarray(nll, np.float64) for nll in sums])[:lines]
+    symbols = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, 1), np.int32)).shape[-1]
+    rows = min(lines, max(1, min(TOKENS_A_BATCH, LOGITS_A_BATCH // symbols) // width))
+    nll_N = np.empty(lines)
+    for first in range(0, lines, rows):
+        # Rows wrap around at the end, so that every batch has one shape and one program serves all.
+        x_BT, y_BT, mask_BT = batch(tokens, (np.arange(rows) + first) % lines, width)
+        nll_B = _row_nll(model, params, np.int32(x_BT), np.int32(y_BT), mask_BT)
+        nll_N[first : first + rows] = nll_B[: lines - first]
+    return nll_N
 
 
 def evaluate(model: Model, params: Params, tokens: Tokens) -> Quality:

@@ -61,12 +61,13 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
 
 
 @partial(jax.jit, static_argnames=("model", "max_length"))
-def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, max_length) -> Samples:
+def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, allowed_TV, max_length) -> Samples:
     rows = prefix_BP.shape[0]
     key_B = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(rows))
     forced_TB = jnp.pad(prefix_BP, ((0, 0), (0, max_length - prefix_BP.shape[1]))).T
 
-    def draw(key, logits_V):
+    def draw(key, logits_V, allowed_V):
+        logits_V = jnp.where(allowed_V, logits_V, -jnp.inf)
         return jax.random.categorical(key, restrict(logits_V, temperature, top_k, top_p))
 
     def unfinished(carry):
@@ -76,7 +77,8 @@ def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, 
     def body(carry):
         t, cache, x_B, log_prob_B, ended_B, token_TB = carry
         logits_BV, cache = model.step(params, cache, x_B)
-        drawn_B = jax.vmap(draw)(jax.vmap(jax.random.fold_in, (0, None))(key_B, t), logits_BV)
+        allowed_V = allowed_TV[jnp.minimum(t, len(allowed_TV) - 1)]
+        drawn_B = jax.vmap(draw, (0, 0, None))(jax.vmap(jax.random.fold_in, (0, None))(key_B, t), logits_BV, allowed_V)
         y_B = jnp.where(t < length_B, forced_TB[t], jnp.where(ended_B, MARK, drawn_B))
         log_prob_BV = jax.nn.log_softmax(logits_BV)
         log_prob_B += jnp.where(ended_B, 0, jnp.take_along_axis(log_prob_BV, y_B[:, None], axis=1)[:, 0])
@@ -95,8 +97,11 @@ def sample(
     prefixes: Sequence[Sequence[int]],
     max_length: int,
     sampling: Sampling = Sampling(),
+    allowed: np.ndarray | None = None,
 ) -> Samples:
     """Continue each prefix (token ids; empty for a fresh line) to a whole line of at most `max_length` tokens.
+
+    `allowed`, bool, says what may be drawn: (V,) anywhere, or (max_length, V) at each position of the line.
 
     One jitted program, which ends when all rows have. Row b draws with `fold_in(key, b)`: however many rows are drawn,
     it is the same line.
@@ -115,8 +120,12 @@ def sample(
     for row, prefix in zip(prefix_BP, prefixes, strict=True):
         row[: len(prefix)] = prefix
     top_k = min(sampling.top_k or np.inf, np.iinfo(np.int32).max)
+    if allowed is None:
+        allowed = np.ones(1, bool)
+    require(bool(np.all(np.any(allowed, -1))), "nothing is allowed at some position of a sample")
+    allowed_TV = np.atleast_2d(allowed)
     controls = (jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(sampling.top_p))
-    return _sample(key, model, params, prefix_BP, length_B, *controls, max_length)
+    return _sample(key, model, params, prefix_BP, length_B, *controls, allowed_TV, max_length)
 
 
 def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:
@@ -137,3 +146,21 @@ def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str
         "repeated": len(samples) - len(set(samples)),
         "expected_in_train": round(in_held_out * len(train) / len(held_out), 1) if held_out else None,
     }
+
+
+def longest_copy(line_T: Sequence[int], stream_M: np.ndarray) -> int:
+    """The longest run of tokens of a line, its end mark left out, that stands somewhere in a token stream.
+
+    For long lines, which are hardly ever copied whole.
+    """
+    text, line = (_as_text(ids) for ids in (stream_M, line_T))
+    longest = 0
+    for first in range(len(line)):
+        while first + longest < len(line) and line[first : first + longest + 1] in text:
+            longest += 1
+    return longest
+
+
+def _as_text(ids: Sequence[int]) -> str:
+    """Each token as one character, so that a search for a run of tokens is a search in text."""
+    return (np.asarray(ids, np.uint32) + 0x10000).tobytes().decode("utf-32-le")

@@ -202,10 +202,11 @@ def draw(key: jax.Array, lines: int, rows: int) -> jax.Array:
 
 
 @cache
-def batch_loss(model: Model, vocab: int, plan: Plan, recipe: Recipe) -> Callable:
+def batch_loss(model: Model, vocab: int, plan: Plan, recipe: Recipe, gather: Callable = batch) -> Callable:
     """The recipe's loss: (params, tokens, hyper, key) -> an estimate of the mean nats a token, from a random batch.
 
-    `tokens` and `plan` come from `data.plan`, for rows of a micro-batch.
+    `tokens` and `plan` come from `data.plan`, for rows of a micro-batch; `gather` is `data.from_host(tokens)` where
+    tokens stay on the host, and `tokens` here nothing.
     """
     dtype = jnp.bfloat16 if recipe.bfloat16 else jnp.float32
 
@@ -214,7 +215,7 @@ def batch_loss(model: Model, vocab: int, plan: Plan, recipe: Recipe) -> Callable
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
         total, first = 0.0, 0
         for number, (rows, width) in enumerate(plan.buckets):
-            x_BT, y_BT, mask_BT = batch(tokens, row_B[first : first + rows], width)
+            x_BT, y_BT, mask_BT = gather(tokens, row_B[first : first + rows], width)
             if recipe.token_dropout:
                 x_BT = drop(jax.random.fold_in(key, number), x_BT)
             logits_BTV = model.apply(params, x_BT).astype(jnp.float32)

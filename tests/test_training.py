@@ -389,11 +389,11 @@ def test_the_comparison_is_one_table(command, file, tmp_path):
 
 
 def test_makemores_split_holds_out_random_lines_of_the_file(names, tmp_path):
-    from experiments.compare import peer_corpus
+    from experiments.compare import Config, peer_corpus
 
     path = tmp_path / "names.txt"
     path.write_text("\n".join(names))
-    corpus = peer_corpus(path, None)
+    corpus = peer_corpus(Config(peer_data=path))
     assert [len(side) for side in corpus.sides] == [len(names) - 1000, 1000, 1000]
     assert sorted(corpus.sides.train + corpus.sides.test) == sorted(names)
     assert 80 < len(set(corpus.sides.test) & set(corpus.sides.train)) < 220  # what the clean split does away with

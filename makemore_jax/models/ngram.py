@@ -14,6 +14,7 @@ from functools import cache, partial, reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from makemore_jax.errors import require
 from makemore_jax.model import Model, step_window
@@ -69,6 +70,23 @@ def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array |
     if mask_BT is not None:
         cell_BT = jnp.where(mask_BT, cell_BT, cells)
     return tally(cell_BT.reshape(-1), cells).reshape(config.shape)
+
+
+def count_stream(config: Config, stream_M: np.ndarray, chunk: int = 2**22) -> np.ndarray:
+    """Count the n-grams of a token stream of any length, such as a file that is mapped: int64 of `config.shape`.
+
+    Some tokens at a time by the same scatter-add, so that memory does not grow with the stream.
+    """
+    total, before = np.zeros(config.shape, np.int64), config.order - 1
+    for first in range(0, len(stream_M) - 1, chunk):
+        start = max(0, first - before)  # the contexts of the first pairs
+        piece = np.zeros(before + chunk + 1, np.int32)
+        part = stream_M[start : first + chunk + 1]
+        piece[: len(part)] = part
+        index = np.arange(before + chunk)
+        mask = (index >= first - start) & (index < len(part) - 1)
+        total += np.asarray(count(config, piece[None, :-1], piece[None, 1:], mask[None]))
+    return total
 
 
 @partial(jax.jit, static_argnames="cells")

@@ -100,7 +100,7 @@ def learn(name: str, corpus: Corpus, config: Config) -> Row:
     recipe = dataclasses.replace(own.recipe, steps=config.steps or own.recipe.steps)
     model = build(name, sizes_of(own, corpus))
     evaluations = max(1, recipe.steps // own.evaluate_every)
-    runs = sweep.train_all(model, recipe, corpus, config.seeds, [recipe.learning_rate], evaluations)
+    runs = sweep.train_all(model, recipe, corpus, range(config.seeds), [recipe.learning_rate], evaluations)
     return judge(corpus, model, runs.best, recipe.steps, runs.best_step_R.tolist(), began)
 
 

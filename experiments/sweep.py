@@ -66,12 +66,12 @@ class Runs(NamedTuple):
 
 
 def train_all(
-    model: Model, recipe: train.Recipe, corpus: Corpus, seeds: int, rates: Sequence[float], evaluations: int
+    model: Model, recipe: train.Recipe, corpus: Corpus, seeds: Sequence[int], rates: Sequence[float], evaluations: int
 ) -> Runs:
     """Every run at once, by vmap over `train.run`: each equals the run made alone."""
     tokens, plan = plan_batches(recipe, corpus)
     loss, optimizer = train.batch_loss(model, corpus.vocab.size, plan, recipe), train.adamw(recipe)
-    seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(np.arange(seeds), np.float32(rates)))
+    seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(seeds, np.float32(rates)))
     axes = {"learning_rate": 0, "weight_decay": None}
     hyper_R = recipe.hyper | {"learning_rate": jnp.asarray(rate_R)}
 
@@ -115,7 +115,7 @@ def run(config: Any) -> dict:
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
     began = time.perf_counter()
     model = build(config.model, sizes_of(config, corpus))
-    runs = train_all(model, config.recipe, corpus, config.seeds, config.rates, config.evaluations)
+    runs = train_all(model, config.recipe, corpus, range(config.seeds), config.rates, config.evaluations)
     seconds = time.perf_counter() - began
     dev_RS = runs.dev_RE.min(1).reshape(-1, config.seeds)
     print(f"{config.recipe.steps:,} steps each in {seconds:.1f} s with compilation\n")

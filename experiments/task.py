@@ -185,7 +185,7 @@ def plan_batches(recipe: Recipe, corpus: Corpus) -> tuple[data.Tokens, data.Plan
     Raises:
       InputError: a batch holds more lines than there are.
     """
-    lines = len(corpus.sides.train)
+    lines = len(corpus.tokens["train"].length_N)
     require(
         recipe.batch <= lines, f"--batch is {recipe.batch}, and there are {lines} lines to train on; take a smaller"
     )

@@ -225,3 +225,20 @@ def attention(weight_LNTS: np.ndarray, symbols: Sequence[str], path: str | Path)
         _name_axes(axes, names, fontsize=7)
         axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
     _save(figure, path)
+
+
+def sheet(picture_RCHW: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, path: str | Path) -> None:
+    """Pictures in a grid, paper white and ink black, with the names of rows and columns."""
+    gap, (height, width) = 2, picture_RCHW.shape[2:]
+    padded = np.pad(np.asarray(picture_RCHW, np.float64), ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=np.nan)
+    grid = np.concatenate(np.concatenate(padded, 1), 1)[:-gap, :-gap]
+    figure = _figure(0.75 * picture_RCHW.shape[1] + 1, 0.75 * picture_RCHW.shape[0] + 0.6)
+    axes = figure.subplots()
+    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=np.max(picture_RCHW))
+    at = lambda count, size: [number * (size + gap) + (size - 1) / 2 for number in range(count)]
+    axes.set_yticks(at(len(rows), height), rows)
+    axes.set_xticks(at(len(columns), width), columns)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=11)
+    _save(figure, path)

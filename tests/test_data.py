@@ -175,4 +175,5 @@ def test_report(names, vocab):
         "alphabet": "abcdefghijklmnopqrstuvwxyz",
         "symbols": 27,
         "bigrams": 229201,
+        "unknown": 0.0,
     }

@@ -8,6 +8,7 @@ Takes:    see the README for the time of each form on 2 CPU cores
 """
 
 import dataclasses
+import importlib.util
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,19 @@ def peer_corpus(config: Config) -> Corpus:
     """The split of makemore.py: up to 1,000 random lines are held out, and the best evaluation on them is reported.
 
     Lines repeat, so that some of those held out are in train as well, and dev and test are one: it flatters. It is for
-    comparison with published figures only.
+    comparison with published figures only. Where PyTorch is installed, they are the very lines of makemore.py's default
+    seed; otherwise as many others.
     """
     lines = data.read_lines(config.peer_data, config.max_length)
-    mixed = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))]
-    test, train = np.split(np.array(mixed, object), [min(1000, len(lines) // 10)])
-    return encode(config, data.digest(lines), data.Split(list(train), list(test), list(test)))
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(3407)).tolist()
+    else:
+        order = np.random.default_rng(3407).permutation(len(lines)).tolist()
+    mixed, held_out = [lines[i] for i in order], min(1000, len(lines) // 10)
+    train, test = mixed[:-held_out], mixed[-held_out:]
+    return encode(config, data.digest(lines), data.Split(train, test, test))
 
 
 def count(corpus: Corpus) -> Row:
@@ -150,8 +158,9 @@ def run(config: Config) -> dict:
     sides = ", ".join(f"{name} {len(side):,}" for name, side in corpora["split"].sides._asdict().items())
     print(f"{config.data}: {sides} lines; {config.seeds} seeds of each neural model; losses in nats a character")
     if config.peer_data:
+        very = "its" if importlib.util.find_spec("torch") else "other (PyTorch is not installed)"
         print(
-            f"beside it {config.peer_data} as makemore.py splits it: 1,000 random lines, that choose the best step, too"
+            f"beside it {config.peer_data} as makemore.py splits it: {very} 1,000 random lines, that choose the step, too"
         )
     print()
     tables: dict[str, dict[str, Row]] = {name: {} for name in corpora}

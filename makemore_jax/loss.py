@@ -76,10 +76,11 @@ def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     require(len(tokens.length_N) > 0, "there are no lines to score")
     lines, width = len(tokens.length_N), int(np.max(tokens.length_N))
     symbols = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, 1), np.int32)).shape[-1]
-    rows = min(lines, max(1, min(TOKENS_A_BATCH, LOGITS_A_BATCH // symbols) // width))
+    most = max(1, min(TOKENS_A_BATCH, LOGITS_A_BATCH // symbols) // width)
+    rows = min(most, 2 ** (lines - 1).bit_length())  # data sets of about one size share a program
     nll_N = np.empty(lines)
     for first in range(0, lines, rows):
-        # Rows wrap around at the end, so that every batch has one shape and one program serves all.
+        # Rows wrap around at the end, so that every batch has one shape.
         x_BT, y_BT, mask_BT = batch(tokens, (np.arange(rows) + first) % lines, width)
         nll_B = _row_nll(model, params, np.int32(x_BT), np.int32(y_BT), mask_BT)
         nll_N[first : first + rows] = nll_B[: lines - first]

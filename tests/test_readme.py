@@ -1,5 +1,6 @@
 """What the README says is so."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -48,6 +49,14 @@ def test_the_tree_names_every_file_and_no_other():
         for path in (ROOT / folder).rglob("*.py")
         if path.name != "__init__.py"
     }
+    assert named == there
+
+
+def test_the_data_is_what_its_readme_says():
+    text = (ROOT / "data/README.md").read_text()
+    named = dict(reversed(line.split("  ")) for line in re.findall(r"^[0-9a-f]{64}  \S+$", text, re.MULTILINE))
+    there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (ROOT / "data").glob("*.txt")}
+    assert there.pop("words-copyright.txt")
     assert named == there
 
 

@@ -158,9 +158,9 @@ def run(config: Config) -> dict:
     sides = ", ".join(f"{name} {len(side):,}" for name, side in corpora["split"].sides._asdict().items())
     print(f"{config.data}: {sides} lines; {config.seeds} seeds of each neural model; losses in nats a character")
     if config.peer_data:
-        very = "its" if importlib.util.find_spec("torch") else "other (PyTorch is not installed)"
+        very = "its" if importlib.util.find_spec("torch") else "other"
         print(
-            f"beside it {config.peer_data} as makemore.py splits it: {very} 1,000 random lines, that choose the step, too"
+            f"beside it {config.peer_data} in makemore.py's way: {very} 1,000 random lines, that choose the step, too"
         )
     print()
     tables: dict[str, dict[str, Row]] = {name: {} for name in corpora}

@@ -29,7 +29,7 @@ RECIPES = {  # each model's own good defaults, where they differ from those of `
 }
 
 
-STREAM_HELD_OUT = 10_000  # lines
+STREAM_LINES = 10_000  # of a side of data in files are evaluated
 
 
 def config_type(base: type, model: str) -> type:
@@ -91,6 +91,11 @@ class Corpus(NamedTuple):
     block: int  # tokens of the longest line, its end mark included
 
     @property
+    def measured(self) -> dict[str, data.Tokens]:
+        """Tokens of each side to report a loss on: of train in files the first lines, as of dev and test."""
+        return {name: first_lines(tokens) for name, tokens in self.tokens.items()} if self.on_host else self.tokens
+
+    @property
     def on_host(self) -> bool:
         """Whether batches are gathered on the host, from files."""
         return self.sides is None
@@ -120,7 +125,7 @@ def encode(text: Text, digest: str, sides: data.Split) -> Corpus:
 def load_streamed(text: Text) -> Corpus:
     """The same from token files beside the data, made if they are not there or not of this file.
 
-    Dev and test are the first `STREAM_HELD_OUT` lines of theirs: an evaluation reads all of them.
+    Of dev and test, the first `STREAM_LINES` lines are taken: an evaluation reads all of them.
     """
     folder = Path(f"{text.data}.tokens")
     recipe = data.disk.Recipe(text.level, text.fold, text.min_count, text.max_length)
@@ -136,9 +141,13 @@ def load_streamed(text: Text) -> Corpus:
         print(f"{size / 1e6:,.1f} MB in {seconds:.1f} s, two passes: {2 * size / 1e6 / seconds:.0f} MB a second")
     check_sides(text, [len(side.length_N) for side in stored.tokens.values()])
     block = max(int(np.max(side.length_N)) for side in stored.tokens.values())
-    train, *held_out = stored.tokens.values()
-    dev, test = (data.Tokens(t.stream_M, t.start_N[:STREAM_HELD_OUT], t.length_N[:STREAM_HELD_OUT]) for t in held_out)
-    return Corpus(stored.digest, stored.vocab, None, {"train": train, "dev": dev, "test": test}, block)
+    tokens = {name: side if name == "train" else first_lines(side) for name, side in stored.tokens.items()}
+    return Corpus(stored.digest, stored.vocab, None, tokens, block)
+
+
+def first_lines(tokens: data.Tokens) -> data.Tokens:
+    """The first `STREAM_LINES` lines."""
+    return data.Tokens(tokens.stream_M, tokens.start_N[:STREAM_LINES], tokens.length_N[:STREAM_LINES])
 
 
 def check_sides(text: Text, lines: list[int]) -> None:

@@ -132,7 +132,7 @@ def run(config: Any) -> dict:
     if log.interrupted:
         print(f"stopped at step {log.step:,}, saved in {out}; to go on, run the same command with --resume")
         sys.exit(130)
-    losses = {name: evaluate(model, params, tokens).nats for name, tokens in corpus.tokens.items()}
+    losses = {name: evaluate(model, params, tokens).nats for name, tokens in corpus.measured.items()}
     print(f"{log.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step {log.best_step:,}:")
     print("  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()) + f"  nats a {config.level}")
     allowed, key = corpus.vocab.drawable_V, jax.random.key(config.seed)

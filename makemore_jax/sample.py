@@ -66,9 +66,13 @@ def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, 
     key_B = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(rows))
     forced_TB = jnp.pad(prefix_BP, ((0, 0), (0, max_length - prefix_BP.shape[1]))).T
 
-    def draw(key, logits_V, allowed_V):
-        logits_V = jnp.where(allowed_V, logits_V, -jnp.inf)
-        return jax.random.categorical(key, restrict(logits_V, temperature, top_k, top_p))
+    def narrow(logits_BV):
+        return jax.vmap(restrict, (0, None, None, None))(logits_BV, temperature, top_k, top_p)
+
+    def draw(key_B, logits_BV):
+        every = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)  # the sort costs more than the model
+        logits_BV = jax.lax.cond(every, lambda logits_BV: logits_BV / temperature, narrow, logits_BV)
+        return jax.vmap(jax.random.categorical)(key_B, logits_BV)
 
     def unfinished(carry):
         t, *_, ended_B, _ = carry
@@ -78,7 +82,8 @@ def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, 
         t, cache, x_B, log_prob_B, ended_B, token_TB = carry
         logits_BV, cache = model.step(params, cache, x_B)
         allowed_V = allowed_TV[jnp.minimum(t, len(allowed_TV) - 1)]
-        drawn_B = jax.vmap(draw, (0, 0, None))(jax.vmap(jax.random.fold_in, (0, None))(key_B, t), logits_BV, allowed_V)
+        step_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, t)
+        drawn_B = draw(step_key_B, jnp.where(allowed_V, logits_BV, -jnp.inf))
         y_B = jnp.where(t < length_B, forced_TB[t], jnp.where(ended_B, MARK, drawn_B))
         log_prob_BV = jax.nn.log_softmax(logits_BV)
         log_prob_B += jnp.where(ended_B, 0, jnp.take_along_axis(log_prob_BV, y_B[:, None], axis=1)[:, 0])

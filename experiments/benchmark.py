@@ -2,6 +2,8 @@
 
 Run it:   python -m experiments.benchmark counts
           python -m experiments.benchmark bigram
+          python -m experiments.benchmark train --peer CLONE       and sample; CLONE is one of karpathy/makemore
+          python -m experiments.benchmark start
 Expect:   the scatter-add about as fast as numpy.bincount and over 100 times faster than the dict loop;
           a step on the count table over 1,000 times faster than a step on the pairs
 Takes:    about 10 seconds each on 2 CPU cores; the last line is JSON
@@ -13,11 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Union
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import benchmark_models as models
 from experiments import bigram_neural, cli
 from experiments.bigram_corpus import count, count_dict
 from makemore_jax import data, train
@@ -159,10 +163,17 @@ def ratios(seconds: dict[str, float], ours: str) -> dict:
     return {"times_longer_than_" + ours.replace(" ", "_"): times_longer, **cli.environment()}
 
 
-def run(config: Counts | Bigram) -> dict:
+RUN = {Counts: benchmark_counts, Bigram: benchmark_bigram} | {
+    models.Train: models.benchmark_train,
+    models.Sample: models.benchmark_sample,
+    models.Start: models.benchmark_start,
+}
+
+
+def run(config: Any) -> dict:
     """Run the benchmark that was asked for."""
-    return benchmark_counts(config) if isinstance(config, Counts) else benchmark_bigram(config)
+    return RUN[type(config)](config)
 
 
 if __name__ == "__main__":
-    cli.main(lambda: Counts | Bigram, run)
+    cli.main(lambda: Union[tuple(RUN)], run)  # noqa: UP007 (built from the table)

@@ -31,6 +31,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal without Unicode shows escapes, and no traceback
         stream.reconfigure(errors="backslashreplace")
+    keep_compilations()
     try:
         config = parse(config_type())
         summary = run(config)
@@ -49,6 +50,22 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def keep_compilations() -> None:
+    """Keep what XLA compiles in the user's cache folder, so that the next run starts at once.
+
+    JAX_COMPILATION_CACHE_DIR names another folder; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "makemore_jax"
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    with contextlib.suppress(OSError):  # no place to keep anything: nothing is kept
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def fail(message: str) -> None:

@@ -35,6 +35,9 @@ class Sampling:
         require(0 < self.top_p <= 1, f"--top-p is {self.top_p}; it must be above 0 and at most 1")
 
 
+ROWS = 128  # at a time
+
+
 class Samples(NamedTuple):
     """B drawn lines, T = the longest allowed."""
 
@@ -61,9 +64,11 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
 
 
 @partial(jax.jit, static_argnames=("model", "max_length"))
-def _sample(key, model, params, prefix_BP, length_B, temperature, top_k, top_p, allowed_TV, max_length) -> Samples:
+def _sample(
+    key, model, params, row_B, prefix_BP, length_B, temperature, top_k, top_p, allowed_TV, max_length
+) -> Samples:
     rows = prefix_BP.shape[0]
-    key_B = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(rows))
+    key_B = jax.vmap(partial(jax.random.fold_in, key))(row_B)
     forced_TB = jnp.pad(prefix_BP, ((0, 0), (0, max_length - prefix_BP.shape[1]))).T
 
     def narrow(logits_BV):
@@ -108,8 +113,8 @@ def sample(
 
     `allowed`, bool, says what may be drawn: (V,) anywhere, or (max_length, V) at each position of the line.
 
-    One jitted program, which ends when all rows have. Row b draws with `fold_in(key, b)`: however many rows are drawn,
-    it is the same line.
+    One jitted program, which ends when all its rows have; `ROWS` rows at a time, so that their caches fit the
+    processor's. Row b draws with `fold_in(key, b)`: however many rows are drawn, it is the same line.
 
     Raises:
       InputError: no rows, or a prefix of `max_length` tokens or more.
@@ -130,7 +135,13 @@ def sample(
     require(bool(np.all(np.any(allowed, -1))), "nothing is allowed at some position of a sample")
     allowed_TV = np.atleast_2d(allowed)
     controls = (jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(sampling.top_p))
-    return _sample(key, model, params, prefix_BP, length_B, *controls, allowed_TV, max_length)
+    parts = []
+    for first in range(0, len(prefixes), ROWS):
+        row_B = np.arange(first, first + min(ROWS, len(prefixes)))
+        wrapped_B = row_B % len(prefixes)  # the last part is as large as the others, and one program serves all
+        rows = (row_B, prefix_BP[wrapped_B], length_B[wrapped_B])
+        parts.append(_sample(key, model, params, *rows, *controls, allowed_TV, max_length))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(prefixes)], *parts)
 
 
 def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:

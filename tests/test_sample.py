@@ -1,3 +1,4 @@
+import sys
 from functools import partial
 
 import chex
@@ -43,6 +44,14 @@ def test_row_does_not_depend_on_how_many_are_drawn(twenty):
     few = draw([[]] * 3)
     chex.assert_trees_all_equal(few.token_BT, twenty.token_BT[:3])
     chex.assert_trees_all_close(few.log_prob_B, twenty.log_prob_B[:3])
+
+
+def test_many_rows_are_drawn_in_parts(twenty, monkeypatch):
+    module = sys.modules["makemore_jax.sample"]
+    monkeypatch.setattr(module, "ROWS", 8)
+    chex.assert_trees_all_equal(draw([[]] * 20), twenty)
+    prefixes = [[1 + row % 4] for row in range(11)]
+    assert draw(prefixes).token_BT[:, 0].tolist() == [prefix[0] for prefix in prefixes]
 
 
 def test_nothing_follows_the_mark_and_unended_lines_say_so(twenty):

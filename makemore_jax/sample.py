@@ -64,10 +64,9 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
 
 
 @partial(jax.jit, static_argnames=("model", "max_length"))
-def _sample(
-    key, model, params, row_B, prefix_BP, length_B, temperature, top_k, top_p, allowed_TV, max_length
-) -> Samples:
-    rows = prefix_BP.shape[0]
+def _sample(key, model, params, rows, temperature, top_k, top_p, allowed_TV, max_length) -> Samples:
+    row_B, prefix_BP, length_B = rows
+    count = len(row_B)
     key_B = jax.vmap(partial(jax.random.fold_in, key))(row_B)
     forced_TB = jnp.pad(prefix_BP, ((0, 0), (0, max_length - prefix_BP.shape[1]))).T
 
@@ -94,8 +93,8 @@ def _sample(
         log_prob_B += jnp.where(ended_B, 0, jnp.take_along_axis(log_prob_BV, y_B[:, None], axis=1)[:, 0])
         return t + 1, cache, y_B, log_prob_B, ended_B | (y_B == MARK), token_TB.at[t].set(y_B)
 
-    start_B = jnp.full(rows, MARK, jnp.int32)
-    carry = (0, model.init_cache(params, rows), start_B, jnp.zeros(rows), jnp.zeros(rows, bool), forced_TB * 0)
+    start_B = jnp.full(count, MARK, jnp.int32)
+    carry = (0, model.init_cache(params, count), start_B, jnp.zeros(count), jnp.zeros(count, bool), forced_TB * 0)
     *_, log_prob_B, ended_B, token_TB = jax.lax.while_loop(unfinished, body, carry)
     return Samples(token_TB.T, log_prob_B, ended_B)
 
@@ -139,8 +138,8 @@ def sample(
     for first in range(0, len(prefixes), ROWS):
         row_B = np.arange(first, first + min(ROWS, len(prefixes)))
         wrapped_B = row_B % len(prefixes)  # the last part is as large as the others, and one program serves all
-        rows = (row_B, prefix_BP[wrapped_B], length_B[wrapped_B])
-        parts.append(_sample(key, model, params, *rows, *controls, allowed_TV, max_length))
+        rows = row_B, prefix_BP[wrapped_B], length_B[wrapped_B]
+        parts.append(_sample(key, model, params, rows, *controls, allowed_TV, max_length))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(prefixes)], *parts)
 
 

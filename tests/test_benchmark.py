@@ -17,7 +17,7 @@ def few(tmp_path, names):
 
 
 def test_our_models_have_the_sizes_of_makemores():
-    """The parameters that makemore.py has at its default sizes; its head of the transformer is not in what it prints."""
+    """The parameters that makemore.py has at its default sizes; what it prints leaves out a head."""
     sizes = {"bigram": 27**2, "transformer": 204_544, "mlp": 28 * 64 + (16 * 64 + 1) * 64 + 65 * 27}
     for name, expected in sizes.items():
         model = build(name, benchmark_models.sizes_of(name, 27, 16))

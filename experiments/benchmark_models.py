@@ -5,6 +5,7 @@ batch, block, widths and precision. Work is counted in lines a second: batch mak
 not.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -206,14 +207,22 @@ def benchmark_sample(config: Sample) -> dict:
     print(f"{'names at once':<16}{'names/s':>12}{heading}")
     for count in config.rows:
 
-        def ours(count=count, seeds=iter(range(10**6))) -> float:
-            began = time.perf_counter()
-            sample(jax.random.key(next(seeds)), model, params(), [[]] * count, block).token_BT.block_until_ready()
-            return count / (time.perf_counter() - began)
+        def ours(count=count, seeds=itertools.count()) -> float:
+            began, made = time.perf_counter(), 0
+            while time.perf_counter() - began < TURN:
+                sample(jax.random.key(next(seeds)), model, params(), [[]] * count, block).token_BT.block_until_ready()
+                made += count
+            return made / (time.perf_counter() - began)
+
+        def theirs(count=count) -> float:
+            seconds, made = 0.0, 0
+            while seconds < TURN:
+                seconds += peer.ask(do="names", model="transformer", rows=count)
+                made += count
+            return made / seconds
 
         ours()
-        theirs = (lambda count=count: count / peer.ask(do="names", model="transformer", rows=count)) if peer else None
-        rows[count] = take_turns(ours, theirs, config.rounds)
+        rows[count] = take_turns(ours, theirs if peer else None, config.rounds)
         print(f"{count:<16,}{rows[count]['ours']:>12,.0f}{versus(rows[count])}", flush=True)
     if peer:
         peer.close()
@@ -227,7 +236,8 @@ def benchmark_start(config: Start) -> dict:
         with tempfile.TemporaryDirectory() as folder:
             for kind in seconds:
                 flags = ["--steps", "0", "--data", str(config.data), "--out", f"{folder}/run", "--overwrite"]
-                place = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
+                place = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+                place["XDG_CACHE_HOME"] = f"{folder}/cache"
                 began = time.perf_counter()
                 process = [sys.executable, "-m", "experiments.bigram", *flags]
                 subprocess.run(process, check=True, env=place, stdout=subprocess.DEVNULL)

@@ -41,7 +41,7 @@ def test_turns_are_ratios_of_pairs():
     ("which", "flags", "printed"),
     [
         ("train", ["--models", "bigram"], "bigram "),
-        ("start", [], "experiments.bigram --steps 0, warm compilation cache"),
+        ("start", [], "experiments.bigram to its first figure, warm compilation cache"),
     ],
 )
 def test_the_commands_print_a_table_and_json(command, few, which, flags, printed):

@@ -19,12 +19,12 @@ import jax
 import numpy as np
 
 from experiments import cli, sweep, train
-from experiments.task import Corpus, Text, config_type, encode, load, sizes_of
+from experiments.task import Corpus, Text, config_type, count, encode, load, sizes_of
 from makemore_jax import data, plot
 from makemore_jax.errors import require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
-from makemore_jax.models import NEURAL, backoff, build
+from makemore_jax.models import NEURAL, build
 from makemore_jax.sample import novelty, sample
 
 NOVELTY_SAMPLES = 1000
@@ -94,20 +94,11 @@ def peer_corpus(config: Config) -> Corpus:
     return encode(config, data.digest(lines), data.Split(train, test, test))
 
 
-def count(corpus: Corpus) -> Row:
-    """The yardstick: the n-gram with back-off."""
-    began = time.perf_counter()
-    config = backoff.Config(corpus.vocab.size)
-    params = backoff.fit(config, *corpus.tokens["train"].pairs)
-    return judge(corpus, backoff.backoff(config), [params], 0, [0], began)
-
-
-def learn(name: str, corpus: Corpus, config: Config) -> Row:
+def learn(name: str, corpus: Corpus, config: Config, began: float) -> Row:
     """A neural model by its own recipe: some seeds at once, each at its best evaluation on dev."""
-    began = time.perf_counter()
     own = config_type(train.Config, name)()
     recipe = dataclasses.replace(own.recipe, steps=config.steps or own.recipe.steps)
-    model = build(name, sizes_of(own, corpus))
+    model = build(name, sizes_of(name, dataclasses.asdict(own.sizes), corpus))
     evaluations = max(1, recipe.steps // own.evaluate_every)
     runs = sweep.train_all(model, recipe, corpus, range(config.seeds), [recipe.learning_rate], evaluations)
     return judge(corpus, model, runs.best, recipe.steps, runs.best_step_R.tolist(), began)
@@ -167,7 +158,12 @@ def run(config: Config) -> dict:
     tables: dict[str, dict[str, Row]] = {name: {} for name in corpora}
     for name in ("n-gram", *config.models):
         for split, corpus in reversed(corpora.items()):
-            tables[split][name] = count(corpus) if name == "n-gram" else learn(name, corpus, config)
+            began = time.perf_counter()
+            if name == "n-gram":
+                model, params = count(corpus)
+                tables[split][name] = judge(corpus, model, [params], 0, [0], began)
+            else:
+                tables[split][name] = learn(name, corpus, config, began)
         show(tables["split"], name, tables.get("peer", {}))
     if not config.no_figures:
         losses = {name: np.array(row.nats["test"]) for name, row in tables["split"].items()}

@@ -18,12 +18,11 @@ import jax
 import numpy as np
 
 from experiments import cli, sweep
-from experiments.task import Corpus, Text, load
+from experiments.task import Corpus, Text, count, load
 from makemore_jax import data, plot
 from makemore_jax.errors import require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params
-from makemore_jax.models import backoff, build
 from makemore_jax.sample import Sampling, sample
 from makemore_jax.train import Recipe
 
@@ -104,21 +103,6 @@ def bits_a_pixel(model: Model, params: Params, tokens: data.Tokens) -> float:
     return float(nll_BT[:, 1 : 1 + SIDE**2].mean()) / math.log(2)
 
 
-def learn(name: str, corpus: Corpus, config: Config) -> tuple[Model, Params]:
-    """A neural model, at its best evaluation on dev."""
-    sizes, recipe = NEURAL[name]
-    recipe = dataclasses.replace(recipe, steps=QUICK_STEPS, warmup=5) if config.quick else recipe
-    sizes = sizes | {"vocab": corpus.vocab.size} | ({"block": corpus.block} if name == "transformer" else {})
-    model, evaluations = build(name, sizes), max(1, recipe.steps // EVERY)
-    return model, sweep.train_all(model, recipe, corpus, [config.seed], [recipe.learning_rate], evaluations).best[0]
-
-
-def count(corpus: Corpus, order: int) -> tuple[Model, Params]:
-    """The n-gram with back-off."""
-    config = backoff.Config(corpus.vocab.size, order)
-    return backoff.backoff(config), backoff.fit(config, *corpus.tokens["train"].pairs)
-
-
 def draw(corpus: Corpus, model: Model, params: Params, starts: list[str], config: Config) -> list[str]:
     """Whole pictures that start so, each a label and 64 levels."""
     vocab, key = corpus.vocab, jax.random.key(config.seed)
@@ -190,12 +174,14 @@ def run(config: Config) -> dict:
     print(f"{config.data}: {lines} pictures of {SIDE} x {SIDE} pixels in {len(LEVELS)} grey levels\n")
     print(f"{'model':<16}{'parameters':>11}{'seconds':>9}{'bits a pixel, test':>20}")
     print(f"{'uniform':<16}{'':>20}{math.log2(len(LEVELS)):>20.4f}")
+    quick = {"steps": QUICK_STEPS, "warmup": 5} if config.quick else {}
+    recipes = {name: (sizes, dataclasses.replace(recipe, **quick)) for name, (sizes, recipe) in NEURAL.items()}
     rows = {"uniform": {"bits_a_pixel": math.log2(len(LEVELS))}}
     for name, make in {
         "unigram": lambda: count(corpus, 1),
         "n-gram of 4": lambda: count(corpus, 4),
-        "lstm": lambda: learn("lstm", corpus, config),
-        "transformer": lambda: learn("transformer", corpus, config),
+        "lstm": lambda: sweep.learn("lstm", *recipes["lstm"], corpus, config.seed, EVERY),
+        "transformer": lambda: sweep.learn("transformer", *recipes["transformer"], corpus, config.seed, EVERY),
     }.items():
         began = time.perf_counter()
         model, params = make()

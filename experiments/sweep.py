@@ -4,6 +4,7 @@ Run it:   python -m experiments.sweep --model mlp --steps 2000
 Expect:   a table of dev losses with their spread over seeds, and the curves as PNG in runs/sweep/
 """
 
+import dataclasses
 import itertools
 import sys
 import time
@@ -100,6 +101,12 @@ def train_all(
     return Runs(best, best_step_R, np.stack(train_RE, 1), np.stack(dev_RE, 1))
 
 
+def learn(name: str, sizes: dict, recipe: train.Recipe, corpus: Corpus, seed: int, every: int) -> tuple[Model, Params]:
+    """One run of a model, at its best evaluation on dev; there is one each `every` steps."""
+    model, evaluations = build(name, sizes_of(name, sizes, corpus)), max(1, recipe.steps // every)
+    return model, train_all(model, recipe, corpus, [seed], [recipe.learning_rate], evaluations).best[0]
+
+
 def run(config: Any) -> dict:
     """Train, and print the dev loss of each rate with its spread over seeds."""
     corpus = load(config)
@@ -114,7 +121,7 @@ def run(config: Any) -> dict:
     levels = baselines(corpus)
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
     began = time.perf_counter()
-    model = build(config.model, sizes_of(config, corpus))
+    model = build(config.model, sizes_of(config.model, dataclasses.asdict(config.sizes), corpus))
     runs = train_all(model, config.recipe, corpus, range(config.seeds), config.rates, config.evaluations)
     seconds = time.perf_counter() - began
     dev_RS = runs.dev_RE.min(1).reshape(-1, config.seeds)

@@ -16,6 +16,7 @@ from makemore_jax import data
 from makemore_jax.data import LEVELS
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
+from makemore_jax.model import Model, Params
 from makemore_jax.models import MODELS, NEURAL, backoff, ngram
 from makemore_jax.train import Recipe
 
@@ -170,6 +171,12 @@ def line_to_read(config: Any) -> str:
     return line
 
 
+def count(corpus: Corpus, order: int = 5) -> tuple[Model, Params]:
+    """The n-gram with back-off of the train lines."""
+    config = backoff.Config(corpus.vocab.size, order)
+    return backoff.backoff(config), backoff.fit(config, *corpus.tokens["train"].pairs)
+
+
 def baselines(corpus: Corpus) -> dict[str, float]:
     """Dev losses that need no training: uniform, and counts of the train lines of growing order.
 
@@ -179,8 +186,7 @@ def baselines(corpus: Corpus) -> dict[str, float]:
     levels = {"uniform": math.log(vocab)}
     for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
         if not corpus.on_host:
-            config = backoff.Config(vocab, order)
-            levels[name] = evaluate(backoff.backoff(config), backoff.fit(config, *train.pairs), dev).nats
+            levels[name] = evaluate(*count(corpus, order), dev).nats
         elif order <= 2 and vocab**order <= ngram.MAX_CELLS:
             config = ngram.Config(vocab, order)
             params = ngram.fit(ngram.count_stream(config, train.stream_M), 1.0)
@@ -201,7 +207,8 @@ def plan_batches(recipe: Recipe, corpus: Corpus) -> tuple[data.Tokens, data.Plan
     return data.plan(corpus.tokens["train"], recipe.rows)
 
 
-def sizes_of(config: Any, corpus: Corpus) -> dict:
-    """The model's sizes: those of the flags, and those that the data decides."""
-    sizes = dataclasses.asdict(config.sizes) | {"vocab": corpus.vocab.size}
-    return sizes | ({"block": corpus.block} if "block" in sizes else {})
+def sizes_of(name: str, sizes: dict, corpus: Corpus) -> dict:
+    """A model's sizes: these, and those that the data decides."""
+    config = MODELS[name][0]
+    fields = getattr(config, "func", config).__dataclass_fields__
+    return sizes | {"vocab": corpus.vocab.size} | ({"block": corpus.block} if "block" in fields else {})

@@ -5,6 +5,7 @@ Stop it:  Ctrl-C saves; the same command with --resume goes on, as if it had nev
 Then:     python -m experiments.sample runs/transformer
 """
 
+import dataclasses
 import math
 import sys
 import time
@@ -107,7 +108,7 @@ def run(config: Any) -> dict:
     """Train, and report how good the best checkpoint is."""
     out = folder(config)
     corpus = load(config)
-    sizes = sizes_of(config, corpus)
+    sizes = sizes_of(config.model, dataclasses.asdict(config.sizes), corpus)
     model = build(config.model, sizes)
     cli.open_run(config, out, corpus.digest, config.resume)
     cli.write_json(out / "model.json", {"model": config.model, "sizes": sizes, "block": corpus.block})

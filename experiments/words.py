@@ -17,13 +17,12 @@ import jax
 import numpy as np
 
 from experiments import cli, sweep
-from experiments.task import Corpus, Text, encode, load
+from experiments.task import Corpus, Text, count, encode, load
 from makemore_jax import data
 from makemore_jax.data.vocab import split_words
 from makemore_jax.errors import require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
-from makemore_jax.models import backoff, build
 from makemore_jax.sample import Sampling, longest_copy, sample
 from makemore_jax.train import Recipe
 
@@ -55,7 +54,7 @@ class Config(Text):
     temperature: float = 0.8
     """Of the samples."""
     seed: int = 0
-    """Seed of the samples."""
+    """Seed of the weights, the batches and the samples."""
     quick: bool = False
     """A short look: some of the lines, some steps."""
     out: Path = Path("runs/words")
@@ -99,22 +98,6 @@ def judge(corpus: Corpus, model: Model, params: Params, extra: float = 0.0) -> d
     return {"parameters": size, "nats": quality.nats, "perplexity": quality.perplexity, "bits_a_character": bits}
 
 
-def count(corpus: Corpus, order: int) -> tuple[Model, Params]:
-    """The n-gram with back-off."""
-    config = backoff.Config(corpus.vocab.size, order)
-    return backoff.backoff(config), backoff.fit(config, *corpus.tokens["train"].pairs)
-
-
-def learn(name: str, corpus: Corpus, quick: bool) -> tuple[Model, Params]:
-    """A neural model, at its best evaluation on dev."""
-    sizes, recipe = NEURAL[name]
-    recipe = dataclasses.replace(recipe, steps=QUICK_STEPS) if quick else recipe
-    sizes = sizes | {"vocab": corpus.vocab.size} | ({"block": corpus.block} if name == "transformer" else {})
-    model = build(name, sizes)
-    runs = sweep.train_all(model, recipe, corpus, [0], [recipe.learning_rate], max(1, recipe.steps // EVERY))
-    return model, runs.best[0]
-
-
 def go_on(corpus: Corpus, model: Model, params: Params, config: Config) -> tuple[list[str], list[int]]:
     """Lines from the prefix, and of each the longest run of words that is copied."""
     prefixes = [corpus.vocab.encode_line(config.prefix)] * config.samples
@@ -151,12 +134,14 @@ def run(config: Config) -> dict:
 
     began, letters = time.perf_counter(), encode(Text(config.data), corpus.digest, corpus.sides)
     show("characters, 8-gram", began, judge(letters, *count(letters, 8)), "character")
+    quick = {"steps": QUICK_STEPS} if config.quick else {}
+    recipes = {name: (sizes, dataclasses.replace(recipe, **quick)) for name, (sizes, recipe) in NEURAL.items()}
     extra, makers = spelling(corpus, "test"), {}
     for name, make in {
         "words, 2-gram": lambda: count(corpus, 2),
         "words, 4-gram": lambda: count(corpus, 4),
-        "words, mlp": lambda: learn("mlp", corpus, config.quick),
-        "words, transformer": lambda: learn("transformer", corpus, config.quick),
+        "words, mlp": lambda: sweep.learn("mlp", *recipes["mlp"], corpus, config.seed, EVERY),
+        "words, transformer": lambda: sweep.learn("transformer", *recipes["transformer"], corpus, config.seed, EVERY),
     }.items():
         began = time.perf_counter()
         makers[name] = make()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import digits
-from experiments.task import Text, load
+from experiments.task import Text, count, load
 from makemore_jax import data
 from makemore_jax.models import backoff
 from tests.conftest import ROOT
@@ -47,7 +47,7 @@ def test_bits_are_those_of_the_levels_alone(corpus):
     uniform = backoff.backoff(config).init(None)
     bits = digits.bits_a_pixel(backoff.backoff(config), uniform, corpus.tokens["dev"])
     assert bits == pytest.approx(np.log2(28), abs=1e-5)
-    seen = digits.bits_a_pixel(*digits.count(corpus, 1), corpus.tokens["dev"])
+    seen = digits.bits_a_pixel(*count(corpus, 1), corpus.tokens["dev"])
     levels = np.bincount(digits.pixels(corpus.sides.train).ravel(), minlength=17)
     prob = levels * 64 / 66 / levels.sum()  # a label and an end for 64 levels
     held_out = np.bincount(digits.pixels(corpus.sides.dev).ravel(), minlength=17)

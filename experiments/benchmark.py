@@ -4,12 +4,15 @@ Run it:   python -m experiments.benchmark counts
           python -m experiments.benchmark bigram
           python -m experiments.benchmark train --peer CLONE       and sample; CLONE is one of karpathy/makemore
           python -m experiments.benchmark start
+          python -m experiments.benchmark text --data FILE
 Expect:   the scatter-add about as fast as numpy.bincount and over 100 times faster than the dict loop;
           a step on the count table over 1,000 times faster than a step on the pairs
 Takes:    about 10 seconds each on 2 CPU cores; the last line is JSON
 """
 
 import importlib.util
+import resource
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +61,14 @@ class Bigram:
 
     def __post_init__(self):
         require(self.rounds > 0, f"--rounds is {self.rounds}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Passes over a text file of any size: read it, find its characters, encode it, put it into token files, count."""
+
+    data: Path = Path("data/verses.txt")
+    """Text file in UTF-8, one thing a line."""
 
 
 def seconds_of(call: Callable, times: int) -> float:
@@ -153,6 +164,39 @@ def torch_step(tokens: data.Tokens, vocab: int) -> Callable:
     return step
 
 
+def benchmark_text(config: Text) -> dict:
+    """MB a second of each pass, in memory that does not grow with the file, and the most memory that was used."""
+    size, before = config.data.stat().st_size / 1e6, peak_mb()
+    rates = {}
+
+    def timed(name: str, call: Callable) -> Any:
+        began = time.perf_counter()
+        value = call()
+        rates[name] = size / (time.perf_counter() - began)
+        print(f"{name:<28}{rates[name]:>8,.0f} MB of text a second", flush=True)
+        return value
+
+    timed("read", lambda: sum(map(len, data.read_chunks(config.data))))
+    vocab = timed("read, find the characters", lambda: data.Vocab.of(data.read_chunks(config.data)))
+    timed("read, encode", lambda: sum(len(vocab.encode(text)) for text in data.read_chunks(config.data)))
+    with tempfile.TemporaryDirectory() as folder:
+        stored = timed("the two passes of --stream", lambda: data.write_store(Path(folder) / "tokens", config.data))
+        memory = {"before": before, "after": peak_mb()}
+        table, stream_M = ngram.Config(vocab.size), stored.tokens["train"].stream_M
+        ngram.count_stream(table, stream_M[: 2**22])  # compiles
+        began = time.perf_counter()
+        ngram.count_stream(table, stream_M)
+        counted = len(stream_M) / (time.perf_counter() - began)
+    print(f"{'count bigrams':<28}{counted / 1e6:>8,.0f} million a second")
+    print(f"most memory: {memory['before']:,.0f} MB before, {memory['after']:,.0f} MB after")
+    return {"benchmark": "text", "mb": size, "mb_a_second": rates, "pairs_a_second": counted, "memory_mb": memory}
+
+
+def peak_mb() -> float:
+    """The most memory that this process has used, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 def ratios(seconds: dict[str, float], ours: str) -> dict:
     """Print the table of times; returns how many times longer than `ours` the others take."""
     times_longer = {name: value / seconds[ours] for name, value in seconds.items() if name != ours}
@@ -163,7 +207,7 @@ def ratios(seconds: dict[str, float], ours: str) -> dict:
     return {"times_longer_than_" + ours.replace(" ", "_"): times_longer, **cli.environment()}
 
 
-RUN = {Counts: benchmark_counts, Bigram: benchmark_bigram} | {
+RUN = {Counts: benchmark_counts, Bigram: benchmark_bigram, Text: benchmark_text} | {
     models.Train: models.benchmark_train,
     models.Sample: models.benchmark_sample,
     models.Start: models.benchmark_start,

@@ -235,13 +235,13 @@ def benchmark_start(config: Start) -> dict:
     for _ in range(config.rounds):
         with tempfile.TemporaryDirectory() as folder:
             for kind in seconds:
-                flags = ["--steps", "0", "--data", str(config.data), "--out", f"{folder}/run", "--overwrite"]
+                flags = ["--steps", "0", "--data", str(config.data), "--out", f"{folder}/{kind}"]
                 place = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
                 place["XDG_CACHE_HOME"] = f"{folder}/cache"
                 began = time.perf_counter()
                 process = [sys.executable, "-m", "experiments.bigram", *flags]
                 child = subprocess.Popen(process, env=place, stdout=subprocess.DEVNULL)
-                while child.poll() is None and not list(Path(folder).glob("run/*.png")):
+                while child.poll() is None and not list(Path(folder).glob(f"{kind}/*.png")):
                     time.sleep(0.01)
                 seconds[kind].append(time.perf_counter() - began)
                 require(child.wait() == 0, "experiments.bigram failed")

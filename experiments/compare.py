@@ -25,7 +25,7 @@ from makemore_jax.errors import require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
 from makemore_jax.models import NEURAL, build
-from makemore_jax.sample import novelty, sample
+from makemore_jax.sample import sample
 
 NOVELTY_SAMPLES = 1000
 PUBLISHED = {  # nats a character on random splits of the lecture's file: its lectures, and makemore.py's README
@@ -58,6 +58,7 @@ class Config(Text):
     """Draw no figures."""
 
     def __post_init__(self):
+        require(not self.stream, "--stream is for one run at a time; a comparison needs its data in memory")
         require(self.seeds > 0, f"--seeds is {self.seeds}; it must be at least 1")
         require(self.steps is None or self.steps > 0, f"--steps is {self.steps}; it must be at least 1")
         require(len(self.models) > 0, "--models names none; give at least one")
@@ -82,7 +83,8 @@ def peer_corpus(config: Config) -> Corpus:
     comparison with published figures only. Where PyTorch is installed, they are the very lines of makemore.py's default
     seed; otherwise as many others.
     """
-    lines = data.read_lines(config.peer_data, config.max_length)
+    lines = data.read_lines(config.peer_data, config.max_length, config.fold)
+    require(len(lines) >= 10, f"{config.peer_data}: {len(lines)} lines are too few to hold a tenth out; add more")
     if importlib.util.find_spec("torch"):
         import torch
 
@@ -112,7 +114,7 @@ def judge(corpus: Corpus, model: Model, runs: list[Params], steps: int, best_ste
         jax.random.key(0), model, runs[0], [[]] * NOVELTY_SAMPLES, corpus.block, allowed=corpus.vocab.drawable_V
     )
     texts = [corpus.vocab.decode(row) for row in drawn.token_BT]
-    new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
+    new = corpus.novelty(texts)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(runs[0]))
     return Row(parameters, steps, best_steps, seconds, nats, new, texts[:20])
 
@@ -143,12 +145,11 @@ def show(rows: dict[str, Row], name: str, peer: dict[str, Row]) -> None:
 def run(config: Config) -> dict:
     """Train all, row by row."""
     corpora = {"split": load(config)}
-    require(not corpora["split"].on_host, "--stream is for one run at a time; a comparison needs its data in memory")
     if config.peer_data:
         corpora["peer"] = peer_corpus(config)
     cli.open_run(config, config.out, corpora["split"].digest)
     sides = ", ".join(f"{name} {len(side):,}" for name, side in corpora["split"].sides._asdict().items())
-    print(f"{config.data}: {sides} lines; {config.seeds} seeds of each neural model; losses in nats a character")
+    print(f"{config.data}: {sides} lines; {config.seeds} seeds of each neural model; losses in nats a {config.level}")
     if config.peer_data:
         very = "its" if importlib.util.find_spec("torch") else "other"
         print(
@@ -167,7 +168,7 @@ def run(config: Config) -> dict:
         show(tables["split"], name, tables.get("peer", {}))
     if not config.no_figures:
         losses = {name: np.array(row.nats["test"]) for name, row in tables["split"].items()}
-        plot.comparison(losses, "n-gram", config.out / "compare.png")
+        plot.comparison(losses, "n-gram", config.out / "compare.png", config.level)
         print(f"\ndrawn in {config.out / 'compare.png'}")
     summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
     summary |= {name: {model: row._asdict() for model, row in rows.items()} for name, rows in tables.items()}

@@ -37,6 +37,7 @@ NEURAL = {
     ),
 }
 QUICK_STEPS = 30
+SHOWN = 40  # pictures on a sheet
 EVERY = 100  # steps between evaluations
 
 
@@ -141,8 +142,8 @@ def figures(corpus: Corpus, model: Model, params: Params, drawn: list[str], conf
     plot.sheet(
         by_class, LABELS, [], "drawn by the transformer, asked for the digit on the left", config.out / "classes.png"
     )
-    free = draw(corpus, model, params, [""] * 40, config)
-    real = corpus.sides.test[:40]
+    free = draw(corpus, model, params, [""] * SHOWN, config)
+    real = corpus.sides.test[:SHOWN]
     both = np.concatenate([pixels(real).reshape(4, 10, SIDE, SIDE), pixels(free).reshape(4, 10, SIDE, SIDE)])
     names = ["real"] * 4 + ["drawn"] * 4
     plot.sheet(
@@ -169,6 +170,10 @@ def run(config: Config) -> dict:
     """Learn, compare, draw."""
     check(config.data)
     corpus = load(Text(config.data))
+    absent = sorted(set(LABELS) - {line[0] for line in corpus.sides.train})
+    require(not absent, f"{config.data}: no picture to learn {', '.join(absent)} from; every digit is asked for")
+    test = len(corpus.sides.test)
+    require(test >= SHOWN, f"{config.data}: {test} pictures are held out for test, and a sheet shows {SHOWN}; add more")
     cli.open_run(config, config.out, corpus.digest)
     lines = ", ".join(f"{name} {len(side):,}" for name, side in corpus.sides._asdict().items())
     print(f"{config.data}: {lines} pictures of {SIDE} x {SIDE} pixels in {len(LEVELS)} grey levels\n")

@@ -71,9 +71,10 @@ def run(config: Config) -> dict:
     """Load, sample, print."""
     encoding = tokenizer(config.folder)
     whole = gpt2.load(config.folder)
+    last = max(encoding.get_vocab().values())
     require(
-        encoding.get_vocab_size() <= whole.config.vocab,
-        f"{config.folder}: vocab.json has {encoding.get_vocab_size():,} tokens, the weights {whole.config.vocab:,}",
+        last < whole.config.vocab,
+        f"{config.folder}: vocab.json has a token {last:,}, and the weights are for {whole.config.vocab:,} tokens",
     )
     prompt = whole.symbol_V[encoding.encode(config.prompt).ids] if config.prompt else np.zeros(0, np.int32)
     require(bool(np.all(prompt > 0)), "--prompt holds <|endoftext|>, which ends a text")

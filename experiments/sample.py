@@ -86,7 +86,9 @@ def load(path: Path) -> Trained:
             raise InputError(f"{path}: no run to sample from; its model.json is missing or damaged") from None
         vocab = data.Vocab.load(path / "vocab.json")
         params = None
-    require({"model", "sizes", "block"} <= set(about), f"{path}: does not say which model it holds")
+    kinds = {"model": str, "sizes": dict, "block": int}
+    told = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
+    require(told and isinstance(about["sizes"].get("vocab"), int), f"{path}: does not say which model it holds")
     model = build(about["model"], about["sizes"])
     require(
         vocab.size == about["sizes"]["vocab"], f"{path}: {vocab.size} symbols for a model of {about['sizes']['vocab']}"
@@ -148,22 +150,28 @@ def run(config: Config) -> dict:
         rows = score(trained, list(config.score))
         for row in rows:
             each = row[f"nats_a_{trained.vocab.level}"]
-            print(f"{row['nats']:>10.4f} nats {each:>9.4f} a {trained.vocab.level}   {row['text']}")
+            print(f"{row['nats']:>10.4f} nats {each:>9.4f} a {trained.vocab.level}   {cli.printable(row['text'])}")
         return {"scores": rows}
     rows = make(trained, config)
     for row in rows:
-        print(f"{row['log_prob']:>10.4f}   {row['text']}{'' if row['ended'] else '…'}")
-    return {"samples": rows} | tell_novelty(config.run, [row["text"] for row in rows])
+        print(f"{row['log_prob']:>10.4f}   {cli.printable(row['text'])}{'' if row['ended'] else '…'}")
+    return {"samples": rows} | tell_novelty(config.run, trained.vocab, [row["text"] for row in rows])
 
 
-def tell_novelty(path: Path, texts: list[str]) -> dict:
+def tell_novelty(path: Path, vocab: data.Vocab, texts: list[str]) -> dict:
     """How new the samples are, where the run's data is still as it was."""
     try:
         trained_on = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        sides = data.split(data.read_lines(trained_on["data"], trained_on["max_length"]))
-    except (OSError, ValueError, KeyError, InputError):
+        if trained_on["stream"]:  # the data may be larger than memory
+            return {}
+        lines = data.read_lines(trained_on["data"], trained_on["max_length"], trained_on["fold"])
+        same = data.digest(lines) == trained_on["lines_sha256"]
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        same = False
+    if not same:
         return {}
-    report = novelty(texts, sides.train, sides.dev + sides.test)
+    train, dev, test = (list(map(vocab.canonical, side)) for side in data.split(lines))
+    report = novelty(texts, train, dev + test)
     named = {"new": report["new"], "in train": report["in_train"], "held out": report["in_held_out"]}
     print(f"of {len(texts):,}: " + ", ".join(f"{number:,} {name}" for name, number in named.items()), end="")
     print(f", {report['repeated']:,} repeated")

@@ -50,6 +50,7 @@ class Config(Text):
     """Draw no figures."""
 
     def __post_init__(self):
+        require(not self.stream, "--stream is for one run at a time; a sweep needs its data in memory")
         require(self.seeds > 0, f"--seeds is {self.seeds}; it must be at least 1")
         require(self.evaluations > 0, f"--evaluations is {self.evaluations}; it must be at least 1")
         require(len(self.rates) > 0, "--rates names none; give at least one")
@@ -110,7 +111,6 @@ def learn(name: str, sizes: dict, recipe: train.Recipe, corpus: Corpus, seed: in
 def run(config: Any) -> dict:
     """Train, and print the dev loss of each rate with its spread over seeds."""
     corpus = load(config)
-    require(not corpus.on_host, "--stream is for one run at a time; a sweep needs its data in memory")
     require(
         config.evaluations <= config.recipe.steps,
         f"--evaluations is {config.evaluations}; it must be at most --steps {config.recipe.steps}",
@@ -135,7 +135,7 @@ def run(config: Any) -> dict:
         steps = np.linspace(0, config.recipe.steps, config.evaluations + 1)[1:]
         curves = runs.dev_RE.reshape(len(config.rates), config.seeds, -1)
         by_rate = {f"rate {rate:g}": (steps, curve) for rate, curve in zip(config.rates, curves, strict=True)}
-        plot.spread(by_rate, levels, config.out / "sweep.png")
+        plot.spread(by_rate, levels, config.out / "sweep.png", config.level)
     summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
     summary |= {"dev_nats": dev_RS, "best_rate": best, "dev_nats_to_beat": levels}
     summary |= {"train_curves": runs.train_RE, "dev_curves": runs.dev_RE}

@@ -18,6 +18,7 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
 from makemore_jax.models import MODELS, NEURAL, backoff, ngram
+from makemore_jax.sample import novelty
 from makemore_jax.train import Recipe
 
 RECIPES = {  # each model's own good defaults, where they differ from those of `Recipe`
@@ -91,6 +92,11 @@ class Corpus(NamedTuple):
     tokens: dict[str, data.Tokens]  # of train, dev and test
     block: int  # tokens of the longest line, its end mark included
 
+    def novelty(self, texts: list[str]) -> dict:
+        """How new these are: `sample.novelty` against the lines as the vocabulary spells them."""
+        train, dev, test = (map(self.vocab.canonical, side) for side in self.sides)
+        return novelty(texts, train, itertools.chain(dev, test))
+
     @property
     def measured(self) -> dict[str, data.Tokens]:
         """Tokens of each side to report a loss on: of train in files the first lines, as of dev and test."""
@@ -110,7 +116,7 @@ def load(text: Text) -> Corpus:
     """
     if text.stream:
         return load_streamed(text)
-    lines = data.read_lines(text.data, text.max_length)
+    lines = data.read_lines(text.data, text.max_length, text.fold)
     return encode(text, data.digest(lines), data.split(lines))
 
 
@@ -128,12 +134,13 @@ def load_streamed(text: Text) -> Corpus:
 
     Of dev and test, the first `STREAM_LINES` lines are taken: an evaluation reads all of them.
     """
-    folder = Path(f"{text.data}.tokens")
+    settings = [text.level, "folded" if text.fold else "", text.min_count, text.max_length or ""]
+    folder = Path(f"{text.data}.tokens") / "-".join(str(setting) for setting in settings if setting != "")
+    require(text.data.is_file(), f"{text.data}: no such file; name a text file")
     recipe = data.disk.Recipe(text.level, text.fold, text.min_count, text.max_length)
     try:
         stored = data.open_store(folder, text.data, recipe)
     except InputError as error:
-        require(text.data.is_file(), str(error))
         print(f"{error}; encoding {text.data} anew" if folder.exists() else f"encoding {text.data} into {folder}")
         began, size = time.perf_counter(), text.data.stat().st_size
         with tqdm(total=2 * size, desc="encode", unit="B", unit_scale=True, disable=None, leave=False) as bar:
@@ -163,9 +170,13 @@ def line_to_read(config: Any) -> str:
       InputError: the model could not read it; said before it is trained.
     """
     corpus = load(config)
-    train = corpus.tokens["train"]
-    longest = train.start_N[np.argmax(train.length_N[:100])] + 1
-    line = config.read or corpus.vocab.decode(train.stream_M[longest : longest + corpus.block])
+    train, line = corpus.tokens["train"], config.read
+    if not line:
+        starts = zip(train.start_N[:100].tolist(), train.length_N[:100].tolist(), strict=True)
+        lines = [train.stream_M[start + 1 : start + length] for start, length in starts]
+        known = [ids for ids in lines if corpus.vocab.drawable_V[ids].all()]
+        require(bool(known), "the first hundred lines all have unknown words; name a line with --read")
+        line = corpus.vocab.decode(max(known, key=len))
     length = len(corpus.vocab.encode_line(line))
     require(length < corpus.block, f"--read has {length} symbols; the longest line of the data {corpus.block - 1}")
     return line
@@ -201,9 +212,8 @@ def plan_batches(recipe: Recipe, corpus: Corpus) -> tuple[data.Tokens, data.Plan
       InputError: a batch holds more lines than there are.
     """
     lines = len(corpus.tokens["train"].length_N)
-    require(
-        recipe.batch <= lines, f"--batch is {recipe.batch}, and there are {lines} lines to train on; take a smaller"
-    )
+    few = f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower --batch"
+    require(recipe.batch <= lines, few)
     return data.plan(corpus.tokens["train"], recipe.rows)
 
 

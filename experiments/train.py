@@ -24,7 +24,7 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
 from makemore_jax.models import NEURAL, build
-from makemore_jax.sample import novelty, sample
+from makemore_jax.sample import sample
 
 CHUNK = 50  # steps between looks at the keyboard and moves of the progress bar
 NOVELTY_SAMPLES = 1000
@@ -140,13 +140,13 @@ def run(config: Any) -> dict:
     drawn = sample(key, model, params, [[]] * NOVELTY_SAMPLES, corpus.block, allowed=allowed)
     texts, new = [corpus.vocab.decode(row) for row in drawn.token_BT], None
     if corpus.sides:
-        new = novelty(texts, corpus.sides.train, corpus.sides.dev + corpus.sides.test)
+        new = corpus.novelty(texts)
         print(f"of {NOVELTY_SAMPLES:,} samples {new['new']:,} are new", end="; ")
     print(f"saved in {out}: python -m experiments.sample {out}")
     if not config.no_figures:
         steps = np.array([row["step"] for row in log.metrics])
         curves = {name: (steps, np.array([row[name] for row in log.metrics])) for name in ("train", "dev")}
-        plot.losses(curves, levels, out / "loss.png")
+        plot.losses(curves, levels, out / "loss.png", unit=config.level)
     summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
     summary |= {"parameters": parameters, "steps": log.step, "best_step": log.best_step, "nats": losses}
     summary |= {"dev_nats_to_beat": levels, "novelty": new, "samples": texts[:20]}

@@ -54,7 +54,7 @@ def load(folder: str | Path) -> GPT2:
         require(isinstance(about, dict), f"{folder}/config.json: not a model's configuration")
     except OSError as error:
         raise InputError(f"{folder}/config.json: {(error.strerror or 'cannot be read').lower()}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{folder}/config.json: not JSON; fetch it again") from None
     return convert(about, tensors(Path(folder)), str(folder))
 

@@ -29,7 +29,8 @@ def _label(symbol: str) -> str:
     font = get_font(findfont("DejaVu Sans"))
     if symbol == " ":
         return "␣"
-    return symbol if all(c.isprintable() and font.get_char_index(ord(c)) for c in symbol) else f"{ord(symbol):04x}"
+    drawable = all(c.isprintable() and font.get_char_index(ord(c)) for c in symbol)
+    return symbol if drawable else "-".join(f"{ord(c):04x}" for c in symbol)
 
 
 def _shown(counts_VV: np.ndarray) -> np.ndarray:
@@ -97,10 +98,11 @@ def losses(
     levels: Mapping[str, float],
     path: str | Path,
     log: bool = False,
+    unit: str = "character",
 ) -> None:
-    """Loss against step, a curve each of (steps, losses), with named levels to measure it by; `log` is the step axis.
+    """Loss, in nats a `unit`, against step: a curve each of (steps, losses), with named levels to measure it by.
 
-    Of curves that coincide, all show: earlier ones are wider and paler.
+    `log` is the step axis. Of curves that coincide, all show: earlier ones are wider and paler.
     """
     figure = _figure(9, 5)
     axes = figure.subplots()
@@ -109,30 +111,32 @@ def losses(
         marker = "o" if len(steps) == 1 else None  # a line of one point would not show
         axes.plot(steps, values, label=name, linewidth=1.5 + 2 * under, alpha=1 / (1 + under), marker=marker)
     axes.set(xscale="log" if log else "linear")
-    _finish_losses(figure, levels, path)
+    _finish_losses(figure, levels, path, unit)
 
 
-def _finish_losses(figure: Figure, levels: Mapping[str, float], path: str | Path) -> None:
+def _finish_losses(figure: Figure, levels: Mapping[str, float], path: str | Path, unit: str) -> None:
     (axes,) = figure.axes
     for shade, (name, level) in zip(np.linspace(0.25, 0.75, len(levels)), levels.items(), strict=True):
         axes.axhline(level, color=str(shade), linestyle="--", linewidth=1, label=f"{name}: {level:.4f}")
-    axes.set(xlabel="gradient step", ylabel="loss, nats a character")
+    axes.set(xlabel="gradient step", ylabel=f"loss, nats a {unit}")
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     _save(figure, path)
 
 
-def spread(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mapping[str, float], path: str | Path) -> None:
+def spread(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], levels: Mapping[str, float], path: str | Path, unit: str
+) -> None:
     """Curves of (steps (E,), losses (seeds, E)): the mean over seeds in a band from the least to the most."""
     figure = _figure(9, 5)
     axes = figure.subplots()
     for name, (steps, loss_SE) in curves.items():
         (line,) = axes.plot(steps, loss_SE.mean(0), label=name)
         axes.fill_between(steps, loss_SE.min(0), loss_SE.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
-    _finish_losses(figure, levels, path)
+    _finish_losses(figure, levels, path, unit)
 
 
-def comparison(loss_S: Mapping[str, np.ndarray], yardstick: str, path: str | Path) -> None:
+def comparison(loss_S: Mapping[str, np.ndarray], yardstick: str, path: str | Path, unit: str) -> None:
     """Losses of models, best first: a dot a seed, a bar at the mean, and a dashed line at the yardstick."""
     ranked = sorted(loss_S, key=lambda name: np.mean(loss_S[name]))
     figure = _figure(8, 0.4 * len(ranked) + 1.2)
@@ -146,7 +150,7 @@ def comparison(loss_S: Mapping[str, np.ndarray], yardstick: str, path: str | Pat
     axes.set_yticks(range(len(ranked)), ranked)
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    axes.set(xlabel="test loss, nats a character")
+    axes.set(xlabel=f"test loss, nats a {unit}")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     _save(figure, path)

@@ -40,12 +40,13 @@ def test_turns_are_ratios_of_pairs():
 @pytest.mark.parametrize(
     ("which", "flags", "printed"),
     [
-        ("train", ["--models", "bigram"], "bigram "),
-        ("start", [], "experiments.bigram to its first figure, warm compilation cache"),
+        ("train", ["--models", "bigram", "--rounds", 1], "bigram "),
+        ("text", [], "MB of text a second"),
+        ("start", ["--rounds", 1], "experiments.bigram to its first figure, warm compilation cache"),
     ],
 )
 def test_the_commands_print_a_table_and_json(command, few, which, flags, printed):
-    status, out, err = command("benchmark", which, "--rounds", 1, "--data", few, *flags)
+    status, out, err = command("benchmark", which, "--data", few, *flags)
     assert status == 0, err
     assert printed in out
     assert json.loads(out.splitlines()[-1])["benchmark"] == which

@@ -48,6 +48,9 @@ def test_errors_name_the_line_in_a_later_chunk(tmp_path):
     path.write_bytes(b"emma\r\nava\n" * 50 + b"ol\xffivia\n")
     with pytest.raises(InputError, match="line 101: not UTF-8"):
         list(data.read_chunks(path, size=16))
+    path.write_bytes("\ufeff".encode() + b"ab\ncd\xff\n")
+    with pytest.raises(InputError, match=r"line 2: not UTF-8 \(byte 0xff\)"):
+        data.read_lines(path)
     path.write_bytes(b"emma\nava\n" * 50 + b"a" * 5000 + b"\n")
     with pytest.raises(InputError, match="line 101: 5,000 characters"):
         list(data.read_chunks(path, size=16))
@@ -58,7 +61,8 @@ def test_a_store_holds_the_tokens_of_memory(file, tmp_path, monkeypatch, level):
     recipe = Recipe(level=level, fold=True)
     monkeypatch.setattr("makemore_jax.data.disk.read_chunks", partial(lines_module.read_chunks, size=50))
     stored = data.write_store(tmp_path / "store", file, recipe)
-    lines = data.read_lines(file)
+    lines = data.read_lines(file, fold=True)
+    assert lines != data.read_lines(file)
     sides = data.split(lines)
     vocab = data.Vocab.of(sides.train if level == "word" else lines, level, fold=True)
     assert stored.vocab == vocab
@@ -92,6 +96,23 @@ def test_a_store_of_something_else_is_refused(file, tmp_path):
     (store / "about.json").write_text("{")
     with pytest.raises(InputError, match="no tokens that can be read"):
         data.open_store(store, file)
+
+
+def test_a_store_in_use_and_one_that_fails_are_left_alone(file, tmp_path):
+    store = tmp_path / "store"
+    in_use = data.write_store(store, file).tokens["train"].stream_M
+    before = np.array(in_use)
+    data.write_store(store, file, Recipe(level="byte"))
+    assert np.array_equal(in_use, before)
+    with pytest.raises(InputError, match="no word comes 999 times"):
+        data.write_store(store, file, Recipe(level="word", min_count=999))
+    assert data.open_store(store, file, Recipe(level="byte")).vocab.level == "byte"
+    assert [path.name for path in tmp_path.glob("store*")] == ["store"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/vocab.json").write_text("precious")
+    with pytest.raises(OSError, match="not empty"):
+        data.write_store(tmp_path / "mine", file)
+    assert (tmp_path / "mine/vocab.json").read_text() == "precious"
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -136,14 +157,14 @@ def test_the_command_streams_and_says_what_it_does(command, tmp_path, names):
     flags += ["--data", path]
     status, out, err = command("train", *flags, "--stream", "--out", tmp_path / "streamed")
     assert status == 0, err
-    assert f"encoding {path} into {path}.tokens" in out
+    assert f"encoding {path} into {path}.tokens/character-1" in out
     assert command("train", *flags, "--out", tmp_path / "held")[0] == 0
     streamed, held = (json.loads((tmp_path / run / "summary.json").read_text()) for run in ("streamed", "held"))
     assert streamed["nats"] == held["nats"]
     assert streamed["samples"] == held["samples"]
-    os.truncate(f"{path}.tokens/dev.length", 3)
+    os.truncate(f"{path}.tokens/character-1/dev.length", 3)
     out = command("train", *flags, "--stream", "--out", tmp_path / "streamed", "--overwrite")[1]
-    assert f"{path}.tokens/dev.length: cut short, or not whole; encoding {path} anew" in out
+    assert f"{path}.tokens/character-1/dev.length: cut short, or not whole; encoding {path} anew" in out
     assert command("sweep", "--stream", "--data", path)[2].startswith("error: --stream is for one run at a time")
     assert command("train", "--stream", "--data", tmp_path / "none.txt")[2].startswith(
         f"error: {tmp_path}/none.txt: no"

@@ -224,7 +224,7 @@ def test_what_a_command_does_with_long_lines_and_large_batches(train):
     assert "lines are cut to 5 characters" in train("--max-length", 5, "--steps", 10)[1]
     status, _, err = train("--batch", 200, out="other")
     assert status == 2
-    assert re.search(r"--batch is 200, and there are 1\d\d lines to train on; take a smaller", err)
+    assert re.search(r"a batch holds 200 lines, and there are 1\d\d to train on; add lines, or lower --batch", err)
 
 
 def test_tensorboard_files(train, tmp_path):

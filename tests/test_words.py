@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.task import Text, load
+from experiments.words import spelling
 from makemore_jax import data, loss
 from makemore_jax.errors import InputError
 from makemore_jax.sample import longest_copy, sample
@@ -65,7 +67,10 @@ def test_the_quick_command(command, tmp_path):
         assert not any("<unknown>" in text for text in model["samples"])
         assert model["bits_a_character"] < 4
     status, _, err = command("words", "--quick", "--prefix", "In the metaverse", "--out", tmp_path / "run")
-    assert (status, err) == (2, "error: 'metaverse' is none of the 1,459 words it knows\n")
+    assert (status, err) == (
+        2,
+        "error: --prefix 'In the metaverse': 'metaverse' is none of the 1,459 words it knows\n",
+    )
     for flags, message in (
         (["--level", "character"], "this command is about words"),
         (["--samples", 0], "--samples is 0"),
@@ -99,3 +104,37 @@ def test_words_travel_with_a_run(command, tmp_path):
     assert out.count("And God") == 3
     assert "a word   And God said" in command("sample", tmp_path / "run", "--score", "And God said")[1]
     assert "'robots' is none of the" in command("sample", tmp_path / "run", "--score", "And robots said")[2]
+
+
+def test_folded_lines_are_on_one_side_and_known_as_such(tmp_path, names):
+    """A name in two spellings is one name: in the split, in the figures of novelty, in the cost of spelling."""
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(text for name in names[:400] for text in (name, name.title())))
+    corpus = load(Text(path, fold=True))
+    assert not set(corpus.sides.train) & set(corpus.sides.dev)
+    seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.sides.train]
+    assert corpus.novelty(seen)["new"] == 0
+    words = load(Text(path, fold=True, level="word", min_count=2))
+    unknown = sum((words.vocab.encode(line) == data.UNKNOWN).sum() for line in words.sides.test)
+    letters = sum(len(line) + 1 for line in words.sides.test if (words.vocab.encode(line) == data.UNKNOWN).any())
+    alphabet = len(set("".join(words.sides.test))) + 1
+    assert unknown > 10
+    assert spelling(words, "test") == pytest.approx(letters * np.log(alphabet))
+
+
+def test_spaces_of_words_do_not_make_them_new(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(f"said {a} ,and {b}" for a in "abcdefgh" for b in "ijklmnop"))
+    corpus = load(Text(path, level="word"))
+    seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.sides.train]
+    assert seen[0] not in corpus.sides.train
+    assert corpus.novelty(seen)["in_train"] == len(seen)
+
+
+def test_stories_of_words_read_a_line_they_know_and_draw_any_script(command, tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(f"日本 の {a} が {b}" for a in "abcdefgh" for b in "ijklmnop"))
+    flags = ["--data", path, "--level", "word", "--steps", 2, "--batch", 8, "--embed", 5, "--hidden", 7]
+    status, out, err = command("rnn", "--model", "gru", *flags, "--min-count", 5, "--out", tmp_path / "run")
+    assert status == 0, err
+    assert "<unknown>" not in out.splitlines()[-1]

@@ -1,11 +1,13 @@
 """Tokens in files, for data that memory does not hold: encoded in one pass over the text, and mapped, not read.
 
 A folder holds, for each of train, dev and test, the three arrays of `Tokens`, beside `vocab.json`, and `about.json`,
-which says what they were made from. It is written last: a folder without it is not whole.
+which says what they were made from.
 """
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -79,17 +81,29 @@ def write_store(
 ) -> Stored:
     """Encode `path` into `folder`, in memory that does not grow with the file, and map the result.
 
+    What `folder` held is replaced when all is written, and not before.
+
     Two passes over the text: the vocabulary, then the tokens; `progress` gets the bytes of each chunk of each pass.
     """
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(part, path, recipe, progress)
+        if (folder / "about.json").exists():  # tokens of before; a run that has mapped them keeps them
+            shutil.rmtree(folder)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return open_store(folder, path, recipe)
 
+
+def _write(folder: Path, path: Path, recipe: Recipe, progress: Callable[[int], object]) -> None:
     def chunks():
-        for text in read_chunks(path, recipe.max_length):
+        for text in read_chunks(path, recipe.max_length, recipe.fold):
             yield text
             progress(len(text.encode()) + 1)
 
     made_from = source(path, recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "about.json").unlink(missing_ok=True)
     words = recipe.level == "word"
     texts = ("\n".join(split(text.split("\n")).train) for text in chunks()) if words else chunks()
     vocab = Vocab.of(texts, recipe.level, recipe.fold, recipe.min_count)
@@ -115,7 +129,4 @@ def write_store(
                     files[side][name].write(parts[name].astype(to).tobytes())
                     elements[side][name] += len(parts[name])
     about = {"source": made_from, "kind": kind, "elements": elements, "digest": digest.hexdigest()}
-    part = folder / "about.json.part"
-    part.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    part.replace(folder / "about.json")
-    return open_store(folder, path, recipe)
+    (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -11,30 +11,36 @@ import numpy as np
 from makemore_jax.errors import InputError, require
 
 LONGEST_LINE = 4096  # characters; a longer line is more likely a wrong file than a thing to learn
+BYTE_ORDER_MARK = "\ufeff".encode()
 ODD = ("\r", "\t", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f", " \n", "\n ", "\n\n")  # what ASCII text is cleaned of
 
 
-def read_lines(path: str | Path, max_length: int | None = None) -> list[str]:
+def read_lines(path: str | Path, max_length: int | None = None, fold: bool = False) -> list[str]:
     """Read the things of a UTF-8 file, one a line, in file order.
 
     A byte-order mark, any of the three line ends, outer spaces and blank lines are dropped; characters are code points
     after NFC, so that é typed in two ways is one character. `max_length` cuts longer lines to that many characters.
+    `fold` makes letters small, here and not later, so that lines that become equal are on one side of a split.
 
     Raises:
       InputError: no such file, not a text file, no line in it, or a line over `LONGEST_LINE` with no `max_length`.
     """
-    return [line for text in read_chunks(path, max_length) for line in text.split("\n")]
+    return [line for text in read_chunks(path, max_length, fold) for line in text.split("\n")]
 
 
-def read_chunks(path: str | Path, max_length: int | None = None, size: int = 2**24) -> Iterator[str]:
+def read_chunks(
+    path: str | Path, max_length: int | None = None, fold: bool = False, size: int = 2**24
+) -> Iterator[str]:
     """The same lines, some at a time, joined by line ends: in about `size` bytes of memory, whatever the file's."""
     require(max_length is None or max_length > 0, f"--max-length is {max_length}; it must be at least 1")
     number, empty = 1, True
     try:
         with Path(path).open("rb") as file:
             for raw in _whole_lines(file, size):
+                if number == 1:
+                    raw = raw.removeprefix(BYTE_ORDER_MARK)
                 try:
-                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                    text = raw.decode()
                 except UnicodeDecodeError as error:
                     line = number + _unify_line_ends(raw[: error.start].decode("utf-8", "replace")).count("\n")
                     byte = f"byte 0x{raw[error.start]:02x}"
@@ -43,7 +49,7 @@ def read_chunks(path: str | Path, max_length: int | None = None, size: int = 2**
                 number += len(text.splitlines()) if "\r" in text else text.count("\n")
                 if cleaned:
                     empty = False
-                    yield cleaned
+                    yield normalize(cleaned.lower()) if fold else cleaned
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}; name a text file") from None
     if empty:

@@ -128,6 +128,11 @@ class Vocab:
         ids[NEWLINE] = MARK
         return ids
 
+    def canonical(self, line: str) -> str:
+        """A line as `decode` spells it, but for unknown words: folded, and at the level of words well-spaced."""
+        line = line.lower() if self.fold else line
+        return join_words(split_words(line)) if self.level == "word" else line
+
     def encode(self, text: str) -> np.ndarray:
         """(tokens,) int32; each line end becomes the mark, a word that is not in the vocabulary UNKNOWN.
 

@@ -33,7 +33,7 @@ NEURAL = {  # sizes and recipes for some ten thousand words and some million of 
         Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
     ),
 }
-QUICK_STEPS, QUICK_LINES = 40, (2000, 200, 200)  # of train, dev and test
+QUICK_STEPS, QUICK_LINES = 20, (1000, 100, 100)  # of train, dev and test
 EVERY = 500  # steps between evaluations
 
 

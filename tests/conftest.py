@@ -1,6 +1,7 @@
 """What the tests share: the embedded names, commands run in this process, a count of compilations.
 
 A compilation cache of the session's own spares commands, and processes that the tests start, what was compiled before.
+Most of the time goes into compiling tiny programs, so the backend optimises none of them: half the time.
 """
 
 import os
@@ -13,6 +14,7 @@ import pytest
 
 CACHE = tempfile.TemporaryDirectory(prefix="makemore_jax_tests_")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 

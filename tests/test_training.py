@@ -290,6 +290,26 @@ def test_sampling_from_a_broken_folder(command, whole, tmp_path, name, message):
     assert message in err
 
 
+@pytest.mark.parametrize(
+    "text", ["5", "[]", '["model", "sizes", "block"]', '{"model": ["mlp"], "sizes": {}, "block": 3}']
+)
+def test_sampling_from_a_damaged_model_file(command, whole, tmp_path, text):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/model.json").write_text(text)
+    status, out, err = command("sample", tmp_path / "run")
+    assert (status, out) == (2, "")
+    assert "does not say which model it holds" in err
+
+
+def test_novelty_is_told_of_the_data_that_it_learned_from(command, train, tmp_path, file):
+    own = tmp_path / "own.txt"
+    own.write_text(file.read_text())
+    assert train("--data", own)[0] == 0
+    assert "in train" in command("sample", tmp_path / "run", "--n", 3)[1]
+    own.write_text(file.read_text() + "\nemmanuelle")
+    assert "in train" not in command("sample", tmp_path / "run", "--n", 3)[1]
+
+
 def test_bad_prefixes(command, whole):
     assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
     assert "leaves no room to go on" in command("sample", whole, "--prefix", "a" * 30)[2]

@@ -24,6 +24,7 @@ from experiments import cli
 from experiments.peer import MODELS, Peer
 from makemore_jax import data, train
 from makemore_jax.errors import require
+from makemore_jax.model import Model
 from makemore_jax.models import build
 from makemore_jax.sample import sample
 
@@ -121,8 +122,8 @@ def useful(params: Any) -> int:
     return 6 * sum(leaf.size for path, leaf in leaves if train.is_matrix(path, leaf) and path[-1].key not in looked_up)
 
 
-def prepare(name: str, config: Any, recipe: train.Recipe) -> tuple[Callable[[int], float], Callable[[], Any], Any, Any]:
-    """Ours: seconds of so many steps, the state's parameters, the model, and the vocabulary."""
+def prepare(name: str, config: Any, recipe: train.Recipe) -> tuple[Callable, Callable, Model, data.Tokens]:
+    """Ours: seconds of so many steps, the parameters after them, the model, and the lines that it learns from."""
     lines = data.read_lines(config.data)
     vocab = data.Vocab.of(lines)
     tokens, plan = data.plan(data.tokenize(lines, vocab), recipe.rows)
@@ -140,7 +141,7 @@ def prepare(name: str, config: Any, recipe: train.Recipe) -> tuple[Callable[[int
         losses.block_until_ready()
         return time.perf_counter() - began
 
-    return steps, lambda: held["state"].params, model, (vocab, tokens)
+    return steps, lambda: held["state"].params, model, tokens
 
 
 def take_turns(ours: Callable[[], float], theirs: Callable[[], float] | None, rounds: int) -> dict:
@@ -169,7 +170,7 @@ def benchmark_train(config: Train) -> dict:
     print(f"{'model':<12}{'compile, s':>11}{'ms a step':>11}{'useful':>8}{'lines/s':>12}{heading}")
     for name in config.models:
         recipe = train.Recipe(batch=config.batch, learning_rate=5e-4, bfloat16=config.bfloat16)
-        steps, params, _, (_, tokens) = prepare(name, config, recipe)
+        steps, params, _, tokens = prepare(name, config, recipe)
         first, again = steps(50), steps(50)
         count = max(50, round(50 * TURN / again / 50) * 50)
         compile_s = first - again
@@ -200,7 +201,7 @@ def benchmark_train(config: Train) -> dict:
 def benchmark_sample(config: Sample) -> dict:
     """Names a second of the default transformer."""
     peer, rows = Peer(config.peer, config.data) if config.peer else None, {}
-    steps, params, model, (_, tokens) = prepare("transformer", config, train.Recipe(batch=32, learning_rate=1e-3))
+    steps, params, model, tokens = prepare("transformer", config, train.Recipe(batch=32, learning_rate=1e-3))
     steps(500)  # so that lines end as names do
     block = int(tokens.length_N.max())
     heading = f"{'makemore.py':>12}{'ratio':>11}  (least to most)" if peer else ""

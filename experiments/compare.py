@@ -23,7 +23,7 @@ from experiments.task import Corpus, Text, config_type, count, encode, load, siz
 from makemore_jax import data, plot
 from makemore_jax.errors import require
 from makemore_jax.loss import evaluate
-from makemore_jax.model import Model, Params
+from makemore_jax.model import Model, Params, size
 from makemore_jax.models import NEURAL, build
 from makemore_jax.sample import sample
 
@@ -115,8 +115,7 @@ def judge(corpus: Corpus, model: Model, runs: list[Params], steps: int, best_ste
     )
     texts = [corpus.vocab.decode(row) for row in drawn.token_BT]
     new = corpus.novelty(texts)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(runs[0]))
-    return Row(parameters, steps, best_steps, seconds, nats, new, texts[:20])
+    return Row(size(runs[0]), steps, best_steps, seconds, nats, new, texts[:20])
 
 
 def spread(values: list[float]) -> str:

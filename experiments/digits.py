@@ -8,7 +8,6 @@ Takes:    about 70 seconds on 2 CPU cores
 Needs:    pip install '.[digits]' for the classifier; without it that figure is left out
 """
 
-import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from experiments.task import Corpus, Text, count, load
 from makemore_jax import data, plot
 from makemore_jax.errors import require
 from makemore_jax.loss import token_nll
-from makemore_jax.model import Model, Params
+from makemore_jax.model import Model, Params, size
 from makemore_jax.sample import Sampling, sample
 from makemore_jax.train import Recipe
 
@@ -180,20 +179,19 @@ def run(config: Config) -> dict:
     print(f"{'model':<16}{'parameters':>11}{'seconds':>9}{'bits a pixel, test':>20}")
     print(f"{'uniform':<16}{'':>20}{math.log2(len(LEVELS)):>20.4f}")
     quick = {"steps": QUICK_STEPS, "warmup": 5} if config.quick else {}
-    recipes = {name: (sizes, dataclasses.replace(recipe, **quick)) for name, (sizes, recipe) in NEURAL.items()}
+    learn = lambda name: sweep.learn(name, *NEURAL[name], corpus, config.seed, EVERY, **quick)
     rows = {"uniform": {"bits_a_pixel": math.log2(len(LEVELS))}}
     for name, make in {
         "unigram": lambda: count(corpus, 1),
         "n-gram of 4": lambda: count(corpus, 4),
-        "lstm": lambda: sweep.learn("lstm", *recipes["lstm"], corpus, config.seed, EVERY),
-        "transformer": lambda: sweep.learn("transformer", *recipes["transformer"], corpus, config.seed, EVERY),
+        "lstm": lambda: learn("lstm"),
+        "transformer": lambda: learn("transformer"),
     }.items():
         began = time.perf_counter()
         model, params = make()
         bits, seconds = bits_a_pixel(model, params, corpus.tokens["test"]), time.perf_counter() - began
-        size = sum(leaf.size for leaf in jax.tree.leaves(params))
-        rows[name] = {"parameters": size, "seconds": seconds, "bits_a_pixel": bits}
-        print(f"{name:<16}{size:>11,}{seconds:>9.1f}{bits:>20.4f}", flush=True)
+        rows[name] = {"parameters": size(params), "seconds": seconds, "bits_a_pixel": bits}
+        print(f"{name:<16}{size(params):>11,}{seconds:>9.1f}{bits:>20.4f}", flush=True)
     drawn = draw(corpus, model, params, [label for label in LABELS for _ in range(config.drawn)], config)
     (_, away_B), (_, real_B) = nearest(corpus, drawn), nearest(corpus, corpus.sides.test)
     summary = {"experiment": "digits", **cli.environment(), "models": rows}

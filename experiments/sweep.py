@@ -102,8 +102,11 @@ def train_all(
     return Runs(best, best_step_R, np.stack(train_RE, 1), np.stack(dev_RE, 1))
 
 
-def learn(name: str, sizes: dict, recipe: train.Recipe, corpus: Corpus, seed: int, every: int) -> tuple[Model, Params]:
-    """One run of a model, at its best evaluation on dev; there is one each `every` steps."""
+def learn(
+    name: str, sizes: dict, recipe: train.Recipe, corpus: Corpus, seed: int, every: int, **changes: Any
+) -> tuple[Model, Params]:
+    """One run of a model, at its best evaluation on dev, one each `every` steps; `changes` are of the recipe."""
+    recipe = dataclasses.replace(recipe, **changes)
     model, evaluations = build(name, sizes_of(name, sizes, corpus)), max(1, recipe.steps // every)
     return model, train_all(model, recipe, corpus, [seed], [recipe.learning_rate], evaluations).best[0]
 

@@ -29,8 +29,6 @@ RECIPES = {  # each model's own good defaults, where they differ from those of `
     "gru": Recipe(steps=4000, learning_rate=5e-3),
     "lstm": Recipe(steps=4000, learning_rate=5e-3),
 }
-
-
 STREAM_LINES = 10_000  # of a side of data in files are evaluated
 
 

@@ -22,7 +22,7 @@ from experiments.task import Corpus, Text, baselines, config_type, load, model_f
 from makemore_jax import checkpoint, data, plot, train
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
-from makemore_jax.model import Model, Params
+from makemore_jax.model import Model, Params, size
 from makemore_jax.models import NEURAL, build
 from makemore_jax.sample import sample
 
@@ -117,7 +117,7 @@ def run(config: Any) -> dict:
     require(
         data.Vocab.load(out / "vocab.json") == corpus.vocab, f"{out}/vocab.json: not the vocabulary of {config.data}"
     )
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
+    parameters = size(jax.eval_shape(model.init, jax.random.key(0)))
     levels = baselines(corpus)
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
     print(f"{config.model}: {parameters:,} parameters; {config.data}: {lines} lines, {corpus.vocab.size:,} symbols")

@@ -7,7 +7,6 @@ Expect:   perplexity a word of each model; bits a character, to compare with the
 Takes:    6 to 10 minutes on 2 CPU cores
 """
 
-import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from makemore_jax import data
 from makemore_jax.data.vocab import split_words
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
-from makemore_jax.model import Model, Params
+from makemore_jax.model import Model, Params, size
 from makemore_jax.sample import Sampling, longest_copy, sample
 from makemore_jax.train import Recipe
 
@@ -94,8 +93,12 @@ def judge(corpus: Corpus, model: Model, params: Params, extra: float = 0.0) -> d
     """Losses on test; `extra` nats are added to those of the whole side for the bits."""
     quality = evaluate(model, params, corpus.tokens["test"])
     bits = bits_a_character(corpus, "test", quality.nats * quality.tokens + extra)
-    size = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return {"parameters": size, "nats": quality.nats, "perplexity": quality.perplexity, "bits_a_character": bits}
+    return {
+        "parameters": size(params),
+        "nats": quality.nats,
+        "perplexity": quality.perplexity,
+        "bits_a_character": bits,
+    }
 
 
 def go_on(corpus: Corpus, model: Model, params: Params, config: Config) -> tuple[list[str], list[int]]:
@@ -139,13 +142,13 @@ def run(config: Config) -> dict:
     began, letters = time.perf_counter(), encode(Text(config.data, fold=config.fold), corpus.digest, corpus.sides)
     show("characters, 8-gram", began, judge(letters, *count(letters, 8)), "character")
     quick = {"steps": QUICK_STEPS} if config.quick else {}
-    recipes = {name: (sizes, dataclasses.replace(recipe, **quick)) for name, (sizes, recipe) in NEURAL.items()}
+    learn = lambda name: sweep.learn(name, *NEURAL[name], corpus, config.seed, EVERY, **quick)
     extra, makers = spelling(corpus, "test"), {}
     for name, make in {
         "words, 2-gram": lambda: count(corpus, 2),
         "words, 4-gram": lambda: count(corpus, 4),
-        "words, mlp": lambda: sweep.learn("mlp", *recipes["mlp"], corpus, config.seed, EVERY),
-        "words, transformer": lambda: sweep.learn("transformer", *recipes["transformer"], corpus, config.seed, EVERY),
+        "words, mlp": lambda: learn("mlp"),
+        "words, transformer": lambda: learn("transformer"),
     }.items():
         began = time.perf_counter()
         makers[name] = make()

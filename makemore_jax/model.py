@@ -28,6 +28,11 @@ class Model(NamedTuple):
     step: Callable  # (params, cache, x_B) -> logits_BV, cache    one token at a time, for sampling
 
 
+def size(params: Params) -> int:
+    """How many numbers the parameters are; of shapes alone, too (`jax.eval_shape`)."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def scan_step(init_cache: Callable, step: Callable) -> Callable:
     """`apply` of a recurrent model: its `step`, scanned along time."""
 

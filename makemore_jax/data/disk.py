@@ -1,4 +1,4 @@
-"""Tokens in files, for data that memory does not hold: encoded in one pass over the text, and mapped, not read.
+"""Tokens in files, for data that memory does not hold: encoded in two passes over the text, and mapped, not read.
 
 A folder holds, for each of train, dev and test, the three arrays of `Tokens`, beside `vocab.json`, and `about.json`,
 which says what they were made from.

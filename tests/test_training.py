@@ -12,6 +12,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from experiments import logbook
 from experiments import sample as sample_command
@@ -39,7 +40,7 @@ def contents(run):
     """What a run leaves behind that must not depend on how often it was stopped."""
     trained = sample_command.load(run)
     with checkpoint.manager(run / "checkpoints/last") as last:
-        state = last.restore(last.latest_step())["state"]
+        state = load_file(run / f"checkpoints/last/{last.latest_step()}/default" / checkpoint.FILE)
     summary = json.loads((run / "summary.json").read_text())
     return trained.params, state, (run / "metrics.jsonl").read_text(), summary
 

@@ -5,6 +5,7 @@ Used by experiments.benchmark --peer FOLDER, where FOLDER is a clone of github.c
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,9 @@ class Peer:
         """Start it on the lines of `data`; raises `InputError` where there is no makemore.py or no PyTorch."""
         require((folder / "makemore.py").is_file(), f"{folder}: no makemore.py in it; clone karpathy/makemore")
         command = [sys.executable, "-m", "experiments.peer", str(folder), str(data)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        quiet = os.environ | {"PYTHONWARNINGS": "ignore"}  # of its data loader, on machines smaller than its author's
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=quiet)
         self.answer()
 
     def answer(self) -> Any:

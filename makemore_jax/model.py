@@ -3,10 +3,11 @@
 Letters in names are shapes, here and everywhere: B batch, T time, V vocabulary, D embedding, H hidden, N heads,
 K head width, L layers, R window, S seeds. `logits_BTV` is a (batch, time, vocabulary) array.
 
-Two laws hold for every model:
+Three laws hold for every model:
 
 - *causality*: `apply(params, x)[:, t]` depends on `x[:, : t + 1]` only;
-- *two forms, one function*: scanning `step` over x gives `apply(params, x)`.
+- *two forms, one function*: scanning `step` over a line gives what `apply` gives;
+- *the mark starts a line*: `step` on the mark forgets what the cache holds, so that one row can make line after line.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from makemore_jax.data import MARK
 
 Params = Any  # a nested dict of arrays
 Cache = Any  # a pytree with a leading batch axis: what a sequence must remember
@@ -31,6 +34,15 @@ class Model(NamedTuple):
 def size(params: Params) -> int:
     """How many numbers the parameters are; of shapes alone, too (`jax.eval_shape`)."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def anew(x_B: jax.Array, fresh: Cache, cache: Cache) -> Cache:
+    """`cache`, but `fresh` in the rows where x is the mark."""
+
+    def choose(fresh: jax.Array, held: jax.Array) -> jax.Array:
+        return jnp.where((x_B == MARK).reshape(-1, *(1,) * (held.ndim - 1)), fresh, held)
+
+    return jax.tree.map(choose, fresh, cache)
 
 
 def scan_step(init_cache: Callable, step: Callable) -> Callable:
@@ -70,6 +82,7 @@ def step_window(apply: Callable, window: int, blank: int = 0) -> tuple[Callable,
         return jnp.full((batch, window), blank, jnp.int32)
 
     def step(params: Params, cache_BR: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
+        cache_BR = anew(x_B, blank, cache_BR)
         cache_BR = jnp.concatenate([cache_BR[:, 1:], x_B[:, None]], axis=1)
         return apply(params, cache_BR)[:, -1], cache_BR
 
@@ -86,7 +99,7 @@ def step_prefix(apply: Callable, length: int) -> tuple[Callable, Callable]:
         return jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch,), jnp.int32)
 
     def step(params: Params, cache: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
-        x_BT, t_B = cache
+        x_BT, t_B = cache[0], anew(x_B, 0, cache[1])
         row_B = jnp.arange(x_B.shape[0])
         x_BT = x_BT.at[row_B, t_B].set(x_B)
         return apply(params, x_BT)[row_B, t_B], (x_BT, t_B + 1)

@@ -35,7 +35,7 @@ class Sampling:
         require(0 < self.top_p <= 1, f"--top-p is {self.top_p}; it must be above 0 and at most 1")
 
 
-ROWS = 128  # at a time
+SLOTS = 128  # lines at a time: their caches fit the processor's, and the matrices are large enough
 
 
 class Samples(NamedTuple):
@@ -64,39 +64,44 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
 
 
 @partial(jax.jit, static_argnames=("model", "max_length"))
-def _sample(key, model, params, rows, temperature, top_k, top_p, allowed_TV, max_length) -> Samples:
-    row_B, prefix_BP, length_B = rows
-    count = len(row_B)
-    key_B = jax.vmap(partial(jax.random.fold_in, key))(row_B)
-    forced_TB = jnp.pad(prefix_BP, ((0, 0), (0, max_length - prefix_BP.shape[1]))).T
+def _sample(
+    key, model, params, prefix_RP, length_R, count, temperature, top_k, top_p, allowed_TV, max_length
+) -> Samples:
+    """The first `count` of R lines, in B slots: whose line is over takes up the next."""
+    total, slots = len(length_R), min(len(length_R), SLOTS)
+    prefix_RT = jnp.pad(prefix_RP, ((0, 0), (0, max_length - prefix_RP.shape[1])))
 
     def narrow(logits_BV):
         return jax.vmap(restrict, (0, None, None, None))(logits_BV, temperature, top_k, top_p)
 
-    def draw(key_B, logits_BV):
+    def draw(row_B, t_B, logits_BV):
         every = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)  # the sort costs more than the model
         logits_BV = jax.lax.cond(every, lambda logits_BV: logits_BV / temperature, narrow, logits_BV)
+        key_B = jax.vmap(lambda row, t: jax.random.fold_in(jax.random.fold_in(key, row), t))(row_B, t_B)
         return jax.vmap(jax.random.categorical)(key_B, logits_BV)
 
-    def unfinished(carry):
-        t, *_, ended_B, _ = carry
-        return (t < max_length) & ~ended_B.all()
-
     def body(carry):
-        t, cache, x_B, log_prob_B, ended_B, token_TB = carry
+        cache, x_B, row_B, t_B, begun, (token_RT, log_prob_R, ended_R) = carry
         logits_BV, cache = model.step(params, cache, x_B)
-        allowed_V = allowed_TV[jnp.minimum(t, len(allowed_TV) - 1)]
-        step_key_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, t)
-        drawn_B = draw(step_key_B, jnp.where(allowed_V, logits_BV, -jnp.inf))
-        y_B = jnp.where(t < length_B, forced_TB[t], jnp.where(ended_B, MARK, drawn_B))
-        log_prob_BV = jax.nn.log_softmax(logits_BV)
-        log_prob_B += jnp.where(ended_B, 0, jnp.take_along_axis(log_prob_BV, y_B[:, None], axis=1)[:, 0])
-        return t + 1, cache, y_B, log_prob_B, ended_B | (y_B == MARK), token_TB.at[t].set(y_B)
+        allowed_BV = allowed_TV[jnp.minimum(t_B, len(allowed_TV) - 1)]
+        drawn_B = draw(row_B, t_B, jnp.where(allowed_BV, logits_BV, -jnp.inf))
+        y_B = jnp.where(t_B < length_R[row_B], prefix_RT[row_B, t_B], drawn_B)
+        nats_B = jnp.take_along_axis(jax.nn.log_softmax(logits_BV), y_B[:, None], axis=1)[:, 0]
+        samples = Samples(
+            token_RT.at[row_B, t_B].set(y_B, mode="drop"),
+            log_prob_R.at[row_B].add(nats_B, mode="drop"),
+            ended_R.at[row_B].max(y_B == MARK, mode="drop"),
+        )
+        over_B = (y_B == MARK) | (t_B + 1 == max_length)
+        next_B = jnp.where(over_B, begun + jnp.cumsum(over_B) - 1, row_B)
+        row_B = jnp.where(next_B < count, next_B, total)  # beyond the end: the slot is idle
+        return cache, jnp.where(over_B, MARK, y_B), row_B, jnp.where(over_B, 0, t_B + 1), begun + over_B.sum(), samples
 
-    start_B = jnp.full(count, MARK, jnp.int32)
-    carry = (0, model.init_cache(params, count), start_B, jnp.zeros(count), jnp.zeros(count, bool), forced_TB * 0)
-    *_, log_prob_B, ended_B, token_TB = jax.lax.while_loop(unfinished, body, carry)
-    return Samples(token_TB.T, log_prob_B, ended_B)
+    row_B, zero_B = jnp.arange(slots), jnp.zeros(slots, jnp.int32)
+    row_B = jnp.where(row_B < count, row_B, total)
+    samples = Samples(prefix_RT * 0, jnp.zeros(total), jnp.zeros(total, bool))
+    carry = model.init_cache(params, slots), zero_B + MARK, row_B, zero_B, slots, samples
+    return jax.lax.while_loop(lambda carry: (carry[2] < count).any(), body, carry)[-1]
 
 
 def sample(
@@ -112,8 +117,8 @@ def sample(
 
     `allowed`, bool, says what may be drawn: (V,) anywhere, or (max_length, V) at each position of the line.
 
-    One jitted program, which ends when all its rows have; `ROWS` rows at a time, so that their caches fit the
-    processor's. Row b draws with `fold_in(key, b)`: however many rows are drawn, it is the same line.
+    One jitted program works on up to `SLOTS` lines at a time, and a slot whose line is over takes up the next. Row b
+    draws with `fold_in(key, b)`: however many rows are drawn, it is the same line.
 
     Raises:
       InputError: no rows, or a prefix of `max_length` tokens or more.
@@ -125,8 +130,10 @@ def sample(
         f"a prefix of {length_B.max()} symbols leaves no room to go on: lines end at {max_length}; shorten the prefix",
     )
     require(all(np.all(np.asarray(prefix) > 0) for prefix in prefixes), "a prefix holds the mark, or no token at all")
-    prefix_BP = np.zeros((len(prefixes), length_B.max()), np.int32)
-    for row, prefix in zip(prefix_BP, prefixes, strict=True):
+    count = len(prefixes)
+    total = count if count <= SLOTS else 2 ** (count - 1).bit_length()  # numbers of about one size share a program
+    prefix_RP = np.zeros((total, length_B.max()), np.int32)
+    for row, prefix in zip(prefix_RP, prefixes, strict=False):
         row[: len(prefix)] = prefix
     top_k = min(sampling.top_k or np.inf, np.iinfo(np.int32).max)
     if allowed is None:
@@ -134,13 +141,9 @@ def sample(
     require(bool(np.all(np.any(allowed, -1))), "nothing is allowed at some position of a sample")
     allowed_TV = np.atleast_2d(allowed)
     controls = (jnp.float32(sampling.temperature), jnp.int32(top_k), jnp.float32(sampling.top_p))
-    parts = []
-    for first in range(0, len(prefixes), ROWS):
-        row_B = np.arange(first, first + min(ROWS, len(prefixes)))
-        wrapped_B = row_B % len(prefixes)  # the last part is as large as the others, and one program serves all
-        rows = row_B, prefix_BP[wrapped_B], length_B[wrapped_B]
-        parts.append(_sample(key, model, params, rows, *controls, allowed_TV, max_length))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: len(prefixes)], *parts)
+    length_R = np.pad(length_B, (0, total - count))
+    samples = _sample(key, model, params, prefix_RP, length_R, count, *controls, allowed_TV, max_length)
+    return jax.tree.map(lambda leaf: leaf[:count], samples)
 
 
 def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:

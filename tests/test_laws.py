@@ -42,7 +42,7 @@ def case(request):
     if name == "backoff":  # its parameters are a trie: those of random data stand for random weights
         stream = random.integers(0, V, 300)
         params = backoff.fit(config(vocab=V, **options), stream[:-1], stream[1:])
-    x_BT = jnp.int32(random.integers(0, V, (B, T))).at[:, 0].set(0)
+    x_BT = jnp.int32(random.integers(1, V, (B, T))).at[:, 0].set(0)
     return model, params, x_BT, jax.jit(model.apply)(params, x_BT), (name, options)
 
 
@@ -71,6 +71,19 @@ def test_two_forms_are_one_function(case):
     prefix_form = scan_step(*step_prefix(model.apply, T))
     for form in (scan_step(model.init_cache, model.step), prefix_form):
         chex.assert_trees_all_close(jax.jit(form)(params, x_BT), logits_BTV, **CLOSE)
+
+
+def test_the_mark_starts_a_line(case):
+    """Two lines end to end, the second from another step on in each row: its logits are those of it alone."""
+    model, params, x_BT, logits_BTV, (name, _) = case
+    begins_B = 2 + np.arange(B)
+    row_B1, after_BT = np.arange(B)[:, None], np.arange(T) - begins_B[:, None]
+    joined_BT = jnp.where(after_BT < 0, 1 + x_BT % (V - 1), x_BT[row_B1, after_BT]).at[:, 0].set(0)
+    logits = jax.jit(scan_step(model.init_cache, model.step))(params, joined_BT)
+    for row, begins in enumerate(begins_B):
+        chex.assert_trees_all_close(logits[row, begins:], logits_BTV[row, : T - begins], **CLOSE)
+    if name not in ("bigram", "ngram", "backoff"):  # their `apply` looks back to the mark, and no further
+        assert not np.allclose(jax.jit(model.apply)(params, joined_BT), logits, atol=1e-2)
 
 
 def test_cached_sampling_is_sampling_by_the_whole_prefix(case):

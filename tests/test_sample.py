@@ -48,7 +48,7 @@ def test_row_does_not_depend_on_how_many_are_drawn(twenty):
 
 def test_many_rows_are_drawn_in_parts(twenty, monkeypatch):
     module = sys.modules["makemore_jax.sample"]
-    monkeypatch.setattr(module, "ROWS", 8)
+    monkeypatch.setattr(module, "SLOTS", 8)
     chex.assert_trees_all_equal(draw([[]] * 20), twenty)
     prefixes = [[1 + row % 4] for row in range(11)]
     assert draw(prefixes).token_BT[:, 0].tolist() == [prefix[0] for prefix in prefixes]

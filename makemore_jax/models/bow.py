@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, with_inner
+from makemore_jax.model import Model, anew, with_inner
 from makemore_jax.nn import init_embedding, init_linear, linear
 
 
@@ -64,7 +64,7 @@ def bow(config: Config) -> Model:
         return jnp.zeros((batch, config.embed)), jnp.zeros(batch, jnp.int32)
 
     def step(params: dict, cache: tuple, x_B: jax.Array) -> tuple[jax.Array, tuple]:
-        sum_BD, t_B = cache
+        sum_BD, t_B = anew(x_B, init_cache(params, len(x_B)), cache)
         embed_BD = params["embed"][x_B] + params["position"][t_B]
         sum_BD += embed_BD
         logits_BV, _ = read(params, embed_BD, sum_BD / (t_B + 1)[:, None])

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, with_inner
+from makemore_jax.model import Model, anew, with_inner
 from makemore_jax.nn import init_embedding, init_linear, linear
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H columns: (h) (r z n) (i f g o)
@@ -101,6 +101,7 @@ def rnn(config: Config) -> Model:
         return {name: jnp.broadcast_to(start_H, (batch, config.hidden)) for name, start_H in params["start"].items()}
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
+        cache = anew(x_B, init_cache(params, len(x_B)), cache)
         cache, _ = cell(params["from_h"], linear(params["from_x"], params["embed"][x_B]), cache)
         return linear(params["head"], cache["h"]), cache
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, with_inner
+from makemore_jax.model import Model, anew, with_inner
 from makemore_jax.nn import init_embedding, init_linear, init_norm, layer, layer_norm, linear, rms_norm, stack, widen
 
 
@@ -134,21 +134,25 @@ def transformer(config: Config) -> Model:
         return head(params, x_BTD), {"attention": jnp.stack(attention), "residual": x_BTD}
 
     def init_cache(params: dict, batch: int) -> dict:
-        past = jnp.zeros((config.layers, batch, config.block, heads, width // heads), params["embed"].dtype)
-        return {"k": past, "v": past, "t": jnp.zeros(batch, jnp.int32)}
+        past_BNSK = jnp.zeros((batch, heads, config.block, width // heads), params["embed"].dtype)
+        # An array a layer: XLA on CPU copies each slice of a stack, which takes longer than the attention.
+        return {"past": [{"k": past_BNSK, "v": past_BNSK}] * config.layers, "t": jnp.zeros(batch, jnp.int32)}
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
-        t_B, row_B = cache["t"], jnp.arange(x_B.shape[0])
+        t_B, row_B = anew(x_B, 0, cache["t"]), jnp.arange(x_B.shape[0])  # what stands at t and later is not seen
         visible_B11S = (jnp.arange(config.block) <= t_B[:, None])[:, None, None]
-        x_BD, keys, values = embed(params, x_B, t_B), cache["k"], cache["v"]
-        for number in range(config.layers):
+        x_BD, past = embed(params, x_B, t_B), []
+        for number, held in enumerate(cache["past"]):
             block = layer(params["blocks"], number)
-            q_BNK, k_BNK, v_BNK = queries_keys_values(block, x_BD, t_B)
-            keys = keys.at[number, row_B, t_B].set(k_BNK)
-            values = values.at[number, row_B, t_B].set(v_BNK)
-            mean_B1D, _ = attend(q_BNK[:, None], keys[number], values[number], visible_B11S)
+            q_BNK, *new = queries_keys_values(block, x_BD, t_B)
+            k_BNSK, v_BNSK = (
+                held[name].at[row_B, :, t_B].set(new_BNK) for name, new_BNK in zip("kv", new, strict=True)
+            )
+            k_BSNK, v_BSNK = jnp.swapaxes(k_BNSK, 1, 2), jnp.swapaxes(v_BNSK, 1, 2)
+            mean_B1D, _ = attend(q_BNK[:, None], k_BSNK, v_BSNK, visible_B11S)
             x_BD = x_BD + linear(block["out"], mean_B1D[:, 0])
             x_BD = x_BD + mlp(block, x_BD)
-        return head(params, x_BD), {"k": keys, "v": values, "t": t_B + 1}
+            past.append({"k": k_BNSK, "v": v_BNSK})
+        return head(params, x_BD), {"past": past, "t": t_B + 1}
 
     return Model(init, with_inner(forward), init_cache, step)

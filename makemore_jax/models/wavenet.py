@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, with_inner
+from makemore_jax.model import Model, anew, with_inner
 from makemore_jax.nn import init_embedding, init_linear, layer, linear, stack
 
 
@@ -98,7 +98,7 @@ def wavenet(config: Config) -> Model:
 
     def step(params: dict, cache: tuple, x_B: jax.Array) -> tuple[jax.Array, tuple]:
         now_BC, skip, queues = params["embed"][x_B], 0, []
-        for number, queue in enumerate(cache):
+        for number, queue in enumerate(anew(x_B, init_cache(params, len(x_B)), cache)):
             queues.append(jnp.concatenate([queue[:, 1:], now_BC[:, None]], axis=1))
             now_BC, more, _ = convolve(layer(params["layers"], number), queue[:, 0], now_BC)
             skip = skip + more

@@ -80,7 +80,8 @@ def parse(config_type: Any) -> Any:
     Raises:
       InputError: an unknown flag or a value that does not fit.
     """
-    prog = f"python -m experiments.{Path(sys.argv[0]).stem}"
+    path = Path(sys.argv[0])
+    prog = f"python -m experiments.{path.parent.name if path.stem == '__main__' else path.stem}"
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):

@@ -203,16 +203,18 @@ def baselines(corpus: Corpus) -> dict[str, float]:
     return levels
 
 
-def plan_batches(recipe: Recipe, corpus: Corpus) -> tuple[data.Tokens, data.Plan]:
+def plan_batches(recipe: Recipe, corpus: Corpus, devices: int = 1) -> tuple[data.Tokens, data.Plan]:
     """The train lines and the layout of their batches.
 
     Raises:
-      InputError: a batch holds more lines than there are.
+      InputError: a batch holds more lines than there are, or they cannot be shared out evenly.
     """
     lines = len(corpus.tokens["train"].length_N)
     few = f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower --batch"
     require(recipe.batch <= lines, few)
-    return data.plan(corpus.tokens["train"], recipe.rows)
+    uneven = f"--devices is {devices}; it must divide the {recipe.rows} lines of a (micro-)batch"
+    require(recipe.rows % devices == 0, uneven)
+    return data.plan(corpus.tokens["train"], recipe.rows, multiple=devices)
 
 
 def sizes_of(name: str, sizes: dict, corpus: Corpus) -> dict:

@@ -19,7 +19,7 @@ import numpy as np
 from experiments import cli
 from experiments.logbook import Logbook
 from experiments.task import Corpus, Text, baselines, config_type, load, model_flag, plan_batches, sizes_of
-from makemore_jax import checkpoint, data, plot, train
+from makemore_jax import checkpoint, data, plot, sharding, train
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params, size
@@ -40,6 +40,8 @@ class Config(Text):
     """Seed of the initial weights, the batches and the samples."""
     evaluate_every: int = 500
     """Steps between evaluations on dev; each also prints samples and saves a checkpoint."""
+    devices: int = 1
+    """Share the lines of each batch among so many devices."""
     patience: int | None = None
     """Stop early after so many evaluations without a better dev loss."""
     out: Path | None = None
@@ -58,6 +60,7 @@ class Config(Text):
     def __post_init__(self):
         require(self.evaluate_every > 0, f"--evaluate-every is {self.evaluate_every}; it must be at least 1")
         require(self.patience is None or self.patience > 0, f"--patience is {self.patience}; it must be at least 1")
+        require(self.devices > 0, f"--devices is {self.devices}; it must be at least 1")
         require(0 <= self.seed < 2**32, f"--seed is {self.seed}; it must be from 0 to {2**32 - 1}")
 
 
@@ -70,8 +73,8 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
     init_key, run_key, sample_key = jax.random.split(jax.random.key(config.seed), 3)
     recipe, every = config.recipe, config.evaluate_every
     state = train.start(jax.jit(model.init)(init_key), recipe.hyper, train.adamw(recipe))
-    tokens, plan = plan_batches(recipe, corpus)
-    gather = data.from_host(tokens) if corpus.on_host else data.batch
+    tokens, plan = plan_batches(recipe, corpus, config.devices)
+    gather, place = sharding.spread(config.devices, data.from_host(tokens) if corpus.on_host else data.batch)
     with (
         checkpoint.manager(out / "checkpoints/last") as last,
         checkpoint.manager(out / "checkpoints/best", keep=1) as best,
@@ -82,8 +85,8 @@ def learn(config: Any, corpus: Corpus, model: Model, out: Path) -> tuple[Params,
         try:
             state = train.fit(
                 run_key,
-                state,
-                () if corpus.on_host else jax.device_put(tokens),
+                place(state),
+                () if corpus.on_host else place(tokens),
                 recipe.hyper,
                 loss=train.batch_loss(model, corpus.vocab.size, plan, recipe, gather),
                 optimizer=train.adamw(recipe),
@@ -107,6 +110,7 @@ def folder(config: Any) -> Path:
 def run(config: Any) -> dict:
     """Train, and report how good the best checkpoint is."""
     out = folder(config)
+    sharding.spread(config.devices)  # fails here, and not after the data is read, where there are fewer
     corpus = load(config)
     sizes = sizes_of(config.model, dataclasses.asdict(config.sizes), corpus)
     model = build(config.model, sizes)

@@ -56,6 +56,12 @@ def stack(init: Callable, key: jax.Array, layers: int) -> dict:
     return jax.vmap(init)(jax.random.split(key, layers))
 
 
-def layer(params: dict, number: int) -> dict:
-    """One layer of a stack."""
-    return jax.tree.map(lambda leaf: leaf[number], params)
+def unstack(params: dict) -> list[dict]:
+    """The layers of a stack, one by one.
+
+    By a split, whose gradient puts the layers' end to end; that of as many slices would add up as many whole stacks.
+    """
+    leaves, tree = jax.tree.flatten(params)
+    layers = len(leaves[0])
+    parts = [jax.lax.split(leaf, (1,) * layers) for leaf in leaves]
+    return [tree.unflatten([part[number][0] for part in parts]) for number in range(layers)]

@@ -156,6 +156,25 @@ def comparison(loss_S: Mapping[str, np.ndarray], yardstick: str, path: str | Pat
     _save(figure, path)
 
 
+def growth(found: Mapping[str, Mapping[str, Sequence[float]]], path: str | Path) -> None:
+    """How costs grow with each of some sizes: a panel a size, with `values` and the costs at them, as multiples."""
+    columns = min(4, len(found))
+    figure = _figure(3.2 * columns, 3 * -(-len(found) // columns))
+    for number, (name, costs) in enumerate(found.items()):
+        axes = figure.add_subplot(-(-len(found) // columns), columns, number + 1)
+        x = np.array(costs["values"])
+        for cost, label, style in (("us_a_token", "time a token", "o-"), ("memory_mb", "memory", "s--")):
+            axes.plot(x, np.array(costs[cost]) / costs[cost][0], style, markersize=4, label=label)
+        axes.plot(x, x / x[0], color="0.7", linewidth=1, label="in proportion")
+        axes.set(xscale="log", yscale="log", xlabel=name, ylim=(0.2, None))
+        axes.set_xticks(x, [f"{value:.4g}".replace("e+0", "e") for value in x], fontsize=8)
+        axes.set_xticks([], minor=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("times the first")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
 def regularisers(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], level: float, path: str | Path
 ) -> None:

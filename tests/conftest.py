@@ -1,7 +1,8 @@
 """What the tests share: the embedded names, commands run in this process, a count of compilations.
 
 A compilation cache of the session's own spares commands, and processes that the tests start, what was compiled before.
-Most of the time goes into compiling tiny programs, so the backend optimises none of them: half the time.
+Most of the time goes into compiling tiny programs, so the backend optimises none of them: half the time. There are two
+simulated devices.
 """
 
 import os
@@ -15,6 +16,7 @@ import pytest
 CACHE = tempfile.TemporaryDirectory(prefix="makemore_jax_tests_")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
@@ -61,7 +63,8 @@ def command(monkeypatch, capsys):
     """Run a command as the shell would, in this process: (module, *flags) -> exit status, output, errors."""
 
     def run(module, *flags):
-        path = f"experiments/{module}.py"
+        package = ROOT / "experiments" / module
+        path = f"experiments/{module}/__main__.py" if package.is_dir() else f"experiments/{module}.py"
         monkeypatch.setattr("sys.argv", [path, *map(str, flags)])
         monkeypatch.chdir(ROOT)
         try:

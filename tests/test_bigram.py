@@ -149,13 +149,3 @@ def test_help_explains_every_flag(command):
     flags = "data smoothing steps learning-rate penalty seed samples score prefix temperature top-k top-p out json"
     for flag in [*flags.split(), "no-figures", "overwrite", "max-length"]:
         assert f"--{flag} " in out
-
-
-@pytest.mark.parametrize("which", ["counts", "bigram"])
-def test_benchmarks_print_ratios_and_json(command, tmp_path, which):
-    (tmp_path / "few.txt").write_text("emma\nolivia\n" * 50)
-    status, out, _ = command("benchmark", which, "--rounds", 1, "--data", tmp_path / "few.txt")
-    assert status == 0
-    summary = json.loads(out.splitlines()[-1])
-    assert summary["benchmark"] == which
-    assert all(seconds > 0 for seconds in summary["seconds"].values())

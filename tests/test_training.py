@@ -257,6 +257,18 @@ def test_sampling_from_the_folder_alone(command, whole, tmp_path):
     assert scores[0]["nats_a_character"] == pytest.approx(scores[0]["nats"] / 5)
 
 
+def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
+    """A text with escape sequences: samples and scores are printed with them spelt out."""
+    (tmp_path / "red.txt").write_text("\n".join(f"\x1b[31m{name}" for name in names[:100]))
+    flags = ["--data", tmp_path / "red.txt", "--out", tmp_path / "run", "--steps", 10]
+    assert command("train", *RUN, *flags)[0] == 0
+    for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}"]):
+        status, out, err = command("sample", tmp_path / "run", *more)
+        assert status == 0, err
+        assert "\\x1b[31m" in out
+        assert "\x1b" not in out
+
+
 def test_weights_travel_as_one_file(command, whole, tmp_path):
     path = tmp_path / "weights.safetensors"
     assert command("sample", whole, "--n", 5, "--export", path)[0] == 0

@@ -81,17 +81,19 @@ class Plan(NamedTuple):
     buckets: tuple[tuple[int, int], ...]  # (rows, width) each, short rows first
 
 
-def plan(tokens: Tokens, rows: int, most: int = 3) -> tuple[Tokens, Plan]:
+def plan(tokens: Tokens, rows: int, most: int = 3, multiple: int = 1) -> tuple[Tokens, Plan]:
     """The lines in order of length, and the layout of batches of `rows` that `draw` picks from them.
 
     Row b of a batch is drawn from the b-th share of the sorted lines, so how long it can be is known beforehand, and
-    little is padded. Of all ways to cut the rows into at most `most` buckets, the one with the fewest cells.
+    little is padded. Of all ways to cut the rows into at most `most` buckets, the one with the fewest cells. Devices
+    that share the rows want those of each bucket to be a multiple of their number; so must `rows` be.
     """
     lines = len(tokens.length_N)
     order_N = np.argsort(tokens.length_N, kind="stable")
     tokens = Tokens(tokens.stream_M, tokens.start_N[order_N], tokens.length_N[order_N])
     width_B = tokens.length_N[(np.arange(1, rows + 1) * lines - 1) // rows]
     ends = np.append(np.flatnonzero(np.diff(width_B)) + 1, rows)  # a bucket ends where the width changes
+    ends = np.unique(-(-ends // multiple) * multiple)
     inner = ends[:-1][:: 1 + len(ends) // 32]
     ways = (
         tuple((int(end - first), int(width_B[end - 1])) for first, end in itertools.pairwise((0, *cuts, rows)))

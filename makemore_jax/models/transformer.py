@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require
 from makemore_jax.model import Model, anew, with_inner
-from makemore_jax.nn import init_embedding, init_linear, init_norm, layer, layer_norm, linear, rms_norm, stack, widen
+from makemore_jax.nn import init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, stack, unstack, widen
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,7 @@ def transformer(config: Config) -> Model:
         position_T = jnp.arange(x_BT.shape[1])
         causal_TS = position_T[:, None] >= position_T
         x_BTD, attention = embed(params, x_BT, position_T), []
-        for number in range(config.layers):
-            block = layer(params["blocks"], number)
+        for block in unstack(params["blocks"]):
             mean_BTD, weight_BNTS = attend(*queries_keys_values(block, x_BTD, position_T), causal_TS)
             x_BTD = x_BTD + linear(block["out"], mean_BTD)
             x_BTD = x_BTD + mlp(block, x_BTD)
@@ -142,8 +141,7 @@ def transformer(config: Config) -> Model:
         t_B, row_B = anew(x_B, 0, cache["t"]), jnp.arange(x_B.shape[0])  # what stands at t and later is not seen
         visible_B11S = (jnp.arange(config.block) <= t_B[:, None])[:, None, None]
         x_BD, past = embed(params, x_B, t_B), []
-        for number, held in enumerate(cache["past"]):
-            block = layer(params["blocks"], number)
+        for block, held in zip(unstack(params["blocks"]), cache["past"], strict=True):
             q_BNK, *new = queries_keys_values(block, x_BD, t_B)
             k_BNSK, v_BNSK = (
                 held[name].at[row_B, :, t_B].set(new_BNK) for name, new_BNK in zip("kv", new, strict=True)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require
 from makemore_jax.model import Model, anew, with_inner
-from makemore_jax.nn import init_embedding, init_linear, layer, linear, stack
+from makemore_jax.nn import init_embedding, init_linear, linear, stack, unstack
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def wavenet(config: Config) -> Model:
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         now_BTC, skip, gates = params["embed"][x_BT], 0, []
-        for number, dilation in enumerate(config.dilations):
+        for weights, dilation in zip(unstack(params["layers"]), config.dilations, strict=True):
             past_BTC = jnp.pad(now_BTC, ((0, 0), (dilation, 0), (0, 0)))[:, : x_BT.shape[1]]
-            now_BTC, more, gate = convolve(layer(params["layers"], number), past_BTC, now_BTC)
+            now_BTC, more, gate = convolve(weights, past_BTC, now_BTC)
             skip, gates = skip + more, [*gates, gate]
         return head(params, skip), {"gate": jnp.stack(gates), "skip": skip}
 
@@ -98,9 +98,10 @@ def wavenet(config: Config) -> Model:
 
     def step(params: dict, cache: tuple, x_B: jax.Array) -> tuple[jax.Array, tuple]:
         now_BC, skip, queues = params["embed"][x_B], 0, []
-        for number, queue in enumerate(anew(x_B, init_cache(params, len(x_B)), cache)):
+        held = anew(x_B, init_cache(params, len(x_B)), cache)
+        for weights, queue in zip(unstack(params["layers"]), held, strict=True):
             queues.append(jnp.concatenate([queue[:, 1:], now_BC[:, None]], axis=1))
-            now_BC, more, _ = convolve(layer(params["layers"], number), queue[:, 0], now_BC)
+            now_BC, more, _ = convolve(weights, queue[:, 0], now_BC)
             skip = skip + more
         return head(params, skip), tuple(queues)
 

@@ -1,14 +1,4 @@
-"""Speeds as ratios, measured side by side: the contestants take turns in one process, and medians are compared.
-
-Run it:   python -m experiments.benchmark counts
-          python -m experiments.benchmark bigram
-          python -m experiments.benchmark train --peer CLONE       and sample; CLONE is one of karpathy/makemore
-          python -m experiments.benchmark start
-          python -m experiments.benchmark text --data FILE
-Expect:   the scatter-add about as fast as numpy.bincount and over 100 times faster than the dict loop;
-          a step on the count table over 1,000 times faster than a step on the pairs
-Takes:    about 10 seconds each on 2 CPU cores; the last line is JSON
-"""
+"""The part of the benchmark that is about counting and reading: bigrams, a step on their table, passes over a text."""
 
 import importlib.util
 import resource
@@ -18,49 +8,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import benchmark_models as models
-from experiments import bigram_neural, cli
+from experiments import bigram_neural
+from experiments.benchmark.turns import Turns, contestant, ratio, take_turns
 from experiments.bigram_corpus import count, count_dict
 from makemore_jax import data, train
 from makemore_jax.errors import require
 from makemore_jax.models import bigram, ngram
 
-TURN = 0.03  # seconds
-
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Turns):
     """Count the bigrams: the lecture's dict loop, numpy.bincount, and the jitted scatter-add."""
 
-    data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing a line."""
     repeat: int = 4
     """Count the data so many times over, as one stream; 4 times the names are about a million pairs."""
-    rounds: int = 21
-    """How many turns each contestant takes."""
 
     def __post_init__(self):
+        super().__post_init__()
         require(self.repeat > 0, f"--repeat is {self.repeat}; it must be at least 1")
-        require(self.rounds > 0, f"--rounds is {self.rounds}; it must be at least 1")
 
 
 @dataclass(frozen=True)
-class Bigram:
+class Bigram(Turns):
     """A full-batch step of the neural bigram: on all pairs, on their count table, and the lecture's in PyTorch."""
-
-    data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing a line."""
-    rounds: int = 9
-    """How many turns each contestant takes."""
-
-    def __post_init__(self):
-        require(self.rounds > 0, f"--rounds is {self.rounds}; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -69,29 +45,6 @@ class Text:
 
     data: Path = Path("data/verses.txt")
     """Text file in UTF-8, one thing a line."""
-
-
-def seconds_of(call: Callable, times: int) -> float:
-    """Seconds of `times` calls."""
-    began = time.perf_counter()
-    for _ in range(times):
-        call()
-    return time.perf_counter() - began
-
-
-def take_turns(contestants: dict[str, tuple[Callable, int]], rounds: int) -> dict[str, float]:
-    """Median seconds of one unit of work of each contestant, given as (call, units a call).
-
-    A turn is as many calls as fill `TURN`, so that waking the threads is not what is measured.
-    """
-    for call, _ in contestants.values():
-        call()  # compiles
-    calls = {name: max(1, round(TURN / seconds_of(call, 1))) for name, (call, _) in contestants.items()}
-    seconds = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, (call, units) in contestants.items():
-            seconds[name].append(seconds_of(call, calls[name]) / (calls[name] * units))
-    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def benchmark_counts(config: Counts) -> dict:
@@ -109,13 +62,13 @@ def benchmark_counts(config: Counts) -> dict:
         return np.bincount(x_N * vocab.size + y_N, minlength=vocab.size**2)
 
     require(np.array_equal(scatter_add().ravel(), bincount()), "the contestants do not agree")
-    contestants = {
+    calls = {
         "dict loop": lambda: count_dict(lines, vocab.symbols[0]),
         "numpy.bincount": bincount,
         "scatter-add": scatter_add,
     }
-    seconds = take_turns({name: (call, 1) for name, call in contestants.items()}, config.rounds)
-    return {"benchmark": "counts", "pairs": len(x_N), "seconds": seconds, **ratios(seconds, "scatter-add")}
+    turns = take_turns({name: contestant(call) for name, call in calls.items()}, config.rounds)
+    return {"benchmark": "counts", "pairs": len(x_N), **against(turns, "scatter-add")}
 
 
 def benchmark_bigram(config: Bigram) -> dict:
@@ -128,21 +81,21 @@ def benchmark_bigram(config: Bigram) -> dict:
     key = jax.random.key(0)
     state = train.start(model.init(key), hyper, bigram_neural.descent)
 
-    def descend(loss: Callable, source, count: int) -> tuple[Callable, int]:
+    def descend(loss: Callable, source, count: int) -> Callable:
         steps = partial(train.run, loss=loss, optimizer=bigram_neural.descent, count=count)
         program = jax.jit(steps)
-        return lambda: jax.block_until_ready(program(key, state, source, hyper)), count
+        return contestant(lambda: jax.block_until_ready(program(key, state, source, hyper)), count)
 
     contestants = {
         "on the pairs": descend(partial(bigram_neural.pair_loss, model), jax.device_put(tokens.pairs), 10),
         "on the table": descend(bigram_neural.table_loss, count(vocab, tokens), 20_000),
     }
     if importlib.util.find_spec("torch"):
-        contestants["the lecture in torch"] = torch_step(tokens, vocab.size), 1
+        contestants["the lecture in torch"] = contestant(torch_step(tokens, vocab.size))
     else:
         print("torch is not installed: the lecture's own step is left out")
-    seconds = take_turns(contestants, config.rounds)
-    return {"benchmark": "bigram", "pairs": len(tokens.pairs[0]), "seconds": seconds, **ratios(seconds, "on the table")}
+    turns = take_turns(contestants, config.rounds)
+    return {"benchmark": "bigram", "pairs": len(tokens.pairs[0]), **against(turns, "on the table")}
 
 
 def torch_step(tokens: data.Tokens, vocab: int) -> Callable:
@@ -197,27 +150,12 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def ratios(seconds: dict[str, float], ours: str) -> dict:
-    """Print the table of times; returns how many times longer than `ours` the others take."""
-    times_longer = {name: value / seconds[ours] for name, value in seconds.items() if name != ours}
+def against(turns: dict[str, np.ndarray], ours: str) -> dict:
+    """Print the table of times; returns the medians, and how many times longer than `ours` the others take."""
+    seconds = {name: float(np.median(values)) for name, values in turns.items()}
+    longer = {name: ratio(values, turns[ours]) for name, values in turns.items() if name != ours}
     for name, value in seconds.items():
-        longer = f"{times_longer[name]:>12,.2f} x {ours}" if name in times_longer else ""
         unit, size = ("s", 1) if value >= 1 else ("ms", 1e-3) if value >= 1e-3 else ("us", 1e-6)
-        print(f"{name:<20}{value / size:>12,.2f} {unit:<3}{longer}")
-    return {"times_longer_than_" + ours.replace(" ", "_"): times_longer, **cli.environment()}
-
-
-RUN = {Counts: benchmark_counts, Bigram: benchmark_bigram, Text: benchmark_text} | {
-    models.Train: models.benchmark_train,
-    models.Sample: models.benchmark_sample,
-    models.Start: models.benchmark_start,
-}
-
-
-def run(config: Any) -> dict:
-    """Run the benchmark that was asked for."""
-    return RUN[type(config)](config)
-
-
-if __name__ == "__main__":
-    cli.main(lambda: Union[tuple(RUN)], run)  # noqa: UP007 (built from the table)
+        times = f"{longer[name].median:>12,.2f} x {ours}" if name in longer else ""
+        print(f"{name:<20}{value / size:>12,.2f} {unit:<3}{times}")
+    return {"seconds": seconds, "times_longer": {name: found._asdict() for name, found in longer.items()}}

@@ -1,0 +1,63 @@
+"""Where the time of a training step goes: the operations that XLA made of it, by kind, from JAX's profiler."""
+
+import gzip
+import json
+import re
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from experiments.benchmark.models import Learner, read
+from experiments.benchmark.peer import MODELS
+from makemore_jax import train
+from makemore_jax.errors import require
+
+STEPS = 50
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Microseconds a step of each kind of operation, in the default step of a model."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing a line."""
+    model: Literal[MODELS] = "transformer"
+    """Which model, at makemore.py's default sizes."""
+    batch: int = 32
+    """Lines a step."""
+    buckets: int = 3
+    """Most buckets of a batch; 1 pads every line to the longest."""
+    kinds: int = 12
+    """How many kinds to print."""
+
+    def __post_init__(self):
+        require(min(self.batch, self.buckets, self.kinds) > 0, "--batch, --buckets and --kinds must be at least 1")
+
+
+def benchmark_profile(config: Profile) -> dict:
+    """The table: operations run side by side on several cores, so their sum may be more than the step."""
+    recipe = train.Recipe(batch=config.batch, learning_rate=5e-4)
+    learner = Learner(config.model, *read(config.data), recipe, buckets=config.buckets)
+    learner.steps(STEPS)
+    step = min(learner.steps(STEPS) for _ in range(5)) / STEPS
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            learner.steps(STEPS)
+        (path,) = Path(folder).rglob("*.trace.json.gz")
+        events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    seconds, times = Counter(), Counter()
+    for event in events:
+        if "hlo_op" in event.get("args", {}):
+            kind = re.sub(r"[.\d]+$", "", event["name"])
+            seconds[kind] += event["dur"] / 1e6 / STEPS
+            times[kind] += 1 / STEPS
+    cells = sum(rows * width for rows, width in learner.plan.buckets)
+    print(f"{config.model}, buckets (rows, width) {learner.plan.buckets}: {cells} cells")
+    print(f"{1e6 * step:,.0f} us a step unprofiled; {1e6 * seconds.total():,.0f} us of operations, by kind:")
+    for kind, value in seconds.most_common(config.kinds):
+        print(f"{1e6 * value:>8,.0f} us{times[kind]:>8,.0f} times   {kind}")
+    return {"benchmark": "profile", "seconds_a_step": step, "kinds": seconds, "buckets": learner.plan.buckets}

@@ -91,6 +91,7 @@ def test_what_is_for_an_accelerator_runs_without_one(command, tmp_path, few, mon
     """On this machine with small sizes; on a GPU it is the same program."""
     monkeypatch.setattr(models, "TAUGHT", 5)
     monkeypatch.setattr(accelerator, "BLOCK", 11)
+    monkeypatch.setattr(accelerator, "matrix_rate", lambda *_, **__: 1e9)  # seconds for a CPU in bfloat16
     sizes = [f"--{size}.{name}" for size in ("small", "large") for name in ("layers", "heads", "width")]
     small = [
         *itertools.chain(*zip(sizes, (1, 2, 6, 1, 2, 8), strict=True)),

@@ -1,7 +1,8 @@
 """What the benchmarks share: contestants that take turns, their ratios, memory, and the rate of the machine."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -83,3 +84,14 @@ def matrix_rate(dtype: jax.typing.DTypeLike = jnp.float32, side: int = 2048) -> 
     product = jax.jit(lambda a: a @ a)
     turn = contestant(lambda: product(a).block_until_ready(), units=2 * side**3)
     return 1 / float(np.median([turn() for _ in range(5)]))
+
+
+@contextlib.contextmanager
+def without_cache() -> Iterator[None]:
+    """Inside, compilations that were kept are not used, so that the first call shows what compiling takes."""
+    kept = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", kept)

@@ -70,6 +70,11 @@ def _sample(
     """The first `count` of R lines, in B slots: whose line is over takes up the next."""
     total, slots = len(length_R), min(len(length_R), SLOTS)
     prefix_RT = jnp.pad(prefix_RP, ((0, 0), (0, max_length - prefix_RP.shape[1])))
+    fold_in = jax.random.fold_in
+    keys_of_row = jax.vmap(lambda row, t: fold_in(fold_in(key, row), t), (None, 0))
+    key_RT = jax.vmap(keys_of_row, (0, None))(
+        jnp.arange(total), jnp.arange(max_length)
+    )  # all at once: within the loop they take a tenth of its time
 
     def narrow(logits_BV):
         return jax.vmap(restrict, (0, None, None, None))(logits_BV, temperature, top_k, top_p)
@@ -77,8 +82,7 @@ def _sample(
     def draw(row_B, t_B, logits_BV):
         every = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)  # the sort costs more than the model
         logits_BV = jax.lax.cond(every, lambda logits_BV: logits_BV / temperature, narrow, logits_BV)
-        key_B = jax.vmap(lambda row, t: jax.random.fold_in(jax.random.fold_in(key, row), t))(row_B, t_B)
-        return jax.vmap(jax.random.categorical)(key_B, logits_BV)
+        return jax.vmap(jax.random.categorical)(key_RT[row_B, t_B], logits_BV)
 
     def body(carry):
         cache, x_B, row_B, t_B, begun, (token_RT, log_prob_R, ended_R) = carry

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from makemore_jax.errors import require
 
@@ -91,7 +92,9 @@ def without_cache() -> Iterator[None]:
     """Inside, compilations that were kept are not used, so that the first call shows what compiling takes."""
     kept = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # JAX asks once only whether there is one
     try:
         yield
     finally:
         jax.config.update("jax_enable_compilation_cache", kept)
+        compilation_cache.reset_cache()

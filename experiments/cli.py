@@ -45,7 +45,9 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'output'}: {error.strerror or error}")
-    except MemoryError:
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
         fail("out of memory; ask for less, or cut the data")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

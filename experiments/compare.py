@@ -13,7 +13,7 @@ import importlib.util
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -76,13 +76,15 @@ class Row(NamedTuple):
     samples: list[str]
 
 
-def peer_split(lines: list[str]) -> data.Split:
-    """The split of makemore.py: up to 1,000 random lines are held out, and the best evaluation on them is reported.
+def peer_split(path: Path, *cleaning: Any) -> tuple[str, data.Split]:
+    """The lines' digest and the split of makemore.py: up to 1,000 random lines held out, which also choose the step.
 
     Lines repeat, so that some of those held out are in train as well, and dev and test are one: it flatters. It is for
     comparison with published figures only. Where PyTorch is installed, they are the very lines of makemore.py's default
     seed; otherwise as many others.
     """
+    lines = data.read_lines(path, *cleaning)
+    require(len(lines) >= 10, f"{path}: {len(lines)} lines are too few to hold a tenth out; add more")
     if importlib.util.find_spec("torch"):
         import torch
 
@@ -91,14 +93,12 @@ def peer_split(lines: list[str]) -> data.Split:
         order = np.random.default_rng(3407).permutation(len(lines)).tolist()
     mixed, held_out = [lines[i] for i in order], min(1000, len(lines) // 10)
     train, test = mixed[:-held_out], mixed[-held_out:]
-    return data.Split(train, test, test)
+    return data.digest(lines), data.Split(train, test, test)
 
 
 def peer_corpus(config: Config) -> Corpus:
     """The lecture's file by that split."""
-    lines = data.read_lines(config.peer_data, config.max_length, config.fold)
-    require(len(lines) >= 10, f"{config.peer_data}: {len(lines)} lines are too few to hold a tenth out; add more")
-    return encode(config, data.digest(lines), peer_split(lines))
+    return encode(config, *peer_split(config.peer_data, config.max_length, config.fold))
 
 
 def learn(name: str, corpus: Corpus, config: Config, began: float) -> Row:

@@ -74,6 +74,9 @@ class Logbook:
             return state
         saved = checkpoint.restore(self.last, {"state": state, "progress": self.progress})
         self.progress, self.step = saved["progress"], int(saved["state"].step)
+        for later in self.last.all_steps():
+            if later > self.step:  # it could not be read, and nothing would be saved before it
+                self.last.delete(later)
         path = self.out / "metrics.jsonl"
         rows = [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
         self.metrics = [row for row in rows if row["step"] <= self.step]

@@ -82,13 +82,13 @@ def manager(folder: str | Path, keep: int = 2) -> ocp.CheckpointManager:
 
 
 def save(checkpoints: ocp.CheckpointManager, step: int, tree: Any) -> None:
-    """Save a pytree of arrays as step `step`; a step that is there already is the same and stays.
+    """Save a pytree of arrays as step `step`, in place of one that is there already: it may be damaged.
 
     Raises:
       OSError: the disk is full or read-only.
     """
     if step in checkpoints.all_steps():
-        return
+        checkpoints.delete(step)
     logging.disable(logging.ERROR)  # orbax prints pages of what it then raises
     try:
         checkpoints.save(step, args=Tree(tree))

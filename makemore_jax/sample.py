@@ -102,7 +102,6 @@ def _sample(
         return cache, jnp.where(over_B, MARK, y_B), row_B, jnp.where(over_B, 0, t_B + 1), begun + over_B.sum(), samples
 
     row_B, zero_B = jnp.arange(slots), jnp.zeros(slots, jnp.int32)
-    row_B = jnp.where(row_B < count, row_B, total)
     samples = Samples(prefix_RT * 0, jnp.zeros(total), jnp.zeros(total, bool))
     carry = model.init_cache(params, slots), zero_B + MARK, row_B, zero_B, slots, samples
     return jax.lax.while_loop(lambda carry: (carry[2] < count).any(), body, carry)[-1]

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmark import accelerator, models, scale, turns
+from experiments.benchmark import accelerator, models, reach, scale, turns
 from makemore_jax.models import build
 
 
@@ -112,6 +112,43 @@ def test_what_is_for_an_accelerator_runs_without_one(command, tmp_path, few, mon
     found = json.loads(out.splitlines()[-1])
     assert list(found["train"]) == [f"{width} wide, {kind}" for width in (6, 8) for kind in ("float32", "bfloat16")]
     assert found["seconds_a_step"].keys() == {"1", "2"}
+
+
+FAKE = """import sys, time
+print(f"step 500 train loss: 1.0 test loss: 1.5")
+time.sleep(2)
+print(f"step 1000 train loss: 1.0 test loss: 1.6")
+"""
+
+
+def test_the_peers_best_is_timed_when_it_is_printed(tmp_path, few, monkeypatch):
+    """Its process holds nothing back: the best comes first here, and two seconds of work after it."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    (tmp_path / "makemore.py").write_text(FAKE)
+    seconds, nats, step = reach.peers(reach.Reach(data=few, peer=tmp_path), str(tmp_path))
+    assert (nats, step) == (1.5, 500)
+    assert 0 < seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["scale", "--axes"], "--axes names none; give at least one"),
+        (["train", "--models"], "--models names none; give at least one"),
+        (["reach", "--peer-steps", 5], "--peer-steps is 5; it must be at least 500"),
+        (["reach", "--data", "five.txt"], "five.txt: 5 lines are too few to hold a tenth out; add more"),
+        (["accelerator", "--seeds"], "--seeds must be at least 1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_flags(command, tmp_path, flags, message):
+    (tmp_path / "five.txt").write_text("emma\nava\nmia\nzoe\nlea\n")
+    flags = [str(tmp_path / flag) if flag == "five.txt" else flag for flag in flags]
+    status, _, err = command("benchmark", *flags)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert err.endswith(message + "\n")
+    assert err.count("\n") == 1
 
 
 def test_a_folder_without_the_peer_is_named(command, tmp_path):

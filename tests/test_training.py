@@ -155,6 +155,10 @@ def test_a_damaged_checkpoint_falls_back_and_two_are_refused(whole, tmp_path, tr
     assert status == 0, err
     assert "trying the one before" in out
     assert "going on from step 30" in out
+    mended, expected = (
+        load_file(run / "checkpoints/last/40/default" / checkpoint.FILE) for run in (steps[1].parents[2], whole)
+    )
+    assert all(np.array_equal(mended[name], expected[name]) for name in expected)
     for step in (tmp_path / "run/checkpoints/last").glob("[0-9]*"):
         ruin(step)
     status, _, err = train("--resume")

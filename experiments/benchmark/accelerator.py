@@ -42,7 +42,8 @@ class Accelerator(WithPeer):
     def __post_init__(self):
         super().__post_init__()
         require(self.batch > 0, f"--batch is {self.batch}; it must be at least 1")
-        require(min((*self.rows, *self.seeds), default=0) > 0, "--rows and --seeds must be at least 1")
+        for name, values in (("rows", self.rows), ("seeds", self.seeds)):
+            require(min(values, default=0) > 0, f"--{name} must be at least 1")
 
 
 def full_lines(path: Path, folder: str) -> Path:
@@ -50,6 +51,7 @@ def full_lines(path: Path, folder: str) -> Path:
     text = " ".join(data.read_lines(path))
     width = BLOCK - 1  # and the end mark
     lines = [text[first : first + width].strip() for first in range(0, len(text) - width, width)]
+    require(bool(lines), f"{path}: holds less than a line of {BLOCK} tokens; name a longer text")
     cut = Path(folder) / "lines.txt"
     cut.write_text("\n".join(lines), encoding="utf-8")
     return cut
@@ -69,7 +71,8 @@ def benchmark_accelerator(config: Accelerator) -> dict:
                 summary["train"] |= precisions(config, size, path, peer, summary["matrix_flops"])
                 if size == config.small:
                     cli.title("sampling")
-                    summary["sample"] = race_sampling(*read(path), config.rows, peer, config.rounds)
+                    with jax.default_matmul_precision("float32"):
+                        summary["sample"] = race_sampling(*read(path), config.rows, peer, config.rounds)
     cli.title("seeds at once")
     print(f"{'seeds':<8}{'ms a step':>10}{'times one':>12}")
     tokens, vocab = read(config.data)

@@ -41,8 +41,9 @@ class Peer:
 
     def ask(self, **request: Any) -> Any:
         """What it answers: seconds, mostly."""
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
         return self.answer()
 
 
@@ -56,7 +57,8 @@ def connect(folder: Path | None, data: Path, device: str = "cpu") -> Iterator[Pe
     try:
         yield peer
     finally:
-        peer.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            peer.process.stdin.close()
         peer.process.wait()
 
 

@@ -17,12 +17,13 @@ from typing import Literal
 import jax
 import numpy as np
 
+from experiments import cli
 from experiments import train as train_command
 from experiments.benchmark.turns import WithPeer
 from experiments.compare import peer_split
 from experiments.task import Text, config_type, count, encode, plan_batches, sizes_of
 from makemore_jax import data, train
-from makemore_jax.errors import require
+from makemore_jax.errors import InputError, check_float, require
 from makemore_jax.loss import evaluate
 from makemore_jax.models import build
 
@@ -54,6 +55,12 @@ class Reach(WithPeer):
     """The test loss, in nats a character."""
     peer_steps: int = 15_000
     """Steps of makemore.py's run, evaluated each 500."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_float("--target", self.target)
+        require(len(self.models) > 0, "--models names none; give at least one")
+        require(self.peer_steps >= 500, f"--peer-steps is {self.peer_steps}; it must be at least 500")
 
 
 def child(split: str, name: str, target: float, seed: int) -> None:
@@ -93,17 +100,18 @@ def ours(split: Path, name: str, target: float, seed: int) -> tuple[float, float
     """Seconds from the start of our process to the target, the loss there, and the step; infinite where it missed."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "experiments.benchmark.reach", str(split), name, str(target), str(seed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         nats, step = (process.stdout.readline() or "inf 0").split()
         seconds = time.perf_counter() - began
-    require(process.returncode == 0, f"the process of {name} failed")
+        last = (process.communicate()[1].strip() or "out of memory?").splitlines()[-1]
+    require(process.returncode == 0, f"{name}: {last.removeprefix('error: ')}")
     return seconds, float(nats), int(step)
 
 
 def peers(config: Reach, folder: str) -> tuple[float, float, int]:
     """The same of the default run of makemore.py's command, up to its own best test loss."""
     flags = ["-i", str(config.data), "-o", f"{folder}/out", "--max-steps", str(config.peer_steps + 1)]
-    command = [sys.executable, "-c", PEER_RUN, str(config.peer / "makemore.py"), *flags]
+    command = [sys.executable, "-u", "-c", PEER_RUN, str(config.peer / "makemore.py"), *flags]
     began, evaluated = time.perf_counter(), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         for line in process.stdout:
@@ -118,7 +126,7 @@ def peers(config: Reach, folder: str) -> tuple[float, float, int]:
 def benchmark_reach(config: Reach) -> dict:
     """The table: our models, and how many times sooner they are there than makemore.py is at its best."""
     require(not config.peer or (config.peer / "makemore.py").is_file(), f"{config.peer}: no makemore.py in it")
-    sides, rows, theirs = peer_split(data.read_lines(config.data)), {}, None
+    (_, sides), rows, theirs = peer_split(config.data), {}, None
     print(f"{'':<20}{'seconds':>8}  {'least to most':<16}{'step':>7}{'nats':>8}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         if config.peer:
@@ -143,4 +151,7 @@ def benchmark_reach(config: Reach) -> dict:
 
 if __name__ == "__main__":
     split, name, target, seed = sys.argv[1:]
-    child(split, name, float(target), int(seed))
+    try:
+        child(split, name, float(target), int(seed))
+    except InputError as error:
+        cli.fail(str(error))

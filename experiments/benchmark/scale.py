@@ -79,6 +79,7 @@ class Scale:
     """Folder for the figure."""
 
     def __post_init__(self):
+        require(len(self.axes) > 0, "--axes names none; give at least one")
         require(self.most is None or self.most > 0, f"--most is {self.most}; it must be at least 1")
 
 
@@ -109,10 +110,11 @@ def measure(job: Job) -> dict:
     return {"us_a_token": 1e6 * float(np.median(seconds)) / tokens, "memory_mb": size_b / 1e6}
 
 
-def in_a_process(job: Job) -> dict:
-    """The same in a process of its own, with simulated devices where it takes several."""
+def in_a_process(job: Job, simulated: bool) -> dict:
+    """The same in a process of its own, on its number of devices, simulated ones if so asked."""
     place = dict(os.environ)
-    if job.devices > 1:
+    if simulated:
+        place["JAX_PLATFORMS"] = "cpu"
         place["XLA_FLAGS"] = f"{place.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={job.devices}"
     command = [sys.executable, "-m", "experiments.benchmark.scale", json.dumps(dataclasses.asdict(job))]
     done = subprocess.run(command, env=place, capture_output=True, text=True)
@@ -130,21 +132,21 @@ def growth(values: list[int], costs: list[float]) -> str:
 def benchmark_scale(config: Scale) -> dict:
     """The table of every axis, and one figure."""
     found: dict[str, dict] = {}
+    config.out.mkdir(parents=True, exist_ok=True)
     for name in config.axes:
         axis, points = AXES[name], []
         values = [value for value in axis.values if value <= (config.most or np.inf)]
         require(len(values) > 1, f"--most {config.most} leaves fewer than two values of {name}; raise it")
         print(f"{name:<12}{'us a token':>12}{'MB':>10}")
         for value in values:
-            points.append(in_a_process(dataclasses.replace(Job(**axis.others), **{name: value})))
+            points.append(in_a_process(dataclasses.replace(Job(**axis.others), **{name: value}), name == "devices"))
             print(f"{value:<12,}{points[-1]['us_a_token']:>12.2f}{points[-1]['memory_mb']:>10,.0f}", flush=True)
         found[name] = {cost: [point[cost] for point in points] for cost in points[0]} | {"values": values}
         print(f"  time grows with the power    {growth(values, found[name]['us_a_token'])}   should: {axis.time}")
         print(f"  memory                       {growth(values, found[name]['memory_mb'])}   should: {axis.memory}\n")
-    config.out.mkdir(parents=True, exist_ok=True)
-    plot.growth(found, config.out / "scale.png")
+        plot.growth(found, config.out / "scale.png")
+        cli.write_json(config.out / "summary.json", found)
     print(f"drawn in {config.out / 'scale.png'}")
-    cli.write_json(config.out / "summary.json", found)
     return {"benchmark": "scale", "axes": found}
 
 

@@ -75,6 +75,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def manager(folder: str | Path, keep: int = 2) -> ocp.CheckpointManager:
     """The checkpoints of one folder, by step; the `keep` last are kept. Use it in a `with`."""
+    # Not in the background: a full disk is then an error of this save, and not of some later moment.
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
     )

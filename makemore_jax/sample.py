@@ -70,11 +70,9 @@ def _sample(
     """The first `count` of R lines, in B slots: whose line is over takes up the next."""
     total, slots = len(length_R), min(len(length_R), SLOTS)
     prefix_RT = jnp.pad(prefix_RP, ((0, 0), (0, max_length - prefix_RP.shape[1])))
-    fold_in = jax.random.fold_in
-    keys_of_row = jax.vmap(lambda row, t: fold_in(fold_in(key, row), t), (None, 0))
-    key_RT = jax.vmap(keys_of_row, (0, None))(
-        jnp.arange(total), jnp.arange(max_length)
-    )  # all at once: within the loop they take a tenth of its time
+    # The keys of all draws at once: within the loop they take a tenth of its time.
+    key_R = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(total))
+    key_RT = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(key_R, jnp.arange(max_length))
 
     def narrow(logits_BV):
         return jax.vmap(restrict, (0, None, None, None))(logits_BV, temperature, top_k, top_p)

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
+from makemore_jax.checkpoint import read
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Params
 from makemore_jax.models.transformer import Config
@@ -64,8 +65,7 @@ def tensors(folder: Path) -> dict[str, np.ndarray]:
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            with safe_open(path, "numpy") as file:
-                found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            found |= read(path)[0]
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
     require(bool(found), f"{folder}: no .safetensors file; of a folder with pytorch_model.bin only, save it as one")

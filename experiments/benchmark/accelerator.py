@@ -3,22 +3,23 @@
 Training in float32 and bfloat16 at two sizes, against makemore.py eager and with torch.compile; sampling; many seeds.
 """
 
+import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import cli
-from experiments.benchmark.models import HEADING, PEER_HEADING, Learner, Size, race, race_sampling, read
-from experiments.benchmark.peer import connect
+from experiments.benchmark.models import HEADING, PEER_HEADING, STEPS, Learner, Size, race, race_sampling, read
+from experiments.benchmark.peer import Peer, connect
 from experiments.benchmark.turns import WithPeer, matrix_rate
 from makemore_jax import data, train
 from makemore_jax.errors import require
 
 DEFAULT, GPT2_SMALL = Size(), Size(12, 12, 768)
+PRECISIONS = ("float32", "bfloat16")
 BLOCK = 256  # tokens of a line of the text for it
 
 
@@ -63,42 +64,51 @@ def benchmark_accelerator(config: Accelerator) -> dict:
     there = {"cpu": "cpu", "gpu": "cuda"}.get(device.platform)
     require(there or not config.peer, f"--peer: PyTorch has no {device.platform}; leave it out")
     print(f"on {device.platform} {device.device_kind}" + ("; it is no accelerator" if there == "cpu" else ""))
-    summary: dict = {"benchmark": "accelerator", "matrix_flops": {}, "train": {}, "seconds_a_step": {}}
+    names, rates = read(config.data), {}
+    for dtype in PRECISIONS:
+        with multiplying_in(dtype):
+            rates[dtype] = matrix_rate(dtype, side=2048 if there == "cpu" else 8192)
+        print(f"a large matrix product in {dtype}: {rates[dtype] / 1e12:.2f} TFLOP a second")
     with tempfile.TemporaryDirectory() as folder:
-        for size, path in ((config.small, config.data), (config.large, full_lines(config.text, folder))):
-            with connect(config.peer, path, there) as peer:
-                cli.title(f"transformer, {size.layers} layers, {size.heads} heads, width {size.width}")
-                summary["train"] |= precisions(config, size, path, peer, summary["matrix_flops"])
-                if size == config.small:
-                    cli.title("sampling")
-                    with jax.default_matmul_precision("float32"):
-                        summary["sample"] = race_sampling(*read(path), config.rows, peer, config.rounds)
+        path = full_lines(config.text, folder)
+        with connect(config.peer, config.data, there) as peer:
+            raced = race_precisions(config, config.small, names, peer, rates)
+            cli.title("sampling")
+            with multiplying_in("float32"):
+                sampled = race_sampling(*names, config.rows, peer, config.rounds)
+        with connect(config.peer, path, there) as peer:
+            raced |= race_precisions(config, config.large, read(path), peer, rates)
     cli.title("seeds at once")
     print(f"{'seeds':<8}{'ms a step':>10}{'times one':>12}")
-    tokens, vocab = read(config.data)
+    seconds: dict[int, float] = {}
     for seeds in config.seeds:
-        learner = Learner("transformer", tokens, vocab, train.Recipe(batch=config.batch), config.small, seeds=seeds)
-        learner.steps(50)
-        seconds = float(np.median([learner.steps(50) / 50 for _ in range(config.rounds)]))
-        summary["seconds_a_step"][seeds] = seconds
-        times = seconds / summary["seconds_a_step"][config.seeds[0]]
-        print(f"{seeds:<8}{1e3 * seconds:>10.2f}{times:>12.1f}", flush=True)
-    return summary
+        learner = Learner("transformer", *names, train.Recipe(batch=config.batch), config.small, seeds=seeds)
+        learner.steps(STEPS)
+        seconds[seeds] = float(np.median([learner.steps(STEPS) / STEPS for _ in range(config.rounds)]))
+        print(f"{seeds:<8}{1e3 * seconds[seeds]:>10.2f}{seconds[seeds] / seconds[config.seeds[0]]:>12.1f}", flush=True)
+    summary = {"benchmark": "accelerator", "matrix_flops": rates, "train": raced, "sample": sampled}
+    return summary | {"seconds_a_step": seconds}
 
 
-def precisions(config: Accelerator, size: Size, path: Path, peer, rates: dict) -> dict:
-    """A size in float32 and bfloat16, against eager and compiled PyTorch."""
-    found, (tokens, vocab) = {}, read(path)
+def multiplying_in(dtype: str) -> contextlib.AbstractContextManager:
+    """Inside, float32 is multiplied as such: on a GPU JAX would take TF32, and PyTorch does not."""
+    return jax.default_matmul_precision("float32" if dtype == "float32" else "default")
+
+
+def race_precisions(
+    config: Accelerator, size: Size, lines: tuple[data.Tokens, int], peer: Peer | None, rates: dict
+) -> dict:
+    """A size in float32 and bfloat16, against eager and compiled PyTorch; `lines` is what `read` returns."""
+    found = {}
+    cli.title(f"transformer, {size.layers} layers, {size.heads} heads, width {size.width}")
     print(f"{'':<24}{HEADING}{PEER_HEADING if peer else ''}")
-    for dtype in (jnp.float32, jnp.bfloat16):
-        name, half = jnp.dtype(dtype).name, dtype == jnp.bfloat16
-        with jax.default_matmul_precision("default" if half else "float32"):  # no TF32: PyTorch has none by default
-            rates[name] = matrix_rate(dtype, side=8192 if jax.devices()[0].platform != "cpu" else 2048)
-            learner = Learner("transformer", tokens, vocab, train.Recipe(batch=config.batch, bfloat16=half), size)
+    for dtype in PRECISIONS:
+        half = dtype == "bfloat16"
+        with multiplying_in(dtype):
+            learner = Learner("transformer", *lines, train.Recipe(batch=config.batch, bfloat16=half), size)
             for compiled in (False, True) if peer else (False,):
-                label = f"{name}, {'compiled' if compiled else 'eager'}" if peer else name
+                label = f"{dtype}, {'compiled' if compiled else 'eager'}" if peer else dtype
                 print(f"{label:<24}", end="", flush=True)
                 request = {"model": "transformer", "bfloat16": half, "compiled": compiled, **size._asdict()}
-                found[f"{size.width} wide, {label}"] = race(learner, peer, config.rounds, rates[name], **request)
-        print(f"  a large matrix product in {name}: {rates[name] / 1e12:.2f} TFLOP a second")
+                found[f"{size.width} wide, {label}"] = race(learner, peer, config.rounds, rates[dtype], **request)
     return found

@@ -110,7 +110,7 @@ class Learner:
         vocab: int,
         recipe: train.Recipe,
         size: Size = Size(),
-        seeds: int = 0,
+        seeds: int = 1,
         devices: int = 1,
         buckets: int = 3,
     ):
@@ -129,7 +129,7 @@ class Learner:
             return train.run(key, state, tokens, recipe.hyper, loss=loss, optimizer=optimizer, count=count)
 
         self.key, self.go_on = jax.random.key(1), go_on
-        if seeds:
+        if seeds > 1:
             self.key, begin = jax.random.split(self.key, seeds), jax.vmap(begin)
             self.go_on = lambda state, key, tokens, count: jax.vmap(lambda s, k: go_on(s, k, tokens, count))(state, key)
         self.go_on = jax.jit(self.go_on, static_argnames="count", donate_argnames="state")
@@ -160,7 +160,7 @@ def race(learner: Learner, peer: Peer | None, rounds: int, rate: float, **reques
         with without_cache():
             first = learner.steps(STEPS)
         learner.compile_seconds = first - learner.steps(STEPS)
-    calls, lines = max(1, round(TURN / learner.steps(STEPS))), learner.recipe.batch * max(1, learner.seeds)
+    calls, lines = max(1, round(TURN / learner.steps(STEPS))), learner.recipe.batch * learner.seeds
     contestants = {"ours": lambda: sum(learner.steps(STEPS) for _ in range(calls)) / (calls * STEPS * lines)}
     if peer:
         batch = learner.recipe.batch

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from makemore_jax.errors import InputError, require
+from makemore_jax.errors import InputError
 
+ENDED = "makemore.py's process ended; is torch installed? pip install torch==2.13.0"
 MODELS = ("bigram", "mlp", "bow", "rnn", "gru", "transformer")
 
 
@@ -24,8 +25,7 @@ class Peer:
     """The parent's end of the process."""
 
     def __init__(self, folder: Path, data: Path, device: str = "cpu"):
-        """Start it on the lines of `data`; raises `InputError` where there is no makemore.py or no PyTorch."""
-        require((folder / "makemore.py").is_file(), f"{folder}: no makemore.py in it; clone karpathy/makemore")
+        """Start it on the lines of `data`; raises `InputError` where there is no PyTorch."""
         command = [sys.executable, "-m", "experiments.benchmark.peer", str(folder), str(data), device]
         quiet = os.environ | {"PYTHONWARNINGS": "ignore"}  # of its data loader, on machines smaller than its author's
         pipe = subprocess.PIPE
@@ -37,7 +37,7 @@ class Peer:
         for line in self.process.stdout:
             if line.startswith("answer "):
                 return json.loads(line.removeprefix("answer "))
-        raise InputError("makemore.py's process ended; is torch installed? pip install torch==2.13.0")
+        raise InputError(ENDED)
 
     def ask(self, **request: Any) -> Any:
         """What it answers: seconds, mostly."""

@@ -11,12 +11,10 @@ from typing import Literal
 
 import jax
 
-from experiments.benchmark.models import Learner, read
+from experiments.benchmark.models import STEPS, Learner, read
 from experiments.benchmark.peer import MODELS
 from makemore_jax import train
 from makemore_jax.errors import require
-
-STEPS = 50
 
 
 @dataclass(frozen=True)

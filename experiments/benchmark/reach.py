@@ -19,7 +19,8 @@ import numpy as np
 
 from experiments import cli
 from experiments import train as train_command
-from experiments.benchmark.turns import WithPeer
+from experiments.benchmark.peer import ENDED
+from experiments.benchmark.turns import WithPeer, last_line
 from experiments.compare import peer_split
 from experiments.task import Text, config_type, count, encode, plan_batches, sizes_of
 from makemore_jax import data, train
@@ -103,8 +104,8 @@ def ours(split: Path, name: str, target: float, seed: int) -> tuple[float, float
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         nats, step = (process.stdout.readline() or "inf 0").split()
         seconds = time.perf_counter() - began
-        last = (process.communicate()[1].strip() or "out of memory?").splitlines()[-1]
-    require(process.returncode == 0, f"{name}: {last.removeprefix('error: ')}")
+        errors = process.communicate()[1]
+    require(process.returncode == 0, f"{name}: {last_line(errors)}")
     return seconds, float(nats), int(step)
 
 
@@ -117,15 +118,13 @@ def peers(config: Reach, folder: str) -> tuple[float, float, int]:
         for line in process.stdout:
             if found := re.match(r"step (\d+) train loss: \S+ test loss: (\S+)", line):
                 evaluated.append((float(found[2]), time.perf_counter() - began, int(found[1])))
-    failed = "makemore.py failed; is torch installed? pip install torch==2.13.0"
-    require(process.returncode == 0 and bool(evaluated), failed)
+    require(process.returncode == 0 and bool(evaluated), ENDED)
     nats, seconds, step = min(evaluated)
     return seconds, nats, step
 
 
 def benchmark_reach(config: Reach) -> dict:
     """The table: our models, and how many times sooner they are there than makemore.py is at its best."""
-    require(not config.peer or (config.peer / "makemore.py").is_file(), f"{config.peer}: no makemore.py in it")
     (_, sides), rows, theirs = peer_split(config.data), {}, None
     print(f"{'':<20}{'seconds':>8}  {'least to most':<16}{'step':>7}{'nats':>8}", flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments import cli
 from experiments.benchmark.models import Learner, Size
+from experiments.benchmark.turns import last_line
 from makemore_jax import data, plot, train
 from makemore_jax.errors import require
 
@@ -94,8 +95,7 @@ def random_tokens(job: Job) -> data.Tokens:
 def measure(job: Job) -> dict:
     """Microseconds a token of training, of each seed, and MB of the program: its arguments, results and temporaries."""
     recipe, size = train.Recipe(batch=job.batch), Size(job.depth, 4, job.width)
-    seeds = job.seeds if job.seeds > 1 else 0
-    learner = Learner("transformer", random_tokens(job), job.vocab, recipe, size, seeds, job.devices)
+    learner = Learner("transformer", random_tokens(job), job.vocab, recipe, size, job.seeds, job.devices)
     program = learner.go_on.lower(learner.state, learner.key, learner.tokens, count=STEPS).compile()
     plan = program.memory_analysis()
     size_b = (
@@ -118,8 +118,7 @@ def in_a_process(job: Job, simulated: bool) -> dict:
         place["XLA_FLAGS"] = f"{place.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={job.devices}"
     command = [sys.executable, "-m", "experiments.benchmark.scale", json.dumps(dataclasses.asdict(job))]
     done = subprocess.run(command, env=place, capture_output=True, text=True)
-    last = (done.stderr.strip() or "out of memory?").splitlines()[-1]
-    require(done.returncode == 0, f"{job} failed: {last}")
+    require(done.returncode == 0, f"{job} failed: {last_line(done.stderr)}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

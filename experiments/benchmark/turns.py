@@ -37,6 +37,11 @@ class WithPeer(Turns):
     peer: Path | None = None
     """The folder of a clone of karpathy/makemore, to take turns with."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        there = not self.peer or (self.peer / "makemore.py").is_file()
+        require(there, f"{self.peer}: no makemore.py in it; clone karpathy/makemore")
+
 
 def seconds_of(call: Callable, times: int = 1) -> float:
     """Seconds of `times` calls."""
@@ -85,6 +90,11 @@ def matrix_rate(dtype: jax.typing.DTypeLike = jnp.float32, side: int = 2048) -> 
     product = jax.jit(lambda a: a @ a)
     turn = contestant(lambda: product(a).block_until_ready(), units=2 * side**3)
     return 1 / float(np.median([turn() for _ in range(5)]))
+
+
+def last_line(errors: str) -> str:
+    """What a process that failed said last."""
+    return (errors.strip() or "out of memory?").splitlines()[-1].removeprefix("error: ")
 
 
 @contextlib.contextmanager

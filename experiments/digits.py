@@ -98,7 +98,7 @@ def grammar(vocab: data.Vocab) -> np.ndarray:
 def bits_a_pixel(model: Model, params: Params, tokens: data.Tokens) -> float:
     """Mean bits of a grey level, given the label and the pixels before it."""
     every = np.arange(len(tokens.length_N))
-    x_BT, y_BT, _ = data.batch(tokens, every, 2 + SIDE**2)
+    x_BT, y_BT, _ = data.batch(tokens, every[:, None], np.arange(2 + SIDE**2))
     nll_BT = jax.jit(lambda params: token_nll(model.apply(params, x_BT), y_BT))(params)
     return float(nll_BT[:, 1 : 1 + SIDE**2].mean()) / math.log(2)
 

@@ -207,14 +207,12 @@ def plan_batches(recipe: Recipe, corpus: Corpus, devices: int = 1) -> tuple[data
     """The train lines and the layout of their batches.
 
     Raises:
-      InputError: a batch holds more lines than there are, or they cannot be shared out evenly.
+      InputError: a batch holds more lines than there are.
     """
     lines = len(corpus.tokens["train"].length_N)
     few = f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower --batch"
     require(recipe.batch <= lines, few)
-    uneven = f"--devices is {devices}; it must divide the {recipe.rows} lines of a (micro-)batch"
-    require(recipe.rows % devices == 0, uneven)
-    return data.plan(corpus.tokens["train"], recipe.rows, multiple=devices)
+    return data.plan(corpus.tokens["train"], recipe.micro_batch, rows=devices)
 
 
 def sizes_of(name: str, sizes: dict, corpus: Corpus) -> dict:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from makemore_jax.data import Tokens, batch
+from makemore_jax.data import Tokens, batch, pack
 from makemore_jax.errors import require
 from makemore_jax.model import Model, Params
 
@@ -67,23 +67,23 @@ class Quality(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="model")
-def _row_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
-    return jnp.where(mask_BT, token_nll(model.apply(params, x_BT), y_BT), 0).sum(-1)
+def _nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
+    return token_nll(model.apply(params, x_BT), y_BT)
 
 
 def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     """(N,) float64: the nats of each whole line, its end mark included; inf where the model rules it out."""
     require(len(tokens.length_N) > 0, "there are no lines to score")
-    lines, width = len(tokens.length_N), int(np.max(tokens.length_N))
+    count, width = int(np.sum(tokens.length_N)), int(np.max(tokens.length_N))
     symbols = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, 1), np.int32)).shape[-1]
     most = max(1, min(TOKENS_A_BATCH, LOGITS_A_BATCH // symbols) // width)
-    rows = min(most, 2 ** (lines - 1).bit_length())  # data sets of about one size share a program
-    nll_N = np.empty(lines)
-    for first in range(0, lines, rows):
-        # Rows wrap around at the end, so that every batch has one shape.
-        x_BT, y_BT, mask_BT = batch(tokens, (np.arange(rows) + first) % lines, width)
-        nll_B = _row_nll(model, params, np.int32(x_BT), np.int32(y_BT), mask_BT)
-        nll_N[first : first + rows] = nll_B[: lines - first]
+    rows = min(most, 2 ** (-(-count // width) - 1).bit_length())  # data sets of about one size share a program
+    layout, nll_N = pack(tokens.length_N, rows), np.zeros(len(tokens.length_N))
+    for first in range(0, len(layout.line_BT), rows):
+        line_BT, t_BT = (part[first : first + rows] for part in layout)
+        x_BT, y_BT, mask_BT = batch(tokens, line_BT, t_BT)
+        nll_BT = np.asarray(_nll(model, params, np.int32(x_BT), np.int32(y_BT)))
+        np.add.at(nll_N, line_BT[mask_BT], nll_BT[mask_BT])
     return nll_N
 
 

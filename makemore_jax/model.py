@@ -6,8 +6,9 @@ K head width, L layers, R window, S seeds. `logits_BTV` is a (batch, time, vocab
 Three laws hold for every model:
 
 - *causality*: `apply(params, x)[:, t]` depends on `x[:, : t + 1]` only;
-- *two forms, one function*: scanning `step` over a line gives what `apply` gives;
-- *the mark starts a line*: `step` on the mark forgets what the cache holds, so that one row can make line after line.
+- *two forms, one function*: scanning `step` over a row gives what `apply` gives;
+- *the mark starts a line*: what stands before a mark counts for nothing from there on. So lines may lie end to end in
+  one row, to learn from and to be made. A row itself begins with the mark.
 """
 
 from collections.abc import Callable
@@ -45,6 +46,18 @@ def anew(x_B: jax.Array, fresh: Cache, cache: Cache) -> Cache:
     return jax.tree.map(choose, fresh, cache)
 
 
+def positions(x_BT: jax.Array) -> jax.Array:
+    """(B, T) how far into its line each token stands: 0 for the mark, 1 for what follows it."""
+    t_T = jnp.arange(x_BT.shape[1])
+    return t_T - jax.lax.cummax(jnp.where(x_BT == MARK, t_T, 0), axis=1)
+
+
+def lag(value: jax.Array, steps: int, t_BT: jax.Array, blank: float = 0) -> jax.Array:
+    """(B, T, ...) `value` as it was so many steps before; `blank` where the line had not begun (`t_BT`: positions)."""
+    shifted = jnp.pad(value, [(0, 0), (steps, 0)] + [(0, 0)] * (value.ndim - 2))[:, : value.shape[1]]
+    return jnp.where((t_BT >= steps).reshape(*t_BT.shape, *(1,) * (value.ndim - 2)), shifted, blank)
+
+
 def scan_step(init_cache: Callable, step: Callable) -> Callable:
     """`apply` of a recurrent model: its `step`, scanned along time."""
 
@@ -72,17 +85,16 @@ def with_inner(forward: Callable) -> Callable:
     return apply
 
 
-def step_window(apply: Callable, window: int, blank: int = 0) -> tuple[Callable, Callable]:
+def step_window(apply: Callable, window: int) -> tuple[Callable, Callable]:
     """`init_cache` and `step` of a model whose logits depend on the last `window` tokens: keep just those.
 
-    Before the start of a line stands `blank`, and `apply` must read a short row so, too.
+    Of a line that is over `apply` sees nothing, so nothing has to be cleared.
     """
 
     def init_cache(params: Params, batch: int) -> Cache:
-        return jnp.full((batch, window), blank, jnp.int32)
+        return jnp.full((batch, window), MARK, jnp.int32)
 
     def step(params: Params, cache_BR: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
-        cache_BR = anew(x_B, blank, cache_BR)
         cache_BR = jnp.concatenate([cache_BR[:, 1:], x_B[:, None]], axis=1)
         return apply(params, cache_BR)[:, -1], cache_BR
 

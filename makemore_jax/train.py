@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from makemore_jax.data import Plan, Tokens, batch
+from makemore_jax.data import MARK, Plan, Tokens, batch
 from makemore_jax.errors import InputError, check_float, require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params
@@ -153,7 +153,7 @@ class Recipe:
         )
 
     @property
-    def rows(self) -> int:
+    def micro_batch(self) -> int:
         """Lines that are in memory at once: those of a micro-batch."""
         return self.batch // self.micro_batches
 
@@ -190,51 +190,48 @@ def adamw(recipe: Recipe) -> Callable[[dict], optax.GradientTransformation]:
     return optimizer
 
 
-def draw(key: jax.Array, lines: int, rows: int) -> jax.Array:
-    """`rows` random numbers of lines in rising order: one from each of `rows` equal shares of 0 ... `lines` - 1.
+def draw(key: jax.Array, lines: int, count: int) -> jax.Array:
+    """(N,) `count` random numbers of lines in rising order: one from each of so many equal shares of 0 ... `lines` - 1.
 
-    Row b is floor((b + u) / rows * lines) for u uniform in [0, 1), so that every line is drawn equally often: a sum
-    over the batch is an unbiased estimate, and of less variance than one over rows drawn without order.
+    Number n is floor((n + u) / count * lines) for u uniform in [0, 1), so that every line is drawn equally often: a sum
+    over the batch is an unbiased estimate, and of less variance than one over lines drawn without order.
     """
-    first_B, rest_B = np.divmod(np.arange(rows) * lines, rows)
-    offset_B = jax.random.randint(key, (rows,), 0, lines)
-    return jnp.int32(first_B) + (jnp.int32(rest_B) + offset_B) // rows  # in integers, no rounding
+    first_N, rest_N = np.divmod(np.arange(count) * lines, count)
+    offset_N = jax.random.randint(key, (count,), 0, lines)
+    return jnp.int32(first_N) + (jnp.int32(rest_N) + offset_N) // count  # in integers, no rounding
 
 
 @cache
 def batch_loss(model: Model, vocab: int, plan: Plan, recipe: Recipe, gather: Callable = batch) -> Callable:
     """The recipe's loss: (params, tokens, hyper, key) -> an estimate of the mean nats a token, from a random batch.
 
-    `tokens` and `plan` come from `data.plan`, for rows of a micro-batch; `gather` is `data.from_host(tokens)` where
-    tokens stay on the host, and `tokens` here nothing.
+    `tokens` and `plan` come from `data.plan`, for the lines of a micro-batch. Of tokens that stay on the host, `gather`
+    is `data.from_host(tokens)`, and `tokens` here nothing.
     """
-    dtype = jnp.bfloat16 if recipe.bfloat16 else jnp.float32
+    dtype, layout = jnp.bfloat16 if recipe.bfloat16 else jnp.float32, plan.layout
 
-    def nats(params: Params, tokens: Tokens, row_B: jax.Array, key: jax.Array) -> jax.Array:
-        """The sum over the rows of one micro-batch, bucket by bucket."""
+    def nats(params: Params, tokens: Tokens, line_N: jax.Array, key: jax.Array) -> jax.Array:
+        """The sum over the lines of one micro-batch."""
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-        total, first = 0.0, 0
-        for number, (rows, width) in enumerate(plan.buckets):
-            x_BT, y_BT, mask_BT = gather(tokens, row_B[first : first + rows], width)
-            if recipe.token_dropout:
-                x_BT = drop(jax.random.fold_in(key, number), x_BT)
-            logits_BTV = model.apply(params, x_BT).astype(jnp.float32)
-            total, first = total + jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum(), first + rows
-        return total
+        x_BT, y_BT, mask_BT = gather(tokens, line_N[layout.line_BT], layout.t_BT)
+        if recipe.token_dropout:
+            x_BT = drop(key, x_BT)
+        logits_BTV = model.apply(params, x_BT).astype(jnp.float32)
+        return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
 
     def drop(key: jax.Array, x_BT: jax.Array) -> jax.Array:
-        """Put random symbols in place of some; the mark that starts a line stays."""
+        """Put random symbols in place of some; the marks that start lines stay."""
         drop_key, symbol_key = jax.random.split(key)
-        drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape).at[:, 0].set(False)
+        drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape) & (x_BT != MARK)
         return jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, vocab), x_BT)
 
     def loss(params: Params, tokens: Tokens, hyper: dict, key: jax.Array) -> jax.Array:
-        row_key, drop_key = jax.random.split(key)
-        row_B = draw(row_key, plan.lines, recipe.batch)
+        line_key, drop_key = jax.random.split(key)
+        line_N = draw(line_key, plan.lines, recipe.batch)
         if recipe.micro_batches == 1:
-            total = nats(params, tokens, row_B, drop_key)
-        else:  # forward and backward of one part at a time; each part has rows of every length
-            parts = row_B.reshape(-1, recipe.micro_batches).T, jax.random.split(drop_key, recipe.micro_batches)
+            total = nats(params, tokens, line_N, drop_key)
+        else:  # forward and backward of one part at a time; each part has lines of every length
+            parts = line_N.reshape(-1, recipe.micro_batches).T, jax.random.split(drop_key, recipe.micro_batches)
             total = jax.lax.map(lambda part: jax.checkpoint(nats)(params, tokens, *part), parts).sum()
         return total / (recipe.batch * plan.line_tokens)
 

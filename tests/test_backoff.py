@@ -59,7 +59,7 @@ def test_probabilities_are_the_definition(discount, order):
     params = backoff.fit(config, *data.tokenize(LINES, VOCAB).pairs)
     counts = grams(order)
     lines = ["abcabc", "cccc", "bb"]  # contexts that were seen, and some that were not
-    x_BT, _, mask_BT = data.batch(data.tokenize(lines, VOCAB), np.arange(3), 7)
+    x_BT, _, mask_BT = data.batch(data.tokenize(lines, VOCAB), np.arange(3)[:, None], np.arange(7))
     prob_BTV = np.exp(backoff.backoff(config).apply(params, x_BT))
     for b, t in np.argwhere(mask_BT):
         context = tuple([0] * order + x_BT[b, : t + 1].tolist())[-(order - 1) :] if order > 1 else ()

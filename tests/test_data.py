@@ -38,9 +38,9 @@ def test_stream_holds_every_line_between_marks(lines):
 
 
 @given(LINES, st.integers(1, 30))
-def test_batch_is_the_lines_padded(lines, width):
+def test_a_batch_of_rows_is_the_lines_padded(lines, width):
     vocab = data.Vocab.of(lines)
-    x_BT, y_BT, mask_BT = data.batch(data.tokenize(lines, vocab), np.arange(len(lines)), width)
+    x_BT, y_BT, mask_BT = data.batch(data.tokenize(lines, vocab), np.arange(len(lines))[:, None], np.arange(width))
     for line, x, y, mask in zip(lines, x_BT, y_BT, mask_BT, strict=True):
         ids = vocab.encode(line).tolist()
         count = min(len(ids) + 1, width)
@@ -49,6 +49,36 @@ def test_batch_is_the_lines_padded(lines, width):
         assert y[mask].tolist() == [*ids, data.MARK][:count]  # the end mark counts
         assert not x[~mask].any()
         assert not y[~mask].any()
+
+
+@given(st.lists(st.integers(1, 11), min_size=1, max_size=30), st.integers(1, 4))
+def test_packed_lines_lie_whole_in_rows_and_no_two_on_one_another(lengths, multiple):
+    layout = data.pack(np.array(lengths), multiple)
+    rows, width = layout.line_BT.shape
+    assert (width, rows % multiple) == (max(lengths), 0)
+    taken_BT = layout.t_BT < np.array(lengths)[layout.line_BT]
+    assert taken_BT.sum() == sum(lengths)
+    for line, length in enumerate(lengths):
+        row_N, column_N = np.nonzero((layout.line_BT == line) & taken_BT)
+        assert len(set(row_N)) == 1
+        assert np.array_equal(column_N, column_N[0] + np.arange(length))
+        assert np.array_equal(layout.t_BT[row_N, column_N], np.arange(length))
+    room_B = width - taken_BT.sum(1)
+    for row in range(1, rows):  # no line of a later row had room in an earlier one
+        assert all(lengths[line] > room_B[:row].max() for line in layout.line_BT[row][taken_BT[row]])
+
+
+@given(LINES)
+def test_a_packed_batch_is_the_lines_end_to_end(lines):
+    vocab = data.Vocab.of(lines)
+    tokens = data.tokenize(lines, vocab)
+    layout = data.pack(tokens.length_N)
+    x_BT, y_BT, mask_BT = data.batch(tokens, *layout)
+    for line, text in enumerate(lines):
+        ids, its_BT = vocab.encode(text).tolist(), (layout.line_BT == line) & mask_BT
+        assert x_BT[its_BT].tolist() == [data.MARK, *ids]
+        assert y_BT[its_BT].tolist() == [*ids, data.MARK]
+    assert not x_BT[~mask_BT].any()
 
 
 def test_mark_is_shown_as_something_the_data_lacks():

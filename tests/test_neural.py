@@ -29,6 +29,11 @@ SMALL = {
 }
 
 
+def rows(width):
+    """The first five lines, a row each."""
+    return np.arange(5)[:, None], np.arange(width)
+
+
 def test_every_neural_model_is_here():
     assert set(SMALL) == set(NEURAL)
 
@@ -48,7 +53,7 @@ def test_gradient_is_the_slope(case):
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), params)
         direction = jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape)), params)
-        x_BT, y_BT, mask_BT = data.batch(TOKENS, np.arange(5), WIDTH)
+        x_BT, y_BT, mask_BT = data.batch(TOKENS, *rows(WIDTH))
 
         @jax.jit
         def loss(params):
@@ -68,10 +73,10 @@ def test_padding_changes_neither_loss_nor_gradient(case):
 
     @partial(jax.jit, static_argnums=1)
     def loss_and_gradient(params, width):
-        x_BT, y_BT, mask_BT = data.batch(jax.tree.map(jnp.asarray, TOKENS), np.arange(5), width)
+        x_BT, y_BT, mask_BT = data.batch(jax.tree.map(jnp.asarray, TOKENS), *rows(width))
         return jax.value_and_grad(lambda p: mean_nll(model.apply(p, x_BT), y_BT, mask_BT))(params)
 
-    assert not np.array_equal(*(data.batch(TOKENS, np.arange(5), width)[2].shape for width in (6, 7)))
+    assert data.batch(TOKENS, *rows(6))[2].shape != data.batch(TOKENS, *rows(7))[2].shape
     chex.assert_trees_all_close(loss_and_gradient(params, 6), loss_and_gradient(params, 7), rtol=1e-4, atol=1e-6)
 
 
@@ -80,7 +85,7 @@ def test_overfits_a_few_lines(case):
     model, _ = case
     recipe = train.Recipe(steps=300, batch=16, learning_rate=0.03, warmup=10, weight_decay=0.0)
     state = train.start(jax.jit(model.init)(jax.random.key(0)), recipe.hyper, train.adamw(recipe))
-    tokens, plan = data.plan(TOKENS, recipe.rows, most=1)
+    tokens, plan = data.plan(TOKENS, recipe.micro_batch)
     loss = train.batch_loss(model, VOCAB.size, plan, recipe)
     losses = []
     train.fit(
@@ -101,7 +106,7 @@ def test_overfits_a_few_lines(case):
 
 @pytest.mark.parametrize(("lines", "rows"), [(13, 5), (5, 13), (7, 7), (11, 1)])
 def test_a_batch_holds_every_line_equally_often(monkeypatch, lines, rows):
-    """Over all that the generator can give, exactly; and row b is no longer than the plan's bucket for it."""
+    """Over all that the generator can give, exactly; and line b is no longer than its place."""
     drawn = []
     for offset in range(lines):
         monkeypatch.setattr(jax.random, "randint", lambda key, shape, low, high, u=offset: np.full(shape, u))
@@ -109,25 +114,23 @@ def test_a_batch_holds_every_line_equally_often(monkeypatch, lines, rows):
     assert np.array_equal(np.bincount(np.ravel(drawn), minlength=lines), [rows] * lines)
     lengths = np.sort(np.random.default_rng(0).integers(2, 9, lines)).astype(np.int32)
     _, plan = data.plan(data.Tokens(np.zeros(99, np.int32), np.zeros(lines, np.int32), lengths[::-1]), rows)
-    widths = np.concatenate([[width] * count for count, width in plan.buckets])
-    assert len(widths) == rows
-    assert (lengths[drawn] <= widths).all()
-    assert len(plan.buckets) == min(3, len(set(lengths[np.max(drawn, 0)])))
+    assert len(plan.widths) == rows
+    assert np.array_equal(plan.widths, lengths[drawn].max(0))
 
 
 def test_the_mean_over_batches_is_the_loss_of_the_data():
     """The estimator is unbiased: over 4,000 batches its mean is within 4 standard errors of the exact loss."""
     model = build("mlp", {"vocab": VOCAB.size, **SMALL["mlp"]})
     params = jax.tree.map(lambda leaf: 3 * leaf, model.init(jax.random.key(0)))
-    recipe = train.Recipe(batch=3)
-    tokens, plan = data.plan(TOKENS, recipe.rows)
-    assert len(plan.buckets) > 1
+    recipe, lines = train.Recipe(batch=5), data.tokenize([*LINES, "a", "e", "i"], VOCAB)
+    tokens, plan = data.plan(lines, recipe.micro_batch)
+    assert len(plan.layout.line_BT) < recipe.micro_batch
     loss = train.batch_loss(model, VOCAB.size, plan, recipe)
     on_device = jax.device_put(tokens)
     every = jax.jit(jax.vmap(lambda key: loss(params, on_device, {}, key)))(jax.random.split(jax.random.key(0), 4000))
     error = every.std() / 4000**0.5
     assert 0 < error < 0.02
-    assert abs(every.mean() - evaluate(model, params, TOKENS).nats) < 4 * error
+    assert abs(every.mean() - evaluate(model, params, lines).nats) < 4 * error
 
 
 def test_a_short_run_beats_counting_single_symbols(case, names, vocab):
@@ -136,7 +139,7 @@ def test_a_short_run_beats_counting_single_symbols(case, names, vocab):
     sizes = SMALL[name] | {"vocab": vocab.size} | ({"block": 16} if "block" in SMALL[name] else {})
     model, some, held_out = build(name, sizes), names[::16], names[5::64]
     recipe = train.Recipe(steps=300, batch=32, learning_rate=0.02 if name != "bigram" else 0.3, warmup=10)
-    tokens, plan = data.plan(data.tokenize(some, vocab), recipe.rows, most=1)  # one bucket compiles sooner
+    tokens, plan = data.plan(data.tokenize(some, vocab), recipe.micro_batch)
     optimizer, loss = train.adamw(recipe), train.batch_loss(model, vocab.size, plan, recipe)
     state = train.start(jax.jit(model.init)(jax.random.key(0)), recipe.hyper, optimizer)
     state, _ = jax.jit(partial(train.run, loss=loss, optimizer=optimizer, count=300))(
@@ -160,7 +163,7 @@ def small_run(recipe, rate, seed):
     hyper = recipe.hyper | {"learning_rate": rate}
     optimizer = train.adamw(recipe)
     state = train.start(model.init(init_key), hyper, optimizer)
-    tokens, plan = data.plan(TOKENS, recipe.rows)
+    tokens, plan = data.plan(TOKENS, recipe.micro_batch)
     loss = train.batch_loss(model, VOCAB.size, plan, recipe)
     return train.run(run_key, state, jax.device_put(tokens), hyper, loss=loss, optimizer=optimizer, count=3)
 

@@ -25,7 +25,7 @@ def count_stream(lines, order):
 
 
 def count_rows(lines, order):
-    x_BT, y_BT, mask_BT = data.batch(data.tokenize(lines, VOCAB), np.arange(len(lines)), 7)
+    x_BT, y_BT, mask_BT = data.batch(data.tokenize(lines, VOCAB), np.arange(len(lines))[:, None], np.arange(7))
     return np.asarray(ngram.count(ngram.Config(V, order), x_BT, y_BT, mask_BT))
 
 

@@ -112,10 +112,15 @@ class Learner:
         size: Size = Size(),
         seeds: int = 1,
         devices: int = 1,
-        buckets: int = 3,
+        padded: bool = False,
     ):
-        """Initialise it, with `tokens` on the device, or on several that share each batch."""
-        tokens, self.plan = data.plan(tokens, recipe.rows, buckets, multiple=devices)
+        """Initialise it, with `tokens` on the device, or on several that share each batch.
+
+        `padded` batches, for comparison, have a row for each line, all as wide as the longest.
+        """
+        tokens, self.plan = data.plan(tokens, recipe.micro_batch, rows=devices)
+        if padded:
+            self.plan = self.plan._replace(widths=self.plan.widths[-1:] * recipe.micro_batch)
         gather, place = sharding.spread(devices)
         self.block, self.recipe, self.seeds = int(np.max(tokens.length_N)), recipe, seeds
         self.model, self.tokens = build(name, sizes_of(name, vocab, self.block, size)), place(tokens)

@@ -27,19 +27,19 @@ class Profile:
     """Which model, at makemore.py's default sizes."""
     batch: int = 32
     """Lines a step."""
-    buckets: int = 3
-    """Most buckets of a batch; 1 pads every line to the longest."""
+    padded: bool = False
+    """Pad every line to the longest, a row each, in place of lines end to end."""
     kinds: int = 12
     """How many kinds to print."""
 
     def __post_init__(self):
-        require(min(self.batch, self.buckets, self.kinds) > 0, "--batch, --buckets and --kinds must be at least 1")
+        require(min(self.batch, self.kinds) > 0, "--batch and --kinds must be at least 1")
 
 
 def benchmark_profile(config: Profile) -> dict:
     """The table: operations run side by side on several cores, so their sum may be more than the step."""
     recipe = train.Recipe(batch=config.batch, learning_rate=5e-4)
-    learner = Learner(config.model, *read(config.data), recipe, buckets=config.buckets)
+    learner = Learner(config.model, *read(config.data), recipe, padded=config.padded)
     learner.steps(STEPS)
     step = min(learner.steps(STEPS) for _ in range(5)) / STEPS
     with tempfile.TemporaryDirectory() as folder:
@@ -53,9 +53,10 @@ def benchmark_profile(config: Profile) -> dict:
             kind = re.sub(r"[.\d]+$", "", event["name"])
             seconds[kind] += event["dur"] / 1e6 / STEPS
             times[kind] += 1 / STEPS
-    cells = sum(rows * width for rows, width in learner.plan.buckets)
-    print(f"{config.model}, buckets (rows, width) {learner.plan.buckets}: {cells} cells")
+    rows, width = learner.plan.layout.line_BT.shape
+    tokens = learner.plan.line_tokens * config.batch
+    print(f"{config.model}: {rows} rows of {width} cells for {tokens:.0f} tokens")
     print(f"{1e6 * step:,.0f} us a step unprofiled; {1e6 * seconds.total():,.0f} us of operations, by kind:")
     for kind, value in seconds.most_common(config.kinds):
         print(f"{1e6 * value:>8,.0f} us{times[kind]:>8,.0f} times   {kind}")
-    return {"benchmark": "profile", "seconds_a_step": step, "kinds": seconds, "buckets": learner.plan.buckets}
+    return {"benchmark": "profile", "seconds_a_step": step, "kinds": seconds, "cells": rows * width}

@@ -8,7 +8,7 @@ where the mark that ends one line starts the next. Every pair of neighbours is t
 slice, and nothing is padded before a batch is made.
 """
 
-import itertools
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -44,64 +44,91 @@ def tokenize(lines: Sequence[str], vocab: Vocab) -> Tokens:
     return Tokens(stream_M, marks[:-1], np.diff(marks))
 
 
-def batch(tokens: Tokens, row_B: np.ndarray, width: int):
-    """Gather lines into rows: x_BT, y_BT (int32) and mask_BT (bool) with T = `width`.
+class Layout(NamedTuple):
+    """Where lines stand in the rows of a batch, end to end: of each cell, whose it is and how far into its line."""
 
-    Row b of x is the mark and then the line, y is the line and then the mark, and mask is true where y counts. It is
-    made from the lengths: padding is 0 like the mark, so `y != 0` would drop every end mark. A line longer than
-    `width` is cut. Pure indexing, so it runs on NumPy arrays and inside a jitted program alike.
+    line_BT: np.ndarray  # int32: which line, in the order of their lengths as `pack` was given them
+    t_BT: np.ndarray  # int32: which of its tokens; beyond its end where a cell is nobody's
+
+
+def pack(length_N: np.ndarray, rows: int = 1) -> Layout:
+    """Lines of these lengths in rows as wide as the longest: a row takes the longest line that still fits, and so on.
+
+    That is first fit decreasing (Johnson 1973). The number of rows is made a multiple of `rows`.
     """
-    t_T = np.arange(width, dtype=np.int32)
-    mask_BT = t_T < tokens.length_N[row_B][:, None]
-    index_BT = (tokens.start_N[row_B][:, None] + t_T) * mask_BT  # padding reads stream[0], the mark
+    length_N = np.asarray(length_N)
+    width, count, place_N = int(length_N.max()), 0, np.empty(len(length_N), int)
+    waiting = {length: np.flatnonzero(length_N == length).tolist() for length in np.unique(length_N).tolist()}
+    lengths = list(waiting)  # in rising order
+    while lengths:
+        room = width
+        while fitting := bisect_right(lengths, room):
+            longest = lengths[fitting - 1]
+            place_N[waiting[longest].pop()] = (count + 1) * width - room
+            room -= longest
+            if not waiting[longest]:
+                lengths.remove(longest)
+        count += 1
+    shape = (count + -count % rows, width)
+    t_M = np.arange(length_N.sum()) - np.repeat(np.cumsum(length_N) - length_N, length_N)
+    cell_M = np.repeat(place_N, length_N) + t_M
+    layout = Layout(np.zeros(shape, np.int32), np.full(shape, width, np.int32))
+    layout.line_BT.flat[cell_M], layout.t_BT.flat[cell_M] = np.repeat(np.arange(len(length_N)), length_N), t_M
+    return layout
+
+
+def batch(tokens: Tokens, line_BT: np.ndarray, t_BT: np.ndarray):
+    """Gather tokens: x_BT, y_BT (int32) and mask_BT (bool), for each cell a line's number and how far into it.
+
+    A line in x is the mark and then the line, in y the line and then the mark, and mask is true where y counts. It is
+    made from the lengths: padding is 0 like the mark, so `y != 0` would drop every end mark. Rows of a line each are
+    `line_B[:, None], np.arange(width)`. Pure indexing, so it runs on NumPy arrays and inside a jitted program alike.
+    """
+    mask_BT = t_BT < tokens.length_N[line_BT]
+    index_BT = (tokens.start_N[line_BT] + t_BT) * mask_BT  # padding reads stream[0], the mark
     return tokens.stream_M[index_BT], tokens.stream_M[index_BT + mask_BT], mask_BT
 
 
 def from_host(tokens: Tokens) -> Callable:
     """`batch` for tokens that stay on the host, such as in a file: a jitted program calls back for each batch."""
 
-    def batch_from_host(_, row_B: jax.Array, width: int):
-        shape = (len(row_B), width)
+    def batch_from_host(_, line_BT: jax.Array, t_BT: np.ndarray):
         kinds = (np.int32, np.int32, bool)
 
-        def gather(row_B: jax.Array):
-            parts = zip(batch(tokens, np.asarray(row_B), width), kinds, strict=True)
+        def gather(line_BT: jax.Array):
+            parts = zip(batch(tokens, np.asarray(line_BT), t_BT), kinds, strict=True)
             return tuple(np.asarray(part, kind) for part, kind in parts)
 
-        return jax.pure_callback(gather, tuple(jax.ShapeDtypeStruct(shape, kind) for kind in kinds), row_B)
+        return jax.pure_callback(gather, tuple(jax.ShapeDtypeStruct(t_BT.shape, kind) for kind in kinds), line_BT)
 
     return batch_from_host
 
 
 class Plan(NamedTuple):
-    """How random batches of a data set are laid out: rows sorted by length, in buckets of their own widths."""
+    """How random batches of a data set are laid out: a place for a line of each share of it, wide enough for any."""
 
     lines: int  # N, those of the data set
     line_tokens: float  # tokens that a line gives to predict, on average
-    buckets: tuple[tuple[int, int], ...]  # (rows, width) each, short rows first
+    widths: tuple[int, ...]  # of the places; line n of a draw goes to place n
+    rows: int = 1  # the rows are a multiple of so many
+
+    @property
+    def layout(self) -> Layout:
+        """The places in rows."""
+        return pack(np.array(self.widths), self.rows)
 
 
-def plan(tokens: Tokens, rows: int, most: int = 3, multiple: int = 1) -> tuple[Tokens, Plan]:
-    """The lines in order of length, and the layout of batches of `rows` that `draw` picks from them.
+def plan(tokens: Tokens, places: int, rows: int = 1) -> tuple[Tokens, Plan]:
+    """The lines in order of length, and how batches of `places` of them, as `train.draw` picks, are laid out.
 
-    Row b of a batch is drawn from the b-th share of the sorted lines, so how long it can be is known beforehand, and
-    little is padded. Of all ways to cut the rows into at most `most` buckets, the one with the fewest cells. Devices
-    that share the rows want those of each bucket to be a multiple of their number; so must `rows` be.
+    Line n of a batch is drawn from the n-th share of the sorted lines, so how long it can be is known beforehand, and
+    little is padded. Devices that share the rows want a multiple of their number, `rows`.
     """
     lines = len(tokens.length_N)
     order_N = np.argsort(tokens.length_N, kind="stable")
     tokens = Tokens(tokens.stream_M, tokens.start_N[order_N], tokens.length_N[order_N])
-    width_B = tokens.length_N[(np.arange(1, rows + 1) * lines - 1) // rows]
-    ends = np.append(np.flatnonzero(np.diff(width_B)) + 1, rows)  # a bucket ends where the width changes
-    ends = np.unique(-(-ends // multiple) * multiple)
-    inner = ends[:-1][:: 1 + len(ends) // 32]
-    ways = (
-        tuple((int(end - first), int(width_B[end - 1])) for first, end in itertools.pairwise((0, *cuts, rows)))
-        for count in range(min(most, len(inner) + 1))
-        for cuts in itertools.combinations(inner, count)
-    )
-    buckets = min(ways, key=lambda way: sum(rows * width for rows, width in way))
-    return tokens, Plan(lines, float(np.mean(tokens.length_N)), buckets)
+    width_N = tokens.length_N[(np.arange(1, places + 1) * lines - 1) // places]
+    return tokens, Plan(lines, float(np.mean(tokens.length_N)), tuple(width_N.tolist()), rows)
 
 
 def report(lines: Sequence[str], vocab: Vocab) -> dict:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, anew, with_inner
+from makemore_jax.model import Model, anew, positions, with_inner
 from makemore_jax.nn import init_embedding, init_linear, linear
 
 
@@ -55,10 +55,15 @@ def bow(config: Config) -> Model:
         return linear(params["head"], seen + linear(params["out"], hidden)), {"mean": mean, "hidden": hidden}
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        length = x_BT.shape[1]
-        embed_BTD = params["embed"][x_BT] + params["position"][:length]
-        count_T1 = jnp.arange(1, length + 1, dtype=embed_BTD.dtype)[:, None]
-        return read(params, embed_BTD, jnp.cumsum(embed_BTD, 1) / count_T1)
+        t_BT = positions(x_BT)
+        embed_BTD = params["embed"][x_BT] + params["position"][t_BT]
+
+        def add(a, b):
+            """Sums over what follows, each with whether a line starts in it."""
+            return jnp.where(b[1], b[0], a[0] + b[0]), a[1] | b[1]
+
+        sum_BTD, _ = jax.lax.associative_scan(add, (embed_BTD, (t_BT == 0)[..., None]), axis=1)
+        return read(params, embed_BTD, sum_BTD / (t_BT + 1)[..., None])
 
     def init_cache(params: dict, batch: int) -> tuple[jax.Array, jax.Array]:
         return jnp.zeros((batch, config.embed)), jnp.zeros(batch, jnp.int32)

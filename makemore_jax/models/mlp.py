@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, step_window, with_inner
+from makemore_jax.model import Model, lag, positions, step_window, with_inner
 from makemore_jax.nn import init_embedding, init_linear, linear
 
 
@@ -48,13 +48,11 @@ def mlp(config: Config) -> Model:
         }
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        length = x_BT.shape[1]
-        padded = jnp.pad(x_BT, ((0, 0), (config.window - 1, 0)), constant_values=config.vocab)
-        embed_BTD = params["embed"][padded]
-        ages = range(config.window)
-        shifted = [embed_BTD[:, config.window - 1 - age :][:, :length] for age in ages]  # newest first
-        hidden_BTH = jnp.tanh(linear(params["hidden"], jnp.concatenate(shifted, -1)))
-        return linear(params["head"], hidden_BTH), {"embed": shifted[0], "hidden": hidden_BTH}
+        t_BT = positions(x_BT)
+        x_BTR = jnp.stack([lag(x_BT, age, t_BT, config.vocab) for age in range(config.window)], -1)  # newest first
+        embed_BTRD = params["embed"][x_BTR]
+        hidden_BTH = jnp.tanh(linear(params["hidden"], embed_BTRD.reshape(*x_BT.shape, -1)))
+        return linear(params["head"], hidden_BTH), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
 
     apply = with_inner(forward)
-    return Model(init, apply, *step_window(apply, config.window, blank=config.vocab))
+    return Model(init, apply, *step_window(apply, config.window))

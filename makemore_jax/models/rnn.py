@@ -87,13 +87,15 @@ def rnn(config: Config) -> Model:
         }
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        input_TBG = linear(params["from_x"], params["embed"][x_BT.T])
+        start, x_TB = init_cache(params, x_BT.shape[0]), x_BT.T
+        input_TBG = linear(params["from_x"], params["embed"][x_TB])
 
-        def body(state, input_BG):
-            state, gates = cell(params["from_h"], input_BG, state)
+        def body(state, now):
+            x_B, input_BG = now
+            state, gates = cell(params["from_h"], input_BG, anew(x_B, start, state))
             return state, state | gates
 
-        _, inner = jax.lax.scan(body, init_cache(params, x_BT.shape[0]), input_TBG)
+        _, inner = jax.lax.scan(body, start, (x_TB, input_TBG))
         inner = {name: jnp.swapaxes(value_TBH, 0, 1) for name, value_TBH in inner.items()}
         return linear(params["head"], inner["h"]), inner
 

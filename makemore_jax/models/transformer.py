@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, anew, with_inner
+from makemore_jax.model import Model, anew, positions, with_inner
 from makemore_jax.nn import init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, stack, unstack, widen
 
 
@@ -122,11 +122,12 @@ def transformer(config: Config) -> Model:
         return mean_BTNK.reshape(*mean_BTNK.shape[:2], -1), weight_BNTS
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        position_T = jnp.arange(x_BT.shape[1])
-        causal_TS = position_T[:, None] >= position_T
-        x_BTD, attention = embed(params, x_BT, position_T), []
+        t_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
+        ago_TS = s_S[:, None] - s_S
+        visible_B1TS = ((ago_TS >= 0) & (ago_TS <= t_BT[..., None]))[:, None]  # the past, back to the mark
+        x_BTD, attention = embed(params, x_BT, t_BT), []
         for block in unstack(params["blocks"]):
-            mean_BTD, weight_BNTS = attend(*queries_keys_values(block, x_BTD, position_T), causal_TS)
+            mean_BTD, weight_BNTS = attend(*queries_keys_values(block, x_BTD, t_BT), visible_B1TS)
             x_BTD = x_BTD + linear(block["out"], mean_BTD)
             x_BTD = x_BTD + mlp(block, x_BTD)
             attention.append(weight_BNTS)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require
-from makemore_jax.model import Model, anew, with_inner
+from makemore_jax.model import Model, anew, lag, positions, with_inner
 from makemore_jax.nn import init_embedding, init_linear, linear, stack, unstack
 
 
@@ -86,10 +86,9 @@ def wavenet(config: Config) -> Model:
         return linear(params["head"], jax.nn.relu(linear(params["hidden"], jax.nn.relu(skip))))
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        now_BTC, skip, gates = params["embed"][x_BT], 0, []
+        now_BTC, t_BT, skip, gates = params["embed"][x_BT], positions(x_BT), 0, []
         for weights, dilation in zip(unstack(params["layers"]), config.dilations, strict=True):
-            past_BTC = jnp.pad(now_BTC, ((0, 0), (dilation, 0), (0, 0)))[:, : x_BT.shape[1]]
-            now_BTC, more, gate = convolve(weights, past_BTC, now_BTC)
+            now_BTC, more, gate = convolve(weights, lag(now_BTC, dilation, t_BT), now_BTC)
             skip, gates = skip + more, [*gates, gate]
         return head(params, skip), {"gate": jnp.stack(gates), "skip": skip}
 

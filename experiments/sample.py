@@ -76,7 +76,7 @@ def load(path: Path) -> Trained:
       InputError: there is no run, it is damaged, or its parts do not fit together.
     """
     if path.suffix == ".safetensors":
-        params, about = checkpoint.import_weights(path)
+        leaves, about = checkpoint.import_weights(path)
         vocab = data.Vocab.from_dict(about, str(path))
     else:
         require(path.is_dir(), f"{path}: no such run folder; train one with python -m experiments.train")
@@ -85,7 +85,7 @@ def load(path: Path) -> Trained:
         except (OSError, ValueError):
             raise InputError(f"{path}: no run to sample from; its model.json is missing or damaged") from None
         vocab = data.Vocab.load(path / "vocab.json")
-        params = None
+        leaves = None
     kinds = {"model": str, "sizes": dict, "block": int}
     told = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
     require(told and isinstance(about["sizes"].get("vocab"), int), f"{path}: does not say which model it holds")
@@ -94,11 +94,14 @@ def load(path: Path) -> Trained:
         vocab.size == about["sizes"]["vocab"], f"{path}: {vocab.size} symbols for a model of {about['sizes']['vocab']}"
     )
     like = jax.eval_shape(model.init, jax.random.key(0))
-    if params is None:
+    if leaves is None:
         with checkpoint.manager(path / "checkpoints/best", keep=1) as best:
             params = checkpoint.restore(best, like)
-    shapes = jax.tree.map(jnp.shape, params), jax.tree.map(jnp.shape, like)
-    require(shapes[0] == shapes[1], f"{path}: its weights are not those of a {about['model']} of its sizes")
+    else:
+        try:
+            params = checkpoint.unflatten(leaves, like)
+        except ValueError:
+            raise InputError(f"{path}: its weights are not those of a {about['model']} of its sizes") from None
     return Trained(model, jax.tree.map(jnp.asarray, params), vocab, about | vocab.to_dict())
 
 

@@ -36,11 +36,7 @@ class OneFile(ocp.CheckpointHandler):
 
     def restore(self, directory: Path, args: "Tree") -> Any:
         """Read a tree of the structure, shapes and types of `args.tree`; NumPy arrays where that has some."""
-        held, _ = read(directory / FILE)
-        alike = {name: (leaf.shape, leaf.dtype) for name, leaf in flatten(args.tree).items()}
-        if {name: (leaf.shape, leaf.dtype) for name, leaf in held.items()} != alike:
-            raise ValueError(f"{directory / FILE}: holds arrays of other names, shapes or types")
-        tree = jax.tree.unflatten(jax.tree.structure(args.tree), [held[name] for name in alike])
+        tree = unflatten(read(directory / FILE)[0], args.tree)
 
         def place(like: Any, leaf: np.ndarray) -> Any:
             return leaf if isinstance(like, np.ndarray | np.generic) else jnp.array(leaf)
@@ -60,6 +56,18 @@ def flatten(tree: Any) -> dict[str, Any]:
     """The leaves of a pytree by name: the keys on the way to them, joined by dots."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def unflatten(leaves: dict[str, Any], like: Any) -> Any:
+    """The pytree of the structure of `like` whose `flatten` is `leaves`.
+
+    Raises:
+      ValueError: it has other names, shapes or types.
+    """
+    alike = {name: (leaf.shape, leaf.dtype) for name, leaf in flatten(like).items()}
+    if {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()} != alike:
+        raise ValueError("arrays of other names, shapes or types")
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in alike])
 
 
 def write(path: str | Path, tree: Any, about: dict[str, str] | None = None) -> None:
@@ -121,24 +129,17 @@ def export_weights(path: str | Path, params: Params, about: dict) -> None:
     write(path, params, {"makemore_jax": json.dumps(about, ensure_ascii=False)})
 
 
-def import_weights(path: str | Path) -> tuple[Params, dict]:
-    """Read what `export_weights` wrote: the nested parameters and `about`.
+def import_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Read what `export_weights` wrote: the arrays by name, for `unflatten`, and `about`.
 
     Raises:
       InputError: the file is missing, damaged, or not of this project.
     """
     require(Path(path).is_file(), f"{path}: no such file")
     try:
-        flat, header = read(path)
+        leaves, header = read(path)
         about = json.loads(header.get("makemore_jax", "null"))
     except (SafetensorError, ValueError) as error:
         raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
     require(isinstance(about, dict), f"{path}: weights of another program; only what this project exported can be read")
-    params: dict = {}
-    for name, leaf in flat.items():
-        *folders, last = name.split(".")
-        inner = params
-        for folder in folders:
-            inner = inner.setdefault(folder, {})
-        inner[last] = leaf
-    return params, about
+    return leaves, about

@@ -114,7 +114,7 @@ def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str =
     params = {
         "embed": take("wte.weight", config.vocab, embed)[token_V],
         "position": take("wpe.weight", config.block, embed),
-        "blocks": jax.tree.map(lambda *layers: jnp.stack(layers), *blocks),
+        "blocks": blocks,
         "norm": norm("ln_f"),
     }
     if not tied:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.data import MARK
 
-Params = Any  # a nested dict of arrays
+Params = Any  # nested dicts of arrays, layers that repeat in a list
 Cache = Any  # a pytree with a leading batch axis: what a sequence must remember
 
 

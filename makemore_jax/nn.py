@@ -4,7 +4,6 @@ A layer maps the last axis and takes any leading ones.
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -49,19 +48,3 @@ def rms_norm(params: dict, x: jax.Array) -> jax.Array:
     """Each vector to root mean square 1, then a gain (Zhang and Sennrich 2019, arXiv:1910.07467)."""
     wide = widen(x)
     return (wide * jax.lax.rsqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * params["g"]).astype(x.dtype)
-
-
-def stack(init: Callable, key: jax.Array, layers: int) -> dict:
-    """`layers` sets of what `init(key)` makes, stacked on a leading layer axis."""
-    return jax.vmap(init)(jax.random.split(key, layers))
-
-
-def unstack(params: dict) -> list[dict]:
-    """The layers of a stack, one by one.
-
-    By a split, whose gradient puts the layers' end to end; that of as many slices would add up as many whole stacks.
-    """
-    leaves, tree = jax.tree.flatten(params)
-    layers = len(leaves[0])
-    parts = [jax.lax.split(leaf, (1,) * layers) for leaf in leaves]
-    return [tree.unflatten([part[number][0] for part in parts]) for number in range(layers)]

@@ -63,6 +63,15 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
     return jnp.zeros_like(sorted_V).at[order_V].set(sorted_V)
 
 
+def pick(uniform_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
+    """(B,) the first symbol by which more than `uniform_B`, in [0, 1), of the probability has come, V's in their order.
+
+    That is the inverse of the distribution function: one random number a draw, and never a symbol of probability zero.
+    """
+    sum_BV = jnp.cumsum(jax.nn.softmax(logits_BV), axis=-1)
+    return (sum_BV <= uniform_B[:, None] * sum_BV[:, -1:]).sum(-1)
+
+
 @partial(jax.jit, static_argnames=("model", "max_length"))
 def _sample(
     key, model, params, prefix_RP, length_R, count, temperature, top_k, top_p, allowed_TV, max_length
@@ -70,9 +79,9 @@ def _sample(
     """The first `count` of R lines, in B slots: whose line is over takes up the next."""
     total, slots = len(length_R), min(len(length_R), SLOTS)
     prefix_RT = jnp.pad(prefix_RP, ((0, 0), (0, max_length - prefix_RP.shape[1])))
-    # The keys of all draws at once: within the loop they take a tenth of its time.
     key_R = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(total))
     key_RT = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(key_R, jnp.arange(max_length))
+    uniform_RT = jax.vmap(jax.vmap(jax.random.uniform))(key_RT)  # all at once, not each in its step: that is slower
 
     def narrow(logits_BV):
         return jax.vmap(restrict, (0, None, None, None))(logits_BV, temperature, top_k, top_p)
@@ -80,7 +89,7 @@ def _sample(
     def draw(row_B, t_B, logits_BV):
         every = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)  # the sort costs more than the model
         logits_BV = jax.lax.cond(every, lambda logits_BV: logits_BV / temperature, narrow, logits_BV)
-        return jax.vmap(jax.random.categorical)(key_RT[row_B, t_B], logits_BV)
+        return pick(uniform_RT[row_B, t_B], logits_BV)
 
     def body(carry):
         cache, x_B, row_B, t_B, begun, (token_RT, log_prob_R, ended_R) = carry

@@ -11,7 +11,7 @@ from makemore_jax import data
 from makemore_jax.errors import InputError
 from makemore_jax.loss import line_nll
 from makemore_jax.models import ngram
-from makemore_jax.sample import Sampling, novelty, restrict, sample
+from makemore_jax.sample import Sampling, novelty, pick, restrict, sample
 
 V, T = 5, 17
 CONFIG = ngram.Config(V, order=3)
@@ -101,6 +101,14 @@ def test_greedy_is_the_argmax_and_top_k_one_and_a_small_top_p():
             older, newer = newer, token
     for options in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-30}):
         chex.assert_trees_all_equal(draw([[], [1], [2]], key=jax.random.key(3), **options).token_BT, greedy)
+
+
+def test_pick_inverts_the_distribution_function():
+    prob_V = jnp.array([0, 0.25, 0, 0.5, 0.25, 0])
+    uniform_B = jnp.array([0, 0.2499, 0.25, 0.7499, 0.75, 1 - 2**-24])
+    assert pick(uniform_B, jnp.tile(jnp.log(prob_V) + 7, (6, 1))).tolist() == [1, 1, 3, 3, 4, 4]
+    thirds_V = jnp.append(jnp.zeros(30_000), -jnp.inf)  # their sum is not 1 to the last bit
+    assert pick(uniform_B[-1:], thirds_V[None]) == 29_999
 
 
 def test_frequencies_are_the_models_probabilities():

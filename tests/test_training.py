@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from experiments import logbook
 from experiments import sample as sample_command
 from makemore_jax import checkpoint
 from makemore_jax import train as library
+from makemore_jax.models import build
 from tests.conftest import ROOT
 
 SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures"]
@@ -278,18 +280,29 @@ def test_weights_travel_as_one_file(command, whole, tmp_path):
     assert command("sample", whole, "--n", 5, "--export", path)[0] == 0
     from_run, from_file = (command("sample", place, "--n", 5)[1].splitlines()[:5] for place in (whole, path))
     assert from_run == from_file
-    params, about = checkpoint.import_weights(path)
+    leaves, about = checkpoint.import_weights(path)
     assert about["model"] == "mlp"
-    checkpoint.export_weights(path, params, about | {"model": "gru"})
+    checkpoint.export_weights(path, leaves, about | {"model": "gru"})
     status, _, err = command("sample", path)
     assert status == 2
     assert "its sizes are those of another model" in err
-    checkpoint.export_weights(path, {"other": params}, about)
+    checkpoint.export_weights(path, {"other": leaves}, about)
     status, _, err = command("sample", path)
     assert status == 2
     assert "its weights are not those of a mlp of its sizes" in err
     path.write_bytes(path.read_bytes()[:100])
     assert "not a safetensors file" in command("sample", path)[2]
+
+
+def test_layers_that_repeat_travel_in_their_order(tmp_path):
+    """Eleven of them: `blocks.10` comes before `blocks.2` in a file."""
+    params = build("transformer", {"vocab": 3, "layers": 11, "heads": 1, "embed": 2}).init(jax.random.key(0))
+    checkpoint.export_weights(tmp_path / "weights.safetensors", params, {})
+    leaves, _ = checkpoint.import_weights(tmp_path / "weights.safetensors")
+    assert list(leaves) != list(checkpoint.flatten(params))
+    chex.assert_trees_all_equal(checkpoint.unflatten(leaves, params), params)
+    with pytest.raises(ValueError, match="other names, shapes or types"):
+        checkpoint.unflatten(leaves, {"more": np.zeros(1)} | params)
 
 
 @pytest.mark.parametrize(

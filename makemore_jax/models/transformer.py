@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require
 from makemore_jax.model import Model, anew, positions, with_inner
-from makemore_jax.nn import init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, stack, unstack, widen
+from makemore_jax.nn import init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, widen
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def transformer(config: Config) -> Model:
 
         params = {
             "embed": init_embedding(keys[0], config.vocab, width, 0.02),
-            "blocks": stack(init_block, keys[1], config.layers),
+            "blocks": [init_block(key) for key in jax.random.split(keys[1], config.layers)],
             "norm": init_norm(width, bias),
         }
         if not config.modern:
@@ -126,7 +126,7 @@ def transformer(config: Config) -> Model:
         ago_TS = s_S[:, None] - s_S
         visible_B1TS = ((ago_TS >= 0) & (ago_TS <= t_BT[..., None]))[:, None]  # the past, back to the mark
         x_BTD, attention = embed(params, x_BT, t_BT), []
-        for block in unstack(params["blocks"]):
+        for block in params["blocks"]:
             mean_BTD, weight_BNTS = attend(*queries_keys_values(block, x_BTD, t_BT), visible_B1TS)
             x_BTD = x_BTD + linear(block["out"], mean_BTD)
             x_BTD = x_BTD + mlp(block, x_BTD)
@@ -142,7 +142,7 @@ def transformer(config: Config) -> Model:
         t_B, row_B = anew(x_B, 0, cache["t"]), jnp.arange(x_B.shape[0])  # what stands at t and later is not seen
         visible_B11S = (jnp.arange(config.block) <= t_B[:, None])[:, None, None]
         x_BD, past = embed(params, x_B, t_B), []
-        for block, held in zip(unstack(params["blocks"]), cache["past"], strict=True):
+        for block, held in zip(params["blocks"], cache["past"], strict=True):
             q_BNK, *new = queries_keys_values(block, x_BD, t_B)
             k_BNSK, v_BNSK = (
                 held[name].at[row_B, :, t_B].set(new_BNK) for name, new_BNK in zip("kv", new, strict=True)

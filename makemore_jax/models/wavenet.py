@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require
 from makemore_jax.model import Model, anew, lag, positions, with_inner
-from makemore_jax.nn import init_embedding, init_linear, linear, stack, unstack
+from makemore_jax.nn import init_embedding, init_linear, linear
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def wavenet(config: Config) -> Model:
 
         return {
             "embed": init_embedding(keys[0], config.vocab, channels),
-            "layers": stack(init_layer, keys[1], config.layers),
+            "layers": [init_layer(key) for key in jax.random.split(keys[1], config.layers)],
             "hidden": init_linear(keys[2], config.skip, config.skip, scale=2**0.5),
             "head": init_linear(keys[3], config.skip, config.vocab, scale=0.1),
         }
@@ -87,7 +87,7 @@ def wavenet(config: Config) -> Model:
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         now_BTC, t_BT, skip, gates = params["embed"][x_BT], positions(x_BT), 0, []
-        for weights, dilation in zip(unstack(params["layers"]), config.dilations, strict=True):
+        for weights, dilation in zip(params["layers"], config.dilations, strict=True):
             now_BTC, more, gate = convolve(weights, lag(now_BTC, dilation, t_BT), now_BTC)
             skip, gates = skip + more, [*gates, gate]
         return head(params, skip), {"gate": jnp.stack(gates), "skip": skip}
@@ -98,7 +98,7 @@ def wavenet(config: Config) -> Model:
     def step(params: dict, cache: tuple, x_B: jax.Array) -> tuple[jax.Array, tuple]:
         now_BC, skip, queues = params["embed"][x_B], 0, []
         held = anew(x_B, init_cache(params, len(x_B)), cache)
-        for weights, queue in zip(unstack(params["layers"]), held, strict=True):
+        for weights, queue in zip(params["layers"], held, strict=True):
             queues.append(jnp.concatenate([queue[:, 1:], now_BC[:, None]], axis=1))
             now_BC, more, _ = convolve(weights, queue[:, 0], now_BC)
             skip = skip + more

@@ -2,7 +2,8 @@
 
 A folder holds `config.json` and `*.safetensors`, and for text `vocab.json` and `merges.txt`. The blocks are ours, name
 by name; matrices stand as (inputs, outputs) in both. What differs is the order of symbols: ours start with the mark,
-which is GPT-2's <|endoftext|>, the token between two documents.
+which is GPT-2's <|endoftext|>, the token between two documents. (GPT-2 can look past it into the one before; by the law
+of the mark, ours does not.)
 """
 
 import dataclasses

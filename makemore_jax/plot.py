@@ -146,11 +146,13 @@ def comparison(loss_S: Mapping[str, np.ndarray], yardstick: str, path: str | Pat
         values = np.asarray(loss_S[name])
         axes.plot(values, np.full(len(values), row), "o", color="C0", alpha=0.5, markersize=5)
         axes.plot([values.mean()], [row], "|", color="C0", markersize=18, markeredgewidth=2)
-        axes.annotate(f"{values.mean():.4f}", (values.max(), row), (10, 0), textcoords="offset points", va="center")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the dashed line
+        place = {"xytext": (10, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(f"{values.mean():.4f}", (values.max(), row), **place, bbox=box)
     axes.set_yticks(range(len(ranked)), ranked)
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    axes.set(xlabel=f"test loss, nats a {unit}")
+    axes.set(xlabel=f"test loss, nats a {unit} (dashed: {yardstick})")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     _save(figure, path)

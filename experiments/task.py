@@ -214,7 +214,7 @@ def plan_batches(recipe: Recipe, corpus: Corpus, devices: int = 1) -> tuple[data
     lines = len(corpus.tokens["train"].length_N)
     few = f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower --batch"
     require(recipe.batch <= lines, few)
-    return data.plan(corpus.tokens["train"], recipe.micro_batch, rows=devices)
+    return data.plan(corpus.tokens["train"], recipe.lines_at_once, rows=devices)
 
 
 def sizes_of(name: str, sizes: dict, corpus: Corpus) -> dict:

@@ -18,6 +18,7 @@ from makemore_jax.errors import require
 from makemore_jax.model import Model, Params
 
 TOKENS_A_BATCH = 2**16  # of an evaluation, at most: large enough to fill the cores, small enough for any machine
+TOKENS_A_PART = 2**20  # are laid out at once, so that memory does not grow with the data
 LOGITS_A_BATCH = 2**23  # and so many logits
 MOST_ONE_HOT = 2**10  # symbols: of a larger vocabulary a gather picks the symbol that came, in less memory
 
@@ -74,16 +75,20 @@ def _nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.
 def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     """(N,) float64: the nats of each whole line, its end mark included; inf where the model rules it out."""
     require(len(tokens.length_N) > 0, "there are no lines to score")
-    count, width = int(np.sum(tokens.length_N)), int(np.max(tokens.length_N))
+    width = int(np.max(tokens.length_N))
     symbols = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, 1), np.int32)).shape[-1]
     most = max(1, min(TOKENS_A_BATCH, LOGITS_A_BATCH // symbols) // width)
-    rows = min(most, 2 ** (-(-count // width) - 1).bit_length())  # data sets of about one size share a program
-    layout, nll_N = pack(tokens.length_N, rows), np.zeros(len(tokens.length_N))
-    for first in range(0, len(layout.line_BT), rows):
-        line_BT, t_BT = (part[first : first + rows] for part in layout)
-        x_BT, y_BT, mask_BT = batch(tokens, line_BT, t_BT)
-        nll_BT = np.asarray(_nll(model, params, np.int32(x_BT), np.int32(y_BT)))
-        np.add.at(nll_N, line_BT[mask_BT], nll_BT[mask_BT])
+    nll_N = np.zeros(len(tokens.length_N))
+    part_N = np.cumsum(tokens.length_N, dtype=np.int64) // TOKENS_A_PART
+    for line_N in np.split(np.arange(len(nll_N)), np.flatnonzero(np.diff(part_N)) + 1):
+        layout = pack(tokens.length_N[line_N], width)
+        rows = min(most, 2 ** (len(layout.t_BT) - 1).bit_length())  # data sets of about one size share a program
+        for first in range(0, len(layout.t_BT), rows):
+            line_BT, t_BT = line_N[layout.line_BT[first : first + rows]], layout.t_BT[first : first + rows]
+            x_BT, y_BT, mask_BT = batch(tokens, line_BT, t_BT)
+            missing = ((0, rows - len(t_BT)), (0, 0))  # every batch has one shape
+            nll_BT = _nll(model, params, *(np.pad(np.int32(part_BT), missing) for part_BT in (x_BT, y_BT)))
+            np.add.at(nll_N, line_BT[mask_BT], np.asarray(nll_BT)[: len(t_BT)][mask_BT])
     return nll_N
 
 

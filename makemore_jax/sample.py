@@ -66,10 +66,13 @@ def restrict(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_
 def pick(uniform_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
     """(B,) the first symbol by which more than `uniform_B`, in [0, 1), of the probability has come, V's in their order.
 
-    That is the inverse of the distribution function: one random number a draw, and never a symbol of probability zero.
+    That is the inverse of the distribution function, as fine as `uniform_B` is: one random number a draw, and never a
+    symbol of probability zero.
     """
-    sum_BV = jnp.cumsum(jax.nn.softmax(logits_BV), axis=-1)
-    return (sum_BV <= uniform_B[:, None] * sum_BV[:, -1:]).sum(-1)
+    prob_BV = jax.nn.softmax(logits_BV)
+    # XLA adds up many terms in blocks: their sums may step a last bit up, or down, where the probability is zero.
+    sum_BV = jnp.where(prob_BV > 0, jnp.cumsum(prob_BV, axis=-1), 0)
+    return (sum_BV > uniform_B[:, None] * sum_BV.max(-1, keepdims=True)).argmax(-1)
 
 
 @partial(jax.jit, static_argnames=("model", "max_length"))

@@ -153,7 +153,7 @@ class Recipe:
         )
 
     @property
-    def micro_batch(self) -> int:
+    def lines_at_once(self) -> int:
         """Lines that are in memory at once: those of a micro-batch."""
         return self.batch // self.micro_batches
 
@@ -165,7 +165,7 @@ class Recipe:
 
 def is_matrix(path: tuple, leaf: jax.Array) -> bool:
     """Whether a parameter is decayed, by its key: biases `b`, gains `g` and start states `h`, `c` are not."""
-    return path[-1].key not in ("b", "g", "h", "c")
+    return getattr(path[-1], "key", None) not in ("b", "g", "h", "c")
 
 
 @cache

@@ -53,7 +53,7 @@ def test_a_batch_of_rows_is_the_lines_padded(lines, width):
 
 @given(st.lists(st.integers(1, 11), min_size=1, max_size=30), st.integers(1, 4))
 def test_packed_lines_lie_whole_in_rows_and_no_two_on_one_another(lengths, multiple):
-    layout = data.pack(np.array(lengths), multiple)
+    layout = data.pack(np.array(lengths), max(lengths), multiple)
     rows, width = layout.line_BT.shape
     assert (width, rows % multiple) == (max(lengths), 0)
     taken_BT = layout.t_BT < np.array(lengths)[layout.line_BT]
@@ -72,7 +72,7 @@ def test_packed_lines_lie_whole_in_rows_and_no_two_on_one_another(lengths, multi
 def test_a_packed_batch_is_the_lines_end_to_end(lines):
     vocab = data.Vocab.of(lines)
     tokens = data.tokenize(lines, vocab)
-    layout = data.pack(tokens.length_N)
+    layout = data.pack(tokens.length_N, tokens.length_N.max())
     x_BT, y_BT, mask_BT = data.batch(tokens, *layout)
     for line, text in enumerate(lines):
         ids, its_BT = vocab.encode(text).tolist(), (layout.line_BT == line) & mask_BT

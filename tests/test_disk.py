@@ -129,7 +129,7 @@ def test_training_from_files_is_training_from_memory_bit_for_bit(file, tmp_path)
     stored = data.write_store(tmp_path / "store", file)
     model = build("gru", {"vocab": stored.vocab.size, "embed": 5, "hidden": 7})
     recipe = train.Recipe(steps=30, batch=8, warmup=3)
-    tokens, plan = data.plan(stored.tokens["train"], recipe.micro_batch)
+    tokens, plan = data.plan(stored.tokens["train"], recipe.lines_at_once)
     held = jax.device_put(data.Tokens(*(np.asarray(part, np.int32) for part in tokens)))
     params = jax.jit(model.init)(jax.random.key(0))
 

@@ -90,7 +90,8 @@ def test_evaluation_is_exact_and_in_three_units(monkeypatch):
         -sum(log_prob_VV[a, b] for a, b in zip([0, *VOCAB.encode(line)], [*VOCAB.encode(line), 0], strict=True))
         for line in LINES
     ]
-    for tokens_a_batch in (1, 11, 2**16):  # one row a batch, a few, all in one
+    for tokens_a_part, tokens_a_batch in ((2**20, 1), (2**20, 11), (5, 11), (2**20, 2**16)):
+        monkeypatch.setattr("makemore_jax.loss.TOKENS_A_PART", tokens_a_part)
         monkeypatch.setattr("makemore_jax.loss.TOKENS_A_BATCH", tokens_a_batch)
         np.testing.assert_allclose(line_nll(model, params, tokens), expected, atol=1e-5)
     quality = evaluate(model, params, tokens)

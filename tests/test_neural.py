@@ -85,7 +85,7 @@ def test_overfits_a_few_lines(case):
     model, _ = case
     recipe = train.Recipe(steps=300, batch=16, learning_rate=0.03, warmup=10, weight_decay=0.0)
     state = train.start(jax.jit(model.init)(jax.random.key(0)), recipe.hyper, train.adamw(recipe))
-    tokens, plan = data.plan(TOKENS, recipe.micro_batch)
+    tokens, plan = data.plan(TOKENS, recipe.lines_at_once)
     loss = train.batch_loss(model, VOCAB.size, plan, recipe)
     losses = []
     train.fit(
@@ -123,8 +123,8 @@ def test_the_mean_over_batches_is_the_loss_of_the_data():
     model = build("mlp", {"vocab": VOCAB.size, **SMALL["mlp"]})
     params = jax.tree.map(lambda leaf: 3 * leaf, model.init(jax.random.key(0)))
     recipe, lines = train.Recipe(batch=5), data.tokenize([*LINES, "a", "e", "i"], VOCAB)
-    tokens, plan = data.plan(lines, recipe.micro_batch)
-    assert len(plan.layout.line_BT) < recipe.micro_batch
+    tokens, plan = data.plan(lines, recipe.lines_at_once)
+    assert len(plan.layout.line_BT) < recipe.lines_at_once
     loss = train.batch_loss(model, VOCAB.size, plan, recipe)
     on_device = jax.device_put(tokens)
     every = jax.jit(jax.vmap(lambda key: loss(params, on_device, {}, key)))(jax.random.split(jax.random.key(0), 4000))
@@ -139,7 +139,7 @@ def test_a_short_run_beats_counting_single_symbols(case, names, vocab):
     sizes = SMALL[name] | {"vocab": vocab.size} | ({"block": 16} if "block" in SMALL[name] else {})
     model, some, held_out = build(name, sizes), names[::16], names[5::64]
     recipe = train.Recipe(steps=300, batch=32, learning_rate=0.02 if name != "bigram" else 0.3, warmup=10)
-    tokens, plan = data.plan(data.tokenize(some, vocab), recipe.micro_batch)
+    tokens, plan = data.plan(data.tokenize(some, vocab), recipe.lines_at_once)
     optimizer, loss = train.adamw(recipe), train.batch_loss(model, vocab.size, plan, recipe)
     state = train.start(jax.jit(model.init)(jax.random.key(0)), recipe.hyper, optimizer)
     state, _ = jax.jit(partial(train.run, loss=loss, optimizer=optimizer, count=300))(
@@ -163,7 +163,7 @@ def small_run(recipe, rate, seed):
     hyper = recipe.hyper | {"learning_rate": rate}
     optimizer = train.adamw(recipe)
     state = train.start(model.init(init_key), hyper, optimizer)
-    tokens, plan = data.plan(TOKENS, recipe.micro_batch)
+    tokens, plan = data.plan(TOKENS, recipe.lines_at_once)
     loss = train.batch_loss(model, VOCAB.size, plan, recipe)
     return train.run(run_key, state, jax.device_put(tokens), hyper, loss=loss, optimizer=optimizer, count=3)
 
@@ -200,7 +200,13 @@ def test_token_dropout_changes_inputs_and_only_in_training():
 
 def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
     recipe = train.Recipe(steps=100, warmup=10, final=0.1, learning_rate=1.0, weight_decay=0.5)
-    params = {"w": jnp.ones(3), "b": jnp.ones(3), "start": {"h": jnp.ones(3)}, "norm": {"g": jnp.ones(3)}}
+    params = {
+        "w": jnp.ones(3),
+        "b": jnp.ones(3),
+        "start": {"h": jnp.ones(3)},
+        "norm": {"g": jnp.ones(3)},
+        "more": [jnp.ones(3)],
+    }
     transform = train.adamw(recipe)(recipe.hyper)
     opt_state, zero = transform.init(params), jax.tree.map(jnp.zeros_like, params)
     rates = []
@@ -209,6 +215,7 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
         assert not any(updates[name].any() for name in ("b",))
         assert not updates["start"]["h"].any()
         assert not updates["norm"]["g"].any()
+        assert np.array_equal(updates["more"][0], updates["w"])
         rates.append(-float(updates["w"][0]) / 0.5)
     assert (rates[0], rates[5], rates[10]) == pytest.approx((0, 0.5, 1.0), abs=1e-6)
     assert rates[99] == pytest.approx(0.1, abs=0.01)

@@ -111,6 +111,18 @@ def test_pick_inverts_the_distribution_function():
     assert pick(uniform_B[-1:], thirds_V[None]) == 29_999
 
 
+def test_pick_never_takes_what_is_ruled_out():
+    """Of GPT-2's number of symbols, most of them ruled out, at the random numbers that lie on a step of the sums."""
+    random = np.random.default_rng(0)
+    logits_V = np.where(random.random(50_257) < 0.7, -np.inf, random.normal(size=50_257)).astype(np.float32)
+    prob_V, sum_V = jax.nn.softmax(logits_V), jnp.cumsum(jax.nn.softmax(logits_V))
+    assert (np.diff(sum_V)[np.asarray(prob_V[1:]) == 0] != 0).any()  # sums in blocks are no running sum
+    steps_B = (sum_V / sum_V.max())[:: len(sum_V) // 500]
+    picked_B = jax.jit(pick)(jnp.clip(steps_B, 0, 1 - 2**-24), jnp.tile(logits_V, (len(steps_B), 1)))
+    assert (prob_V[picked_B] > 0).all()
+    assert len(set(picked_B.tolist())) > 400
+
+
 def test_frequencies_are_the_models_probabilities():
     """The first symbol of 4,000 lines, against its probability: chi-squared with 4 degrees of freedom under 18.5."""
     first = np.bincount(np.asarray(sample(KEY, MODEL, PARAMS, [[]] * 4000, 1).token_BT[:, 0]), minlength=V)

@@ -18,7 +18,7 @@ def runs(names, vocab):
     recipe, found = train.Recipe(batch=13, warmup=0), []
     model = build("gru", {"vocab": vocab.size, "embed": 5, "hidden": 7})
     for devices in (1, 2):
-        tokens, plan = data.plan(data.tokenize(names[:300], vocab), recipe.micro_batch, rows=devices)
+        tokens, plan = data.plan(data.tokenize(names[:300], vocab), recipe.lines_at_once, rows=devices)
         state = train.start(model.init(jax.random.key(0)), recipe.hyper, train.adamw(recipe))
         gather, place = sharding.spread(devices)
         state, tokens = place((state, tokens))

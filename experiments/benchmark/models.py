@@ -118,9 +118,9 @@ class Learner:
 
         `padded` batches, for comparison, have a row for each line, all as wide as the longest.
         """
-        tokens, self.plan = data.plan(tokens, recipe.micro_batch, rows=devices)
+        tokens, self.plan = data.plan(tokens, recipe.lines_at_once, rows=devices)
         if padded:
-            self.plan = self.plan._replace(widths=self.plan.widths[-1:] * recipe.micro_batch)
+            self.plan = self.plan._replace(widths=self.plan.widths[-1:] * recipe.lines_at_once)
         gather, place = sharding.spread(devices)
         self.block, self.recipe, self.seeds = int(np.max(tokens.length_N)), recipe, seeds
         self.model, self.tokens = build(name, sizes_of(name, vocab, self.block, size)), place(tokens)

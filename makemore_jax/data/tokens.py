@@ -47,17 +47,16 @@ def tokenize(lines: Sequence[str], vocab: Vocab) -> Tokens:
 class Layout(NamedTuple):
     """Where lines stand in the rows of a batch, end to end: of each cell, whose it is and how far into its line."""
 
-    line_BT: np.ndarray  # int32: which line, in the order of their lengths as `pack` was given them
-    t_BT: np.ndarray  # int32: which of its tokens; beyond its end where a cell is nobody's
+    line_BT: np.ndarray  # int32: which line, by the number that its length has; 0 where a cell is nobody's
+    t_BT: np.ndarray  # int32: which of its tokens; T, beyond the end of any, where a cell is nobody's
 
 
-def pack(length_N: np.ndarray, rows: int = 1) -> Layout:
-    """Lines of these lengths in rows as wide as the longest: a row takes the longest line that still fits, and so on.
+def pack(length_N: np.ndarray, width: int, rows: int = 1) -> Layout:
+    """Lines of these lengths in rows of a `width` that holds any: a row takes the longest that still fits, and so on.
 
     That is first fit decreasing (Johnson 1973). The number of rows is made a multiple of `rows`.
     """
-    length_N = np.asarray(length_N)
-    width, count, place_N = int(length_N.max()), 0, np.empty(len(length_N), int)
+    count, place_N = 0, np.empty(len(length_N), int)
     waiting = {length: np.flatnonzero(length_N == length).tolist() for length in np.unique(length_N).tolist()}
     lengths = list(waiting)  # in rising order
     while lengths:
@@ -115,7 +114,7 @@ class Plan(NamedTuple):
     @property
     def layout(self) -> Layout:
         """The places in rows."""
-        return pack(np.array(self.widths), self.rows)
+        return pack(np.array(self.widths), max(self.widths), self.rows)
 
 
 def plan(tokens: Tokens, places: int, rows: int = 1) -> tuple[Tokens, Plan]:

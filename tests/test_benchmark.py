@@ -66,6 +66,7 @@ def test_random_tokens_are_lines_that_fill_the_block():
         ("train", ["--models", "bigram", "--rounds", 1], "bigram "),
         ("sample", ["--rows", 3, "--rounds", 1], "names at once"),
         ("profile", ["--model", "bigram"], "us a step unprofiled"),
+        ("profile", ["--model", "bigram", "--padded"], "bigram: 32 rows of "),
         ("start", ["--rounds", 1], "experiments.bigram to its first figure, warm compilation cache"),
         ("reach", ["--models", "n-gram", "mlp", "--rounds", 1, "--target", 9], "n-gram "),
     ],

@@ -53,6 +53,7 @@ def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
     """
     columns = []
     for age in range(order - 1):
+        # Not by `lag`: its positions cost more than the count itself where a row is a stream of millions.
         column = jnp.pad(x_BT, ((0, 0), (age, 0)))[:, : x_BT.shape[1]]
         columns.append(column if age == 0 else jnp.where(columns[-1] == 0, 0, column))
     return tuple(reversed(columns))

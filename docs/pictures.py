@@ -1,4 +1,4 @@
-"""Make the README's two pictures from a real run: python docs/pictures.py, in the project's folder."""
+"""Make the README's pictures of the first lecture from a real run: python docs/pictures.py, in the project's folder."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def draw_terminal(text: str, path: Path) -> None:
-    """Two columns of white on black, as in a terminal."""
+    """Two columns of white on black, as in a terminal; the second starts at section 7."""
     lines = text.splitlines()
     middle = next(i for i, line in enumerate(lines) if line.startswith("7. "))
     figure = Figure(figsize=(15.6, 0.16 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")

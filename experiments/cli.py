@@ -1,46 +1,58 @@
-"""What every command shares: flags from a dataclass, errors as one line, and the run folder."""
+"""What every command shares: flags, one-line errors, the run folder, and how things are printed."""
 
 import contextlib
 import dataclasses
-import io
-import json
-import math
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import optax
-import tyro
 
 import makemore_jax
+from experiments.flags import Output, Seed, Text, parse  # noqa: F401
+from experiments.signals import Stopped, stop_on_signals
+from makemore_jax import run_folder
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import to_json, write_json  # noqa: F401
+from makemore_jax.run_folder import RunFolder
 
-VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard")  # flags that change where and how, not what
+VIEW = (
+    "out",
+    "overwrite",
+    "resume",
+    "json",
+    "no_figures",
+    "tensorboard",
+    "save_every",
+)  # flags that change where and how, not what
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
     """Parse the flags as the type that `config_type()` gives, run, and print the summary as JSON if `--json` asks so.
 
-    A mistake in the input ends in one line on standard error and exit status 2.
+    A user's mistake ends in one line on standard error and exit status 2; a signal that asks to stop, in 128 plus its
+    number.
     """
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal without Unicode shows escapes, and no traceback
+    open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
         stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
     keep_compilations()
     try:
-        config = parse(config_type())
-        summary = run(config)
-        if getattr(config, "json", True):
-            print(to_json(summary))
-        if sys.stdout:
+        with stop_on_signals():
+            config = parse(config_type())
+            summary = run(config)
+            if getattr(config, "json", True):
+                print(to_json(summary))
             sys.stdout.flush()
     except InputError as error:
-        fail(str(error))
+        fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -49,9 +61,17 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         fail("out of memory; ask for less, or cut the data")
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)
+
+
+def open_closed_streams() -> None:
+    """Put the null device where a standard stream was closed (`>&-`), so that no other file takes its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")  # noqa: SIM115
 
 
 def keep_compilations() -> None:
@@ -59,11 +79,11 @@ def keep_compilations() -> None:
 
     JAX_COMPILATION_CACHE_DIR names another folder; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "makemore_jax"
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    with contextlib.suppress(OSError):  # no place to keep anything: nothing is kept
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or no place to keep anything: nothing is kept
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "makemore_jax"
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -72,102 +92,32 @@ def keep_compilations() -> None:
 
 def fail(message: str) -> None:
     """Say what is wrong in one line and exit with status 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)
 
 
-def parse(config_type: Any) -> Any:
-    """The flags as a `config_type`; tyro's boxed message about a wrong flag becomes one line.
+@contextlib.contextmanager
+def claim(config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False) -> Iterator[Path]:
+    """`run_folder.claim` for the flags of a command; yields the path of the folder."""
+    with claim_run(config, out, digest, files, resume) as folder:
+        yield folder.path
+
+
+def claim_run(
+    config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False
+) -> contextlib.AbstractContextManager[RunFolder]:
+    """Hold the folder `out` for a run of these flags on the lines of this digest; see `run_folder.claim`.
 
     Raises:
-      InputError: an unknown flag or a value that does not fit.
+      InputError: what `run_folder.claim` raises, or the data lies in the folder.
     """
-    path = Path(sys.argv[0])
-    prog = f"python -m experiments.{path.parent.name if path.stem == '__main__' else path.stem}"
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            return tyro.cli(config_type, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-    # A title, a rule, the message, a rule, hints; the frame and its rules are of dashes where there is no UTF-8.
-    text = re.sub(r"\x1b\[[0-9;]*m|[│╰╯]", "", box.getvalue()).replace("─", "-")
-    message, *hints = re.split(r"(?m)^\s*-{5,}\s*$", re.sub("╭.*╮", "-----", text))[1:]
-    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(hints))
-    what = " ".join(message.split()).rstrip(".")
-    raise InputError(f"{what}; {f'did you mean {near[1]}? ' if near else ''}see {prog} --help")
-
-
-def title(text: str) -> None:
-    """The heading of a section of a command's story."""
-    print(f"\n{text}\n{'-' * len(text)}")
-
-
-def printable(text: str) -> str:
-    """`text` with escapes for what a terminal would obey and not show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def clip(text: str, width: int = 40) -> str:
-    """`text`, printable and cut to `width` characters for a line of the story."""
-    text = printable(text)
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def columns(texts: dict[str, list[str]]) -> None:
-    """Print lists of texts side by side under their names."""
-    for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
-        print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
-
-
-def open_run(config: Any, out: Path, digest: str, resume: bool = False) -> None:
-    """Claim the folder `out` for this configuration of the lines of this digest, or find it, to resume.
-
-    Its `config.json` is written. What an earlier run left there is cleared away: an unfinished one, one of the same
-    configuration, or, where `config.overwrite` says so, any other.
-
-    Raises:
-      InputError: the folder cannot be written, or it holds a run of another configuration, or files that are no run,
-        and `config.overwrite` is not set. Nothing in it is touched then.
-    """
+    inside = out.absolute() in Path(config.data).absolute().parents
+    require(not inside, f"{config.data}: lies in the run folder {out}; choose another `out`")
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
-    fields = json.loads(to_json({**fields, **nested, "lines_sha256": digest}))
-    inside = out.resolve() in Path(config.data).resolve().parents
-    require(not inside, f"{config.data}: lies in the run folder {out}; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if resume or not config.overwrite:
-            refuse_other_run(out, fields, resume)
-        if not resume:
-            shutil.rmtree(out / "checkpoints", ignore_errors=True)
-            for path in (out / "summary.json", out / "metrics.jsonl", *out.glob("*.png")):
-                path.unlink(missing_ok=True)
-        write_json(out / "config.json", fields)
-    except OSError as error:
-        raise InputError(f"{out}: {(error.strerror or 'cannot be written').lower()}; choose another --out") from None
-
-
-def refuse_other_run(out: Path, fields: dict, resume: bool = False) -> None:
-    """Raise `InputError` if the folder `out` holds something that a run of `fields` would overwrite, or not resume."""
-    way_out = "choose another --out, or say --overwrite"
-    if not any(out.iterdir()):
-        require(not resume, f"{out}: there is no run to resume; start it without --resume")
-        return
-    try:
-        held = json.loads((out / "config.json").read_text(encoding="utf-8"))
-        differing = sorted(name for name in fields.keys() | held.keys() if fields.get(name) != held.get(name))
-    except (OSError, ValueError, AttributeError, RecursionError):
-        held, differing = {}, []
-    require("lines_sha256" in held, f"{out}: the folder holds files that are not a run's; {way_out}")
-    to_lose = (out / "summary.json").exists() or (out / "checkpoints").exists()  # else a run that never got far
-    if differing and (to_lose or resume):
-        what = ", ".join(f"{name} {held.get(name)!r} there, {fields.get(name)!r} here" for name in differing)
-        raise InputError(f"{out}: holds a run of another configuration ({what}); {way_out}")
-    if (out / "checkpoints").exists() and not resume:
-        raise InputError(f"{out}: holds this run already; go on with --resume, or start anew with --overwrite")
+    settings = {**fields, **nested, "lines_sha256": digest}
+    return run_folder.claim(out, settings, files, resume=resume, overwrite=config.overwrite)
 
 
 def environment() -> dict:
@@ -178,28 +128,50 @@ def environment() -> dict:
     return {"versions": versions, "device": {"platform": device.platform, "kind": device.device_kind}}
 
 
-def to_json(value: Any, **style: Any) -> str:
-    """JSON that every reader takes: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        if isinstance(value, str | int | None):
-            return value
-        if isinstance(value, Path):
-            return os.fsencode(value).decode(errors="backslashreplace")
-        if np.ndim(value):
-            return plain(np.asarray(value).tolist())
-        number = np.asarray(value).item()
-        return str(number) if isinstance(number, float) and not math.isfinite(number) else number
-
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, **style)
+def title(text: str) -> None:
+    """The heading of a section."""
+    print(f"\n{text}\n{'-' * len(text)}")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace the file in one move, so that a reader never finds half of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+def printable(text: str) -> str:
+    """`text` with escapes for whatever a terminal would obey instead of showing."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def clip(text: str, width: int = 40) -> str:
+    """`text`, printable and cut to `width` characters."""
+    text = printable(text)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def columns(texts: dict[str, list[str]]) -> None:
+    """Print lists of texts side by side under their names."""
+    for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
+        print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
+
+
+class Table:
+    """Rows printed under a heading, one by one; a column is its name and the format of its values, as in ">9.4f"."""
+
+    def __init__(self, **columns: str):
+        """Print the heading. Underscores in names are spaces; a column is as wide as its name or its format asks."""
+        self.formats = columns
+        self.widths = {}
+        for name, style in columns.items():
+            asked = re.match(r"[<>]?(\d+)", style)
+            self.widths[name] = max(len(name) + 2, int(asked[1]) if asked else 0)
+        self._print({name: name.replace("_", " ") for name in columns})
+
+    def row(self, **values: Any) -> None:
+        """Print a row; a column without a value, or with None, stays empty."""
+        cells = {}
+        for name, style in self.formats.items():
+            value = values.get(name)
+            kind = re.sub(r"^[<>]?\d*", "", style)
+            cells[name] = "" if value is None else value if isinstance(value, str) else format(value, kind)
+        self._print(cells)
+
+    def _print(self, cells: dict[str, str]) -> None:
+        left = {name: style.startswith("<") for name, style in self.formats.items()}
+        texts = [cell.ljust(self.widths[n]) if left[n] else cell.rjust(self.widths[n]) for n, cell in cells.items()]
+        print("".join(texts).rstrip(), flush=True)

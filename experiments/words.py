@@ -1,173 +1,199 @@
-"""The same models on words: verses of the King James Bible, word by word. Nothing but the vocabulary has changed.
+"""The same models on words: the verses of the King James Bible, word by word. Only the vocabulary has changed.
 
 Run it:   python -m experiments.words
-          python -m experiments.words --quick          under a minute, on part of the verses
-Expect:   perplexity a word of each model; bits a character, to compare with the n-gram over characters; verses that go
-          on from "In the beginning", and how long a run of words each copies from the verses it learned from
-Takes:    6 to 10 minutes on 2 CPU cores
+          python -m experiments.words --quick          a quick look, at some of the verses
+Expect:   the perplexity per word of each model; its bits per character, to compare with an n-gram of characters;
+          verses that continue "In the beginning", and how long a run of words each copies from the train lines
+Takes:    6 to 10 minutes on 2 CPU cores; with --quick about one
 """
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
+import tyro
 
-from experiments import cli, sweep
-from experiments.task import Corpus, Text, count, encode, load
-from makemore_jax import data
-from makemore_jax.data.vocab import split_words
+import makemore_jax as mm
+from experiments import cli
+from experiments.flags import Output, Seed, Text
+from makemore_jax.data.corpus import Corpus, encode
+from makemore_jax.data.lines import Split, digest, read_lines, split
+from makemore_jax.data.store import Encoding
+from makemore_jax.data.vocab import MARK, UNKNOWN, Vocab, split_words
 from makemore_jax.errors import InputError, require
-from makemore_jax.loss import evaluate
-from makemore_jax.model import Model, Params, size
-from makemore_jax.sample import Sampling, longest_copy, sample
-from makemore_jax.train import Recipe
+from makemore_jax.model import num_params
+from makemore_jax.recipe import Recipe
+from makemore_jax.sampler import SamplingParams
+from makemore_jax.trained import Trained, draw
 
-NEURAL = {  # sizes and recipes for some ten thousand words and some million of them
+NEURAL = {  # sizes and recipes for about ten thousand distinct words and a million in all
     "mlp": ({"window": 5, "embed": 128, "hidden": 256}, Recipe(steps=3000, batch=16, learning_rate=1e-3)),
     "transformer": (
         {"layers": 3, "heads": 4, "embed": 128, "tied": True, "modern": True},
         Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
     ),
 }
-QUICK_STEPS, QUICK_LINES = 20, (1000, 100, 100)  # of train, dev and test
-EVERY = 500  # steps between evaluations
+CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams
+EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
+QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
+READ_LINES = 50  # of test, to see how long a run of words held-out lines share with train lines
+Hidden = tyro.conf.Suppress[tyro.conf.Fixed[str | bool]]
 
 
-@dataclass(frozen=True)
-class Config(Text):
+@dataclass(frozen=True, kw_only=True)
+class Config(Output, Seed, Text):
     """Count and learn words instead of characters."""
 
     data: Path = Path("data/verses.txt")
-    """Text file in UTF-8, one thing a line; two tenths are held out, for dev and for test."""
-    level: str = "word"
-    """What a token is."""
+    """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
+    level: Hidden = "word"
     min_count: int = 3
-    """Words that come less often in the lines to train on are unknown."""
+    """Words seen fewer times than this in the training lines become one unknown word."""
     prefix: str = "In the beginning"
-    """What the samples start with."""
+    """Text that every sample starts with."""
     samples: int = 5
-    """How many samples of each model."""
+    """Number of samples from each model."""
     temperature: float = 0.8
-    """Of the samples."""
-    seed: int = 0
-    """Seed of the weights, the batches and the samples."""
+    """Sampling temperature: below 1 is more conservative, above 1 more varied."""
     quick: bool = False
-    """A short look: some of the lines, some steps."""
+    """A quick look: a few of the lines, and a few training steps."""
     out: Path = Path("runs/words")
-    """Folder for the summary."""
-    overwrite: bool = False
-    """Replace what the folder holds of another configuration."""
-    json: bool = False
-    """Print the summary as JSON on the last line."""
+    """Folder for config.json and summary.json."""
+    no_figures: Hidden = True
 
     def __post_init__(self):
-        require(self.level == "word", f"--level is {self.level!r}; this command is about words")
-        require(not self.stream, "--stream is for experiments.train; this command needs its data in memory")
-        require(0 < self.samples <= 1000, f"--samples is {self.samples}; it must be from 1 to 1,000")
-        require(0 <= self.seed < 2**32, f"--seed is {self.seed}; it must be from 0 to {2**32 - 1}")
-        Sampling(self.temperature)
-
-
-def spelling(corpus: Corpus, side: str) -> float:
-    """Nats to spell the unknown words of a side: ln(characters + 1) for each character and for each end.
-
-    A word-level model says only that a word is unknown. With the spelling paid, its bits are those of the whole text,
-    and can be compared with a model of characters.
-    """
-    known = set(corpus.vocab.symbols[data.UNKNOWN + 1 :])
-    words = [word for line in getattr(corpus.sides, side) for word in split_words(line)]
-    unknown = [word for word in words if word not in known]
-    characters = len({character for word in words for character in word}) + 1
-    return sum(len(word) + 1 for word in unknown) * math.log(characters)
-
-
-def bits_a_character(corpus: Corpus, side: str, nats: float) -> float:
-    """The nats of a whole side, as bits for each character of its lines and each line end."""
-    return nats / math.log(2) / sum(len(line) + 1 for line in getattr(corpus.sides, side))
-
-
-def judge(corpus: Corpus, model: Model, params: Params, extra: float = 0.0) -> dict:
-    """Losses on test; `extra` nats are added to those of the whole side for the bits."""
-    quality = evaluate(model, params, corpus.tokens["test"])
-    bits = bits_a_character(corpus, "test", quality.nats * quality.tokens + extra)
-    return {
-        "parameters": size(params),
-        "nats": quality.nats,
-        "perplexity": quality.perplexity,
-        "bits_a_character": bits,
-    }
-
-
-def go_on(corpus: Corpus, model: Model, params: Params, config: Config) -> tuple[list[str], list[int]]:
-    """Lines from the prefix, and of each the longest run of words that is copied."""
-    prefixes = [corpus.vocab.encode_line(config.prefix)] * config.samples
-    sampling, allowed = Sampling(config.temperature), corpus.vocab.drawable_V
-    drawn = sample(jax.random.key(config.seed), model, params, prefixes, corpus.block, sampling, allowed)
-    lines = [row[row > 0] for row in np.asarray(drawn.token_BT)]
-    stream_M = corpus.tokens["train"].stream_M
-    return [corpus.vocab.decode(line) for line in lines], [longest_copy(line, stream_M) for line in lines]
+        super().__post_init__()
+        require(0 < self.samples <= 1000, f"`samples` is {self.samples}; it must be from 1 to 1,000")
+        SamplingParams(self.temperature)
 
 
 def run(config: Config) -> dict:
-    """Count, learn, compare, and make verses."""
-    corpus = load(config)
-    if config.quick:
-        corpus = encode(
-            config, corpus.digest, data.Split(*(side[:n] for side, n in zip(corpus.sides, QUICK_LINES, strict=True)))
-        )
-    try:  # a prefix that cannot be read stops the run here
-        length = len(corpus.vocab.encode_line(config.prefix))
+    """Count, learn, compare, and sample verses."""
+    words, characters = load(config)
+    try:  # a prefix that the models cannot read is refused before anything is written
+        length = len(words.vocab.encode_line(config.prefix))
     except InputError as error:
-        raise InputError(f"--prefix {config.prefix!r}: {error}") from None
-    require(length < corpus.block, f"--prefix has {length} words; the longest line of the data {corpus.block - 1}")
-    cli.open_run(config, config.out, corpus.digest)
-    lines = ", ".join(f"{name} {len(side):,}" for name, side in corpus.sides._asdict().items())
-    test_M = corpus.tokens["test"].stream_M
-    print(f"{config.data}: {lines} lines, {np.sum(test_M > 0):,} words in test; {corpus.vocab.size - 2:,} are known,")
-    print(f"{np.mean(test_M == data.UNKNOWN):.2%} of test are not, and to spell those is counted in the bits\n")
-    print(f"{'model':<22}{'parameters':>12}{'seconds':>9}{'perplexity a word':>19}{'bits a character':>18}")
-    rows = {}
-
-    def show(name: str, began: float, row: dict, unit: str) -> None:
-        rows[name] = row
-        perplexity = f"{row['perplexity']:>19.2f}" if unit == "word" else f"{'':>19}"
-        seconds = time.perf_counter() - began
-        print(
-            f"{name:<22}{row['parameters']:>12,}{seconds:>9.1f}{perplexity}{row['bits_a_character']:>18.4f}", flush=True
-        )
-
-    began, letters = time.perf_counter(), encode(Text(config.data, fold=config.fold), corpus.digest, corpus.sides)
-    show("characters, 8-gram", began, judge(letters, *count(letters, 8)), "character")
-    quick = {"steps": QUICK_STEPS} if config.quick else {}
-    learn = lambda name: sweep.learn(name, *NEURAL[name], corpus, config.seed, EVERY, **quick)
-    extra, makers = spelling(corpus, "test"), {}
-    for name, make in {
-        "words, 2-gram": lambda: count(corpus, 2),
-        "words, 4-gram": lambda: count(corpus, 4),
-        "words, mlp": lambda: learn("mlp"),
-        "words, transformer": lambda: learn("transformer"),
-    }.items():
-        began = time.perf_counter()
-        makers[name] = make()
-        show(name, began, judge(corpus, *makers[name], extra), "word")
-
-    held_out = [corpus.vocab.encode(line) for line in corpus.sides.test[:50]]
-    typical = np.median([longest_copy(line, corpus.tokens["train"].stream_M) for line in held_out])
-    print(
-        f"\nA held-out line shares a run of {typical:.0f} words with the train lines (median). Lines made, and theirs:"
-    )
-    for name, made in makers.items():
-        texts, runs = go_on(corpus, *made, config)
-        rows[name] |= {"samples": texts, "longest_copies": runs}
-        cli.title(name)
-        for text, copied in zip(texts, runs, strict=True):
-            print(f"{copied:>4}  {cli.printable(text)}")
-    summary = {"experiment": "words", **cli.environment(), "models": rows, "held_out_longest_copy": typical}
-    cli.write_json(config.out / "summary.json", summary)
+        raise InputError(f"`prefix` {config.prefix!r}: {error}") from None
+    require(length < words.block, f"`prefix` has {length} words; the longest line of the data has {words.block - 1}")
+    with cli.claim(config, config.out, words.digest) as out:
+        introduce(config, words)
+        rows, models = compare(config, words, characters)
+        stream_M = words.tokens.train.stream_M
+        held_out = [words.vocab.encode(line) for line in words.lines.test[:READ_LINES]]
+        typical = np.median([longest_copy(line, stream_M) for line in held_out])
+        print("\nsamples, each after its longest copy: the longest run of words that it shares with a train line")
+        print(f"(the median over lines of test is {typical:.0f})")
+        for name, trained in models.items():
+            texts, copies = continue_prefix(trained, stream_M, config)
+            rows[name] |= {"samples": texts, "longest_copies": copies}
+            cli.title(name)
+            for text, copied in zip(texts, copies, strict=True):
+                print(f"{copied:>4}  {cli.printable(text)}")
+        summary = {"experiment": "words", **cli.environment(), "models": rows, "held_out_longest_copy": typical}
+        cli.write_json(out / "summary.json", summary)
     return summary
+
+
+def load(config: Config) -> tuple[Corpus, Corpus]:
+    """The same lines as words and as characters; with `quick`, only the first of them."""
+    lines = read_lines(config.data, config.max_length, config.lowercase)
+    parts = split(lines)
+    if config.quick:
+        parts = Split(*(part[:count] for part, count in zip(parts, QUICK_LINES, strict=True)))
+    as_words = Encoding("word", config.lowercase, config.min_count)
+    as_characters = Encoding("character", config.lowercase)
+    return tuple(encode(parts, digest(lines), encoding, str(config.data)) for encoding in (as_words, as_characters))
+
+
+def introduce(config: Config, words: Corpus) -> None:
+    """Print the sizes of the data."""
+    lines = ", ".join(f"{name} {len(part):,}" for name, part in words.lines.items())
+    known, test_M = words.vocab.size - 2, words.tokens.test.stream_M
+    print(
+        f"{cli.printable(str(config.data))}: {lines} lines; {known:,} known words, {np.sum(test_M > 0):,} words in test"
+    )
+    print(f"{np.mean(test_M == UNKNOWN):.2%} of the tokens of test are unknown words; the bits include spelling them\n")
+
+
+def compare(config: Config, words: Corpus, characters: Corpus) -> tuple[dict[str, dict], dict[str, Trained]]:
+    """Count or train every model and print how good it is; returns all measurements, and the models of words."""
+    columns = {"parameters": ">12,", "seconds": ">9.1f", "perplexity_per_word": ">21.2f"}
+    table = cli.Table(model="<22", **columns, bits_per_character=">20.4f")
+    rows, models = {}, {}
+
+    def measure(name: str, corpus: Corpus, make: Callable[[], Trained], unknown_nats: float = 0.0) -> Trained:
+        began, trained = time.perf_counter(), make()
+        quality = mm.evaluate(trained, corpus.tokens.test)
+        bits = bits_per_character(quality.nats * quality.tokens + unknown_nats, corpus.lines.test)
+        rows[name] = {"parameters": num_params(trained.params), "nats": quality.nats, "perplexity": quality.perplexity}
+        rows[name] |= {"bits_per_character": bits}
+        per_word = quality.perplexity if corpus is words else None
+        table.row(model=name, seconds=time.perf_counter() - began, perplexity_per_word=per_word, **rows[name])
+        return trained
+
+    measure(f"characters, {CHARACTER_ORDER}-gram", characters, partial(mm.count, characters, CHARACTER_ORDER))
+    makers = {f"words, {order}-gram": partial(mm.count, words, order) for order in WORD_ORDERS}
+    makers |= {f"words, {name}": partial(learn, name, words, config) for name in NEURAL}
+    unknown_nats = spelling(words.vocab, words.lines.test)
+    for name, make in makers.items():
+        models[name] = measure(name, words, make, unknown_nats)
+    return rows, models
+
+
+def learn(name: str, corpus: Corpus, config: Config) -> Trained:
+    """A neural model at its best evaluation on dev."""
+    sizes, recipe = NEURAL[name]
+    steps = QUICK_STEPS if config.quick else recipe.steps
+    evaluations = max(1, steps // EVALUATE_EVERY)
+    return mm.sweep(name, corpus, [config.seed], recipe=recipe, steps=steps, evaluations=evaluations, **sizes).best[0]
+
+
+def spelling(vocab: Vocab, lines: Sequence[str]) -> float:
+    """Nats to spell the unknown words of some lines: ln(characters + 1) for each of their characters and their ends.
+
+    A model of words says only that a word is unknown. With the spelling added, its bits are those of the whole text,
+    and can be compared with those of a model of characters.
+    """
+    known = set(vocab.symbols[UNKNOWN + 1 :])
+    words = [word for line in lines for word in split_words(line)]
+    characters = set("".join(words))
+    return sum(len(word) + 1 for word in words if word not in known) * math.log(len(characters) + 1)
+
+
+def bits_per_character(nats: float, lines: Sequence[str]) -> float:
+    """The nats of all these lines, as bits for each character and each line end."""
+    return nats / math.log(2) / sum(len(line) + 1 for line in lines)
+
+
+def continue_prefix(trained: Trained, stream_M: np.ndarray, config: Config) -> tuple[list[str], list[int]]:
+    """Samples that start with the prefix, and the length of the longest copy in each."""
+    key, sampling = jax.random.key(config.seed), SamplingParams(config.temperature)
+    drawn = draw(key, trained, config.samples, config.prefix, sampling)
+    lines = [row[row != MARK] for row in drawn.token_BT]
+    return [trained.vocab.decode(line) for line in lines], [longest_copy(line, stream_M) for line in lines]
+
+
+def longest_copy(line_T: Sequence[int], stream_M: np.ndarray) -> int:
+    """The length of the longest run of tokens of a line, without its end mark, that occurs in a token stream.
+
+    A measure of copying for long lines, which are hardly ever copied whole.
+    """
+    text, line = _as_text(stream_M), _as_text(line_T)
+    longest = 0
+    for first in range(len(line)):
+        while first + longest < len(line) and line[first : first + longest + 1] in text:
+            longest += 1
+    return longest
+
+
+def _as_text(ids: Sequence[int]) -> str:
+    """One character for each token, so that a search for a run of tokens is a search in text."""
+    return (np.asarray(ids, np.uint32) + 0x10000).tobytes().decode("utf-32-le")
 
 
 if __name__ == "__main__":

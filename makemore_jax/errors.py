@@ -1,20 +1,29 @@
-"""The one exception for a mistake of the person at the keyboard."""
+"""The one exception for a user's mistake, and the checks that raise it."""
+
+from typing import Any
 
 
-class InputError(Exception):
-    """Bad input; the message is one line: what is wrong, where, and what to do.
+class InputError(ValueError):
+    """Bad input. The message is one line: what is wrong, where, and what to do.
 
-    Commands print it and exit with status 2. Anything else that is raised is a bug of ours and keeps its traceback.
+    A parameter stands in backticks, as in "`hidden` is 0; it must be at least 1"; commands print it as a flag. They
+    exit with status 2. Any other exception is a bug of ours and keeps its traceback.
     """
-
-
-def check_float(flag: str, value: float, zero: bool = True) -> None:
-    """Raise `InputError` unless the value of `flag` is positive and within float32's reach, or 0 where it may be."""
-    fits = 1e-30 <= value <= 1e30 or (zero and value == 0)
-    require(fits, f"{flag} is {value}; it must be {'0 or ' if zero else ''}from 1e-30 to 1e30")
 
 
 def require(ok: bool, message: str) -> None:
     """Raise `InputError(message)` unless `ok`."""
     if not ok:
         raise InputError(message)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Raise `InputError` unless each of these attributes of `config` is at least 1."""
+    for name in names:
+        require(getattr(config, name) > 0, f"`{name}` is {getattr(config, name)}; it must be at least 1")
+
+
+def require_float(name: str, value: float, zero: bool = True) -> None:
+    """Raise `InputError` unless `value` is positive and well inside float32's range, or 0 where `zero` allows it."""
+    fits = 1e-30 <= value <= 1e30 or (zero and value == 0)
+    require(fits, f"`{name}` is {value}; it must be {'0 or ' if zero else ''}from 1e-30 to 1e30")

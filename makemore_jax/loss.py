@@ -1,10 +1,11 @@
-"""How good is a model? Mean negative log-likelihood, in nats a token, the end mark included.
+"""How good a model is: the mean negative log-likelihood, in nats per token, end marks included.
 
-The likelihood of the data is the product of the probabilities that the model gives to each symbol that came; its
-logarithm is a sum, its negative a loss, its mean comparable between data sets (makemore lecture 1).
+The likelihood of the data is the product of the probabilities that the model gives to each observed symbol. Its
+logarithm is a sum; negated and averaged over tokens it is a loss, comparable between data sets (makemore lecture 1).
 """
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -13,31 +14,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from makemore_jax.data import Tokens, batch, pack
+from makemore_jax.data.tokens import Packing, Tokens, batch, pack
 from makemore_jax.errors import require
-from makemore_jax.model import Model, Params
+from makemore_jax.model import Model, Params, require_block
 
-TOKENS_A_BATCH = 2**16  # of an evaluation, at most: large enough to fill the cores, small enough for any machine
-TOKENS_A_PART = 2**20  # are laid out at once, so that memory does not grow with the data
-LOGITS_A_BATCH = 2**23  # and so many logits
-MOST_ONE_HOT = 2**10  # symbols: of a larger vocabulary a gather picks the symbol that came, in less memory
+MAX_ONE_HOT = 2**10  # symbols; with a larger vocabulary a gather takes less memory than a one-hot
+BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
+BATCH_LOGITS = 2**23  # the same limit in logits, for large vocabularies
+PACK_TOKENS = 2**20  # lines are packed this many tokens at a time, so that memory does not grow with the data
 
 
 def token_nll(logits_BTV: jax.Array, y_BT: jax.Array) -> jax.Array:
-    """(B, T) nats: -log softmax(logits)[y], picked by a one-hot, or by a gather where V is large.
+    """(B, T) nats: -log softmax(logits)[y], selected by a one-hot, or by a gather where V is large.
 
-    Picked, not multiplied: a log-probability may be -inf, and 0 * -inf is NaN.
+    Selected rather than multiplied: a log-probability may be -inf, and 0 * -inf is NaN.
     """
     chex.assert_equal_shape_prefix([logits_BTV, y_BT], 2)
     log_prob_BTV = jax.nn.log_softmax(logits_BTV)
-    if logits_BTV.shape[-1] > MOST_ONE_HOT:
+    if logits_BTV.shape[-1] > MAX_ONE_HOT:
         return -jnp.take_along_axis(log_prob_BTV, y_BT[..., None], axis=-1)[..., 0]
     one_hot_BTV = jax.nn.one_hot(y_BT, logits_BTV.shape[-1], dtype=bool)
     return -jnp.where(one_hot_BTV, log_prob_BTV, 0).sum(-1)
 
 
 def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
-    """The loss: mean nats a token over the tokens that `mask_BT` keeps (all, without it); 0 where it keeps none."""
+    """The loss: mean nats per token where `mask_BT` is true (everywhere without one); 0 if it is true nowhere."""
     nll_BT = token_nll(logits_BTV, y_BT)
     mask_BT = jnp.ones_like(y_BT, bool) if mask_BT is None else mask_BT
     chex.assert_equal_shape([y_BT, mask_BT])
@@ -45,12 +46,13 @@ def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None =
 
 
 def table_nll(logits_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
-    """The same loss of a bigram model from the counts alone: equal pairs have equal loss, so weigh it and add once.
+    """The loss of a bigram model from the counts alone; row x of `logits_VV` holds the logits after symbol x.
 
-        mean over pairs of nll(x, y)  =  sum over cells of counts[x, y] * nll(x, y) / sum of counts
+    Identical pairs have identical loss, so it is computed once per pair and weighted by the count:
 
-    The count table is a sufficient statistic: loss and gradient need nothing else of the data, whatever its size.
-    `logits_VV` holds the logits after each symbol.
+        mean over pairs of nll(x, y)  =  sum over x, y of counts[x, y] * nll(x, y) / sum of counts
+
+    The count table is a sufficient statistic: loss and gradient need nothing else from the data, whatever its size.
     """
     chex.assert_equal_shape([logits_VV, counts_VV])
     counts_VV = counts_VV.astype(jnp.float32)  # their sum may be past int32
@@ -59,41 +61,73 @@ def table_nll(logits_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
 
 
 class Quality(NamedTuple):
-    """The exact loss over a data set, in the units that people use; `tokens` of them were predicted."""
+    """A loss in the units that people use."""
 
-    nats: float  # a token
-    bits: float  # a token: nats / ln 2
-    perplexity: float  # exp(nats): as unsure as a fair choice among so many
-    tokens: int
-
-
-@partial(jax.jit, static_argnames="model")
-def _nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
-    return token_nll(model.apply(params, x_BT), y_BT)
+    nats: float  # per token
+    bits: float  # per token: nats / ln 2
+    perplexity: float  # exp(nats): as uncertain as a fair choice among this many symbols
+    tokens: int  # how many were predicted
 
 
-def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
-    """(N,) float64: the nats of each whole line, its end mark included; inf where the model rules it out."""
-    require(len(tokens.length_N) > 0, "there are no lines to score")
-    width = int(np.max(tokens.length_N))
-    symbols = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((1, 1), np.int32)).shape[-1]
-    most = max(1, min(TOKENS_A_BATCH, LOGITS_A_BATCH // symbols) // width)
-    nll_N = np.zeros(len(tokens.length_N))
-    part_N = np.cumsum(tokens.length_N, dtype=np.int64) // TOKENS_A_PART
-    for line_N in np.split(np.arange(len(nll_N)), np.flatnonzero(np.diff(part_N)) + 1):
-        layout = pack(tokens.length_N[line_N], width)
-        rows = min(most, 2 ** (len(layout.t_BT) - 1).bit_length())  # data sets of about one size share a program
-        for first in range(0, len(layout.t_BT), rows):
-            line_BT, t_BT = line_N[layout.line_BT[first : first + rows]], layout.t_BT[first : first + rows]
-            x_BT, y_BT, mask_BT = batch(tokens, line_BT, t_BT)
-            missing = ((0, rows - len(t_BT)), (0, 0))  # every batch has one shape
-            nll_BT = _nll(model, params, *(np.pad(np.int32(part_BT), missing) for part_BT in (x_BT, y_BT)))
-            np.add.at(nll_N, line_BT[mask_BT], np.asarray(nll_BT)[: len(t_BT)][mask_BT])
-    return nll_N
+def quality(total_nats: float, tokens: int) -> Quality:
+    """The loss of `tokens` tokens whose negative log-likelihoods sum to `total_nats`."""
+    nats = float(total_nats) / int(tokens)
+    return Quality(nats, nats / math.log(2), math.exp(nats) if nats < 700 else math.inf, int(tokens))
 
 
 def evaluate(model: Model, params: Params, tokens: Tokens) -> Quality:
-    """Score every token of a data set exactly once; the sum over lines is kept in float64 on the host."""
-    count = int(np.sum(tokens.length_N))
-    nats = float(line_nll(model, params, tokens).sum() / count)
-    return Quality(nats, nats / math.log(2), math.exp(nats) if nats < 700 else math.inf, count)
+    """The exact loss over a data set: every token is scored once, and the sum over lines is in float64.
+
+    Raises:
+      InputError: what `longest_line` raises.
+    """
+    return quality(line_nll(model, params, tokens).sum(), np.sum(tokens.length_N))
+
+
+def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
+    """(N,) float64: the nats of each whole line with its end mark; inf if the model gives it probability 0.
+
+    Raises:
+      InputError: what `longest_line` raises.
+    """
+    width = longest_line(model, tokens)
+    nll_N = np.zeros(len(tokens.length_N))
+    for segment_BT, position_BT in _packings(tokens.length_N, width, model.vocab):
+        x_BT, y_BT, mask_BT = batch(tokens, segment_BT, position_BT)
+        nll_BT = np.asarray(_batch_nll(model, params, np.int32(x_BT), np.int32(y_BT)))
+        np.add.at(nll_N, segment_BT[mask_BT], nll_BT[mask_BT])
+    return nll_N
+
+
+def longest_line(model: Model, tokens: Tokens) -> int:
+    """The length of the longest line, in tokens with its end mark.
+
+    Raises:
+      InputError: there are no lines, or the model cannot read one that long.
+    """
+    require(len(tokens.length_N) > 0, "there are no lines to score")
+    longest = int(np.max(tokens.length_N))
+    require_block(model, longest)
+    return longest
+
+
+def _packings(length_N: np.ndarray, width: int, vocab: int) -> Iterator[Packing]:
+    """All lines, packed into batches whose number of rows is a power of two or the largest that memory allows.
+
+    Data sets of about one size then share a compiled program.
+    """
+    max_rows = max(1, min(BATCH_TOKENS, BATCH_LOGITS // vocab) // width)
+    chunk_N = np.cumsum(length_N, dtype=np.int64) // PACK_TOKENS
+    for line_N in np.split(np.arange(len(length_N)), np.flatnonzero(np.diff(chunk_N)) + 1):
+        segment_BT, position_BT = pack(length_N[line_N], width)
+        rows = min(max_rows, 2 ** (len(segment_BT) - 1).bit_length())
+        empty = ((0, -len(segment_BT) % rows), (0, 0))
+        segment_BT = line_N[np.pad(segment_BT, empty)]
+        position_BT = np.pad(position_BT, empty, constant_values=width)  # past the end of any line: padding
+        for first in range(0, len(segment_BT), rows):
+            yield Packing(segment_BT[first : first + rows], position_BT[first : first + rows])
+
+
+@partial(jax.jit, static_argnames="model")
+def _batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
+    return token_nll(model.apply(params, x_BT), y_BT)

@@ -1,4 +1,4 @@
-"""The one interface that every model has, and the adapters that write one of its two forms from the other.
+"""The one interface that every model has, and adapters that make one of its two forms from the other.
 
 Letters in names are shapes, here and everywhere: B batch, T time, V vocabulary, D embedding, H hidden, N heads,
 K head width, L layers, R window, S seeds. `logits_BTV` is a (batch, time, vocabulary) array.
@@ -7,88 +7,129 @@ Three laws hold for every model:
 
 - *causality*: `apply(params, x)[:, t]` depends on `x[:, : t + 1]` only;
 - *two forms, one function*: scanning `step` over a row gives what `apply` gives;
-- *the mark starts a line*: what stands before a mark counts for nothing from there on. So lines may lie end to end in
-  one row, to learn from and to be made. A row itself begins with the mark.
+- *the mark starts a line*: after a mark, logits depend on nothing before it. Lines can therefore be packed end to end,
+  in training batches and in the sampler. Every row begins with a mark.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from makemore_jax.data import MARK
+from makemore_jax.data.vocab import MARK
+from makemore_jax.errors import require
 
-Params = Any  # nested dicts of arrays, layers that repeat in a list
-Cache = Any  # a pytree with a leading batch axis: what a sequence must remember
+MAX_UNROLLED = 1000  # of what a model unrolls into its program, such as layers: beyond it, compiling takes minutes
+
+Params = Any  # nested dicts of arrays; repeated layers are a list
+Cache = Any  # a pytree whose leaves have a leading batch axis: what a sequence must remember
 
 
 class Model(NamedTuple):
-    """A language model as four pure functions. Its logits may be log-probabilities: softmax leaves those alone."""
+    """A language model: its configuration and four pure functions. Logits may also be log-probabilities.
 
+    Builders are cached on the configuration, so that equal configurations give the same functions: jit compiles once
+    per function, and would otherwise compile again for every model that is built.
+    """
+
+    config: Any  # a frozen dataclass with the sizes; `vocab`, and `block` where the length of a line is limited
     init: Callable  # (key)                -> params
-    apply: Callable  # (params, x_BT)       -> logits_BTV          every position at once, for training
-    init_cache: Callable  # (params, batch)      -> cache               what a sequence must remember
-    step: Callable  # (params, cache, x_B) -> logits_BV, cache    one token at a time, for sampling
+    forward: Callable  # (params, x_BT)       -> logits_BTV, activations   every position at once, for training
+    init_cache: Callable  # (params, batch)      -> cache
+    step: Callable  # (params, cache, x_B) -> logits_BV, cache         one token at a time, for sampling
+
+    # activations: a dict of what the model computed on the way, each array with the batch axis first; {} if nothing.
+
+    @property
+    def apply(self) -> Callable:
+        """(params, x_BT) -> logits_BTV: `forward` without the activations, which XLA then never computes."""
+        return logits_only(self.forward)
+
+    @property
+    def vocab(self) -> int:
+        """V: the number of symbols, the mark included."""
+        return self.config.vocab
+
+    @property
+    def block(self) -> int | None:
+        """The longest line that the model can read, in tokens with its end mark; None for any length."""
+        return getattr(self.config, "block", None)
 
 
-def size(params: Params) -> int:
-    """How many numbers the parameters are; of shapes alone, too (`jax.eval_shape`)."""
+@cache
+def logits_only(forward: Callable) -> Callable:
+    """The `apply` of a `forward`; cached for the same reason as the builders."""
+
+    def apply(params: Params, x_BT: jax.Array) -> jax.Array:
+        return forward(params, x_BT)[0]
+
+    return apply
+
+
+def num_params(params: Params) -> int:
+    """The number of parameters; shapes alone will do (`jax.eval_shape`)."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def anew(x_B: jax.Array, fresh: Cache, cache: Cache) -> Cache:
-    """`cache`, but `fresh` in the rows where x is the mark."""
+def require_unrollable(config: Any, *names: str) -> None:
+    """Raise `InputError` if one of these sizes of `config` is above `MAX_UNROLLED`."""
+    for name in names:
+        message = f"`{name}` is {getattr(config, name):,}; it must be at most {MAX_UNROLLED:,}"
+        require(getattr(config, name) <= MAX_UNROLLED, message)
 
-    def choose(fresh: jax.Array, held: jax.Array) -> jax.Array:
-        return jnp.where((x_B == MARK).reshape(-1, *(1,) * (held.ndim - 1)), fresh, held)
 
-    return jax.tree.map(choose, fresh, cache)
+def expand(value: jax.Array, ndim: int) -> jax.Array:
+    """Append axes of length 1 up to `ndim`, to broadcast from the left."""
+    return value.reshape(*value.shape, *(1,) * (ndim - value.ndim))
+
+
+def require_block(model: Model, length: int) -> None:
+    """Raise `InputError` if lines of `length` tokens, the end mark included, are longer than the model's block."""
+    fits = model.block is None or length <= model.block
+    require(fits, f"lines of {length} tokens with their end mark; the model's `block` is {model.block}")
+
+
+def reset_at_mark(cache: Cache, fresh: Cache, x_B: jax.Array) -> Cache:
+    """Reset the cache to `fresh` in the rows whose token is the mark."""
+
+    def reset(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.where(expand(x_B == MARK, old.ndim), new, old)
+
+    return jax.tree.map(reset, cache, fresh)
 
 
 def positions(x_BT: jax.Array) -> jax.Array:
-    """(B, T) how far into its line each token stands: 0 for the mark, 1 for what follows it."""
+    """(B, T) each token's position in its line: 0 for the mark, 1 for the symbol after it."""
     t_T = jnp.arange(x_BT.shape[1])
     return t_T - jax.lax.cummax(jnp.where(x_BT == MARK, t_T, 0), axis=1)
 
 
-def lag(value: jax.Array, steps: int, t_BT: jax.Array, blank: float = 0) -> jax.Array:
-    """(B, T, ...) `value` as it was so many steps before; `blank` where the line had not begun (`t_BT`: positions)."""
+def shift_in_line(value: jax.Array, steps: int, position_BT: jax.Array, blank: float = 0) -> jax.Array:
+    """Shift (B, T, ...) right by `steps` along time; `blank` where that would cross the start of the line."""
     shifted = jnp.pad(value, [(0, 0), (steps, 0)] + [(0, 0)] * (value.ndim - 2))[:, : value.shape[1]]
-    return jnp.where((t_BT >= steps).reshape(*t_BT.shape, *(1,) * (value.ndim - 2)), shifted, blank)
+    return jnp.where(expand(position_BT >= steps, value.ndim), shifted, blank)
 
 
 def scan_step(init_cache: Callable, step: Callable) -> Callable:
-    """`apply` of a recurrent model: its `step`, scanned along time."""
+    """`forward` of a recurrent model: its `step`, scanned along time."""
 
-    def apply(params: Params, x_BT: jax.Array) -> jax.Array:
+    def forward(params: Params, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         def body(cache, x_B):
             logits_BV, cache = step(params, cache, x_B)
             return cache, logits_BV
 
         _, logits_TBV = jax.lax.scan(body, init_cache(params, x_BT.shape[0]), x_BT.T)
-        return jnp.swapaxes(logits_TBV, 0, 1)
+        return jnp.swapaxes(logits_TBV, 0, 1), {}
 
-    return apply
-
-
-def with_inner(forward: Callable) -> Callable:
-    """`apply` of a `forward` that returns logits and a dict of inner values, such as attention maps or states.
-
-    `apply(params, x)` gives the logits; `apply(params, x, inner=True)` both. What is not asked for, XLA leaves out.
-    """
-
-    def apply(params: Params, x_BT: jax.Array, inner: bool = False):
-        logits_BTV, values = forward(params, x_BT)
-        return (logits_BTV, values) if inner else logits_BTV
-
-    return apply
+    return forward
 
 
-def step_window(apply: Callable, window: int) -> tuple[Callable, Callable]:
-    """`init_cache` and `step` of a model whose logits depend on the last `window` tokens: keep just those.
+def step_window(forward: Callable, window: int) -> tuple[Callable, Callable]:
+    """`init_cache` and `step` of a model whose logits depend on the last `window` tokens only: cache those.
 
-    Of a line that is over `apply` sees nothing, so nothing has to be cleared.
+    `forward` ignores tokens before the last mark, so the window needs no reset.
     """
 
     def init_cache(params: Params, batch: int) -> Cache:
@@ -96,24 +137,24 @@ def step_window(apply: Callable, window: int) -> tuple[Callable, Callable]:
 
     def step(params: Params, cache_BR: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
         cache_BR = jnp.concatenate([cache_BR[:, 1:], x_B[:, None]], axis=1)
-        return apply(params, cache_BR)[:, -1], cache_BR
+        return forward(params, cache_BR)[0][:, -1], cache_BR
 
     return init_cache, step
 
 
-def step_prefix(apply: Callable, length: int) -> tuple[Callable, Callable]:
-    """`init_cache` and `step` of any causal model, by running the whole prefix again at each token.
+def step_prefix(forward: Callable, length: int) -> tuple[Callable, Callable]:
+    """`init_cache` and `step` of any causal model, by running `forward` on the whole prefix at every token.
 
-    Good for at most `length` tokens. Slow and plainly right: the oracle that the fast forms are tested against.
+    For lines of at most `length` tokens. Slow and obviously correct: the fast forms are tested against it.
     """
 
     def init_cache(params: Params, batch: int) -> Cache:
         return jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch,), jnp.int32)
 
     def step(params: Params, cache: Cache, x_B: jax.Array) -> tuple[jax.Array, Cache]:
-        x_BT, t_B = cache[0], anew(x_B, 0, cache[1])
+        x_BT, t_B = cache[0], reset_at_mark(cache[1], 0, x_B)
         row_B = jnp.arange(x_B.shape[0])
         x_BT = x_BT.at[row_B, t_B].set(x_B)
-        return apply(params, x_BT)[row_B, t_B], (x_BT, t_B + 1)
+        return forward(params, x_BT)[0][row_B, t_B], (x_BT, t_B + 1)
 
     return init_cache, step

@@ -1,7 +1,7 @@
-"""Several devices: placement, outside of the models.
+"""Data parallelism: the rows of each batch are divided among devices, and models need not know.
 
-Data parallelism: every device holds the parameters and the tokens, and the rows of each batch are shared out among
-them. The program stays the one for a single device; XLA divides it, and adds up the gradients.
+Every device holds the parameters and the tokens. The program is the one for a single device; XLA partitions it and
+sums the gradients.
 """
 
 from collections.abc import Callable
@@ -11,29 +11,30 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from makemore_jax.data import batch
+from makemore_jax.data.tokens import batch
 from makemore_jax.errors import require
 
 
 @cache
-def spread(devices: int, gather: Callable = batch) -> tuple[Callable, Callable]:
-    """`gather` whose batches are shared out by rows, for `train.batch_loss`, and what puts a tree on every device.
+def data_parallel(devices: int, get_batch: Callable = batch) -> tuple[Callable, Callable]:
+    """Returns (get_batch, replicate): `get_batch` with its rows sharded, and a function that copies a pytree.
 
-    Of one device, `gather` itself and `jax.device_put`.
+    `replicate(tree)` puts a copy on each of the devices. With one device these are `get_batch` itself and
+    `jax.device_put`.
 
     Raises:
-      InputError: there are fewer devices.
+      InputError: JAX finds fewer devices.
     """
-    there = jax.devices()
+    found = jax.devices()
     simulate = f"; XLA_FLAGS=--xla_force_host_platform_device_count={devices} simulates them"
-    hint = simulate if there[0].platform == "cpu" else ""
-    require(0 < devices <= len(there), f"--devices is {devices}; JAX finds {len(there)} here{hint}")
+    hint = simulate if found[0].platform == "cpu" else ""
+    require(0 < devices <= len(found), f"`devices` is {devices}; JAX finds {len(found)}{hint}")
     if devices == 1:
-        return gather, jax.device_put
-    mesh = jax.make_mesh((devices,), ("rows",), axis_types=(AxisType.Auto,), devices=there[:devices])
-    rows, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["rows"], []))
+        return get_batch, jax.device_put
+    mesh = jax.make_mesh((devices,), ("rows",), axis_types=(AxisType.Auto,), devices=found[:devices])
+    sharded, replicated = NamedSharding(mesh, PartitionSpec("rows")), NamedSharding(mesh, PartitionSpec())
 
-    def share(*args: Any) -> tuple[jax.Array, ...]:
-        return jax.lax.with_sharding_constraint(gather(*args), rows)
+    def get_sharded_batch(*args: Any) -> tuple[jax.Array, ...]:
+        return jax.lax.with_sharding_constraint(get_batch(*args), sharded)
 
-    return share, partial(jax.device_put, device=whole)
+    return get_sharded_batch, partial(jax.device_put, device=replicated)

@@ -1,8 +1,8 @@
 """What the tests share: the embedded names, commands run in this process, a count of compilations.
 
-A compilation cache of the session's own spares commands, and processes that the tests start, what was compiled before.
-Most of the time goes into compiling tiny programs, so the backend optimises none of them: half the time. There are two
-simulated devices.
+Most of the time goes into compiling tiny programs, so the backend optimises none of them, which takes half the time,
+and all workers and the processes that they start share one compilation cache, which lasts as long as the test run.
+There are two simulated devices.
 """
 
 import os
@@ -13,33 +13,40 @@ from pathlib import Path
 
 import pytest
 
-CACHE = tempfile.TemporaryDirectory(prefix="makemore_jax_tests_")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+if "MAKEMORE_TEST_CACHE" not in os.environ:  # the first process; its workers find it set
+    CACHE = tempfile.TemporaryDirectory(prefix="makemore_jax_tests_")
+    os.environ["MAKEMORE_TEST_CACHE"] = CACHE.name
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-import jax  # noqa: E402 (reads the settings above)
+import hypothesis
+import jax
 
-from makemore_jax import data  # noqa: E402
+from makemore_jax.data.lines import read_lines
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import Vocab
 
 ROOT = Path(__file__).parent.parent
+hypothesis.settings.register_profile("untimed", deadline=None)  # no test depends on how busy the machine is
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def names():
-    return data.read_lines(ROOT / "data/names.txt")
+    return read_lines(ROOT / "data/names.txt")
 
 
 @pytest.fixture(scope="session")
 def vocab(names):
-    return data.Vocab.of(names)
+    return Vocab.of(names)
 
 
 @pytest.fixture(scope="session")
 def tokens(names, vocab):
-    return data.tokenize(names, vocab)
+    return tokenize(names, vocab)
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ def quick(command, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--data", "none.txt"], "none.txt: no such file"),
-        (["--data", "data"], "data: is a directory"),
+        (["--data", "none.txt"], "'none.txt': no such file"),
+        (["--data", "data"], "'data': is a directory"),
         (["--prefix", "q"], r"'q' (U+0071) is not in the data; its characters are: aeilmov"),
         (["--prefix", "emma" * 10], "--prefix has 40 characters and samples stop at 12"),
         (["--score", "emma", "zoë"], r"'z' (U+007A) is not in the data; its characters are: aeilmov"),
@@ -47,9 +47,9 @@ def quick(command, tmp_path):
         (["--top-p", "0"], "--top-p is 0.0; it must be above 0 and at most 1"),
         (["--top-p", "1.5"], "--top-p is 1.5"),
         (["--max-length", "0"], "--max-length is 0; it must be at least 1"),
-        (["--out", "README.md/run"], "README.md/run: not a directory; choose another --out"),
-        (["--out", "/proc/run"], "/proc/run: no such file or directory; choose another --out"),
-        (["--out", "data"], "data: the folder holds files that are not a run's"),
+        (["--out", "README.md/run"], "'README.md/run': not a directory; choose another --out"),
+        (["--out", "/proc/run"], "'/proc/run': no such file or directory; choose another --out"),
+        (["--out", "data"], "'data': the folder holds files that are not a run's"),
         (["--step", "3"], "Unrecognized options: --step, 3; did you mean --steps? see"),
         (["--steps", "many"], "Error parsing --steps: invalid literal for int() with base 10: 'many'; see"),
         (["--steps"], "Missing value for argument '--steps'"),
@@ -71,7 +71,7 @@ def test_bad_flags(quick, flags, message):
         (b"", "empty file"),
         (b"\n \n", "only blank lines"),
         (b"emma\n\xff\n", "line 2: not UTF-8"),
-        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut longer lines"),
+        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut lines"),
     ],
 )
 def test_bad_files(quick, tmp_path, raw, message):
@@ -79,7 +79,7 @@ def test_bad_files(quick, tmp_path, raw, message):
     path.write_bytes(raw)
     status, out, err = quick("--data", path)
     assert (status, out) == (2, "")
-    assert err.startswith(f"error: {path}")
+    assert err.startswith(f"error: {str(path)!r}")
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
@@ -97,11 +97,11 @@ def test_a_long_line_can_be_cut_and_one_line_works(quick, tmp_path):
 def test_a_run_of_another_configuration_is_kept(quick, tmp_path):
     run = tmp_path / "run"
     assert quick()[0] == 0
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.name != "lock"}
     status, out, err = quick("--seed", 1, "--samples", 3)
     assert (status, out) == (2, "")
-    assert f"{run}: holds a run of another configuration (samples 10 there, 3 here, seed 0 there, 1 here)" in err
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert f"{str(run)!r}: holds a run of another configuration (samples 10 there, 3 here, seed 0 there, 1 here)" in err
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.name != "lock"} == before
     assert quick()[0] == 0  # the same again may run
     assert quick("--seed", 1, "--overwrite")[0] == 0
     assert json.loads((run / "config.json").read_text())["seed"] == 1
@@ -136,7 +136,7 @@ def test_overwriting_leaves_nothing_of_the_old_run(quick, tmp_path):
     status, _, err = quick("--overwrite", "--steps", 1, "--penalty", 1e25)
     assert status == 2
     assert "the run with penalty 1e+25 diverged; lower it or the learning rate" in err
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "lock"}
 
 
 def test_control_characters_are_shown_and_not_obeyed(quick, tmp_path):
@@ -153,7 +153,8 @@ def test_a_foreign_folder_is_kept(quick, tmp_path):
     (tmp_path / "run" / "summary.json").write_text("mine")
     assert quick()[0] == 2
     assert (tmp_path / "run" / "summary.json").read_text() == "mine"
-    assert quick("--overwrite")[0] == 0
+    assert quick("--overwrite")[0] == 2  # it replaces runs, and nothing else
+    assert (tmp_path / "run" / "summary.json").read_text() == "mine"
 
 
 def test_a_diverging_rate_says_so_and_may_be_corrected_in_place(quick):
@@ -175,7 +176,7 @@ def test_the_process_itself(tmp_path):
     shown = subprocess.run([*run, *flags], cwd=ROOT, env=ascii_only, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert r"zo\xeb" in shown.stdout
-    piped = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    piped = subprocess.Popen([*run, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     piped.stdout.close()
     assert "Traceback" not in piped.stderr.read()
     piped.stderr.close()

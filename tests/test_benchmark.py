@@ -1,14 +1,21 @@
-"""The benchmark's own arithmetic, and that every command runs; what it measures is not a test's business."""
+"""The arithmetic of the benchmarks, their processes, and that each command prints its table; speed is not tested."""
 
-import itertools
 import json
+import os
+import re
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from experiments.benchmark import accelerator, models, reach, scale, turns
+import makemore_jax as mm
+from experiments.benchmark import counting, models, peer, scale, time_to_loss, turns
+from makemore_jax.counting import count
 from makemore_jax.models import build
+from makemore_jax.runs import Evaluation
+from makemore_jax.sampler import Samples
+from makemore_jax.trainer import TrainState
 
 
 @pytest.fixture
@@ -18,39 +25,68 @@ def few(tmp_path, names):
     return path
 
 
-def test_our_models_have_the_sizes_of_makemores():
-    """The parameters that makemore.py has at its default sizes; what it prints leaves out a head."""
-    sizes = {"bigram": 27**2, "transformer": 204_544, "mlp": 28 * 64 + (16 * 64 + 1) * 64 + 65 * 27}
-    for name, expected in sizes.items():
-        model = build(name, models.sizes_of(name, 27, 16))
-        params = jax.eval_shape(model.init, jax.random.key(0))
-        assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+@pytest.fixture
+def quick(monkeypatch):
+    """One call in each turn, small programs, no other processes; JAX's settings are as before afterwards."""
+    monkeypatch.setattr(turns, "TURN", 0)
+    monkeypatch.setattr(counting, "STEPS", {"on the pairs": 2, "on the table": 3})
+    monkeypatch.setattr(counting, "lecture_step", lambda *_: lambda: None)
+    monkeypatch.setattr(models, "matrix_rate", lambda dtype: 1e9)
+    monkeypatch.setattr(models.Sizes, "build", lambda self, name, corpus: build("bigram", vocab=corpus.vocab.size))
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_default_matmul_precision", None)
 
 
-def test_useful_arithmetic_is_six_for_each_weight_of_a_product():
-    model = build("gru", {"vocab": 7, "embed": 5, "hidden": 3})
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    assert models.useful(params) == 6 * (5 * 9 + 3 * 9 + 3 * 7)
+def test_our_models_have_the_sizes_of_makemores(few):
+    """The parameters that makemore.py has with these sizes."""
+    corpus, config = mm.load(few), models.Train(layers=2, heads=3, width=12)
+    V, T, D = corpus.vocab.size, corpus.block, 12
+    layer = 2 * 2 * D + D * 3 * D + 3 * D + D * D + D + 2 * 4 * D * D + 5 * D
+    expected = {
+        "bigram": V * V,
+        "mlp": (V + 1) * D + T * D * D + D + D * V + V,
+        "gru": V * D + D + 3 * (2 * D * D + D) + D * V + V,
+        "transformer": V * D + T * D + 2 * layer + 2 * D + D * V,
+    }
+    for name, size in expected.items():
+        params = jax.eval_shape(config.build(name, corpus).init, jax.random.key(0))
+        assert sum(leaf.size for leaf in jax.tree.leaves(params)) == size, name
 
 
-def test_turns_alternate_and_ratios_are_of_pairs():
-    taken, seconds = [], {"ours": iter([2.0, 3.0, 1.0]), "theirs": iter([4.0, 9.0, 8.0])}
-
-    def turn(name):
-        taken.append(name)
-        return next(seconds[name])
-
-    found = turns.take_turns({name: lambda name=name: turn(name) for name in seconds}, 3)
-    assert taken == ["ours", "theirs"] * 3
-    assert turns.ratio(found["theirs"], found["ours"]) == (3.0, 2.0, 8.0)
+def test_model_flops_are_six_for_each_weight_of_a_product():
+    params = jax.eval_shape(build("gru", vocab=7, embed=5, hidden=3).init, jax.random.key(0))
+    assert models.model_flops(params) == 6 * (5 * 9 + 3 * 9 + 3 * 7)
 
 
-def test_growth_is_the_power_between_neighbours():
-    assert scale.growth([1, 10, 100], [5.0, 5.0, 500.0]).split() == ["0.00", "2.00"]
+def test_contestants_alternate(monkeypatch):
+    monkeypatch.setattr(turns, "TURN", 0)
+    calls = []
+    found = turns.take_turns({name: lambda name=name: calls.append(name) for name in ("ours", "theirs")}, 3)
+    assert calls[-6:] == ["ours", "theirs"] * 3
+    assert {name: values.shape for name, values in found.items()} == {"ours": (3,), "theirs": (3,)}
+
+
+def test_a_ratio_compares_the_turns_of_a_round():
+    found = turns.ratio(np.array([4.0, 9.0, 8.0]), np.array([2.0, 3.0, 1.0]))
+    assert found == {"ratio": 3.0, "lowest": 2.0, "highest": 8.0}
+
+
+def test_a_process_keeps_its_state_and_raises_what_is_raised_there():
+    with turns.own_process() as process:
+        assert turns.ask(process, os.getpid) == turns.ask(process, os.getpid) != os.getpid()
+        with pytest.raises(ValueError, match="Expecting value"):
+            turns.ask(process, json.loads, s="?")
+        with pytest.raises(mm.InputError, match="_exit: its process was killed"):
+            turns.ask(process, os._exit, status=1)
+
+
+def test_exponents_are_those_between_neighbours():
+    assert scale.exponents([1, 10, 100], [5.0, 5.0, 500.0]).split() == ["0.00", "2.00"]
 
 
 def test_random_tokens_are_lines_that_fill_the_block():
-    tokens = scale.random_tokens(scale.Job(lines=5, block=7, vocab=3))
+    tokens = scale.random_tokens(lines=5, block=7, vocab=3)
     assert tokens.stream_M.shape == (36,)
     assert np.flatnonzero(tokens.stream_M == 0).tolist() == [0, 7, 14, 21, 28, 35]
     assert (tokens.stream_M[tokens.start_N + tokens.length_N] == 0).all()
@@ -58,89 +94,150 @@ def test_random_tokens_are_lines_that_fill_the_block():
 
 
 @pytest.mark.parametrize(
-    ("which", "flags", "printed"),
+    ("name", "flags", "printed"),
     [
         ("counts", ["--rounds", 1], "scatter-add"),
         ("bigram", ["--rounds", 1], "on the table"),
-        ("text", [], "MB of text a second"),
-        ("train", ["--models", "bigram", "--rounds", 1], "bigram "),
-        ("sample", ["--rows", 3, "--rounds", 1], "names at once"),
-        ("profile", ["--model", "bigram"], "us a step unprofiled"),
-        ("profile", ["--model", "bigram", "--padded"], "bigram: 32 rows of "),
-        ("start", ["--rounds", 1], "experiments.bigram to its first figure, warm compilation cache"),
-        ("reach", ["--models", "n-gram", "mlp", "--rounds", 1, "--target", 9], "n-gram "),
+        ("text", [], "read twice, write token files"),
+        ("train", ["--models", "bigram", "--batch", 7, "--steps", 2, "--rounds", 1], "bigram "),
+        ("train", ["--models", "bigram", "--seeds", 3, "--bfloat16", "--steps", 2, "--rounds", 1], "bigram "),
+        ("sample", ["--rows", 3, "--steps", 2, "--rounds", 1], "names at once"),
     ],
 )
-def test_the_commands_print_a_table_and_json(command, few, monkeypatch, which, flags, printed):
-    monkeypatch.setattr(models, "TAUGHT", 5)
-    status, out, err = command("benchmark", which, "--data", few, *flags)
+def test_the_commands_print_a_table_and_json(command, few, quick, name, flags, printed):
+    status, out, err = command("benchmark", name, "--data", few, *flags)
     assert status == 0, err
     assert printed in out
-    assert json.loads(out.splitlines()[-1])["benchmark"] == which
+    assert out.startswith(f"on {turns.processor()}\n")
+    assert json.loads(out.splitlines()[-1])["benchmark"] == name
 
 
-def test_the_growth_of_costs_is_drawn(command, tmp_path):
-    status, out, err = command("benchmark", "scale", "--axes", "depth", "--most", 2, "--out", tmp_path)
+@pytest.mark.parametrize(("target", "reached"), [(2.0, (1.9, 200)), (1.0, None)])
+def test_a_recipe_is_trained_until_the_target(names, monkeypatch, target, reached):
+    evaluations, asked = [(100, 3.0), (200, 1.9), (300, 1.8)], []
+
+    def train(key, name, corpus, *, evaluate_every, progress, on_evaluation, **overrides):
+        asked.append((name, evaluate_every, overrides))
+        for step, dev in evaluations:
+            if on_evaluation(Evaluation(step, train=0.0, dev=dev, best=True, trained=None, tokens_per_second=0.0)):
+                break
+
+    monkeypatch.setattr(mm, "train", train)
+    lines = {"train": names[:50], "test": names[50:70]}
+    assert time_to_loss.train_until(target, **lines, name="modern-transformer", seed=1) == reached
+    assert asked == [("transformer", 100, {"modern": True, "steps": 2200})]
+
+
+def test_counting_reaches_a_loss_or_does_not(names, monkeypatch):
+    monkeypatch.setattr(mm, "count", lambda corpus: count(corpus, order=1))
+    lines = {"train": names[:50], "test": names[50:70]}
+    nats, step = time_to_loss.train_until(9, **lines, name="n-gram", seed=0)
+    assert (step, 1 < nats < 9) == (0, True)
+    assert time_to_loss.train_until(1, **lines, name="n-gram", seed=0) is None
+
+
+def test_times_to_a_loss_are_a_table(command, few, quick, monkeypatch):
+    answers = {"n-gram": [(1.9, 0)], "gru": [(1.8, 300), (1.7, 500)], "mlp": [None, (1.9, 100)]}
+    ask = lambda process, function, name, seed, **_: answers[name][seed]
+    monkeypatch.setattr(time_to_loss, "ask", ask)
+    status, out, err = command("benchmark", "reach", "--data", few, "--models", "n-gram", "gru", "mlp", "--rounds", 2)
     assert status == 0, err
-    assert (tmp_path / "scale.png").stat().st_size > 5_000
-    costs = json.loads(out.splitlines()[-1])["axes"]["depth"]
-    assert costs["values"] == [1, 2]
-    assert costs["memory_mb"][0] < costs["memory_mb"][1]
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
+    assert rows["n-gram"][-2:] == ["0", "1.9000"]
+    assert rows["gru"][-2:] == ["400", "1.7500"]
+    assert rows["mlp"][2] == "inf"  # the highest
+    assert json.loads(out.splitlines()[-1])["models"].keys() == {"n-gram", "gru", "mlp"}
 
 
-def test_what_is_for_an_accelerator_runs_without_one(command, tmp_path, few, monkeypatch):
-    """On this machine with small sizes; on a GPU it is the same program."""
-    monkeypatch.setattr(models, "TAUGHT", 5)
-    monkeypatch.setattr(accelerator, "BLOCK", 11)
-    monkeypatch.setattr(accelerator, "matrix_rate", lambda *_, **__: 1e9)  # seconds for a CPU in bfloat16
-    sizes = [f"--{size}.{name}" for size in ("small", "large") for name in ("layers", "heads", "width")]
-    small = [
-        *itertools.chain(*zip(sizes, (1, 2, 6, 1, 2, 8), strict=True)),
-        "--rows",
-        3,
-        "--seeds",
-        1,
-        2,
-        "--rounds",
-        1,
-        "--batch",
-        2,
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_cost_of_a_job_is_per_token_and_seed(monkeypatch, seeds):
+    take_turns = lambda calls, rounds: calls["ours"]() or {"ours": np.array([1.0, 6.0, 7.0])}
+    monkeypatch.setattr(scale, "take_turns", take_turns)
+    monkeypatch.setattr(scale, "build", lambda name, vocab, **_: build("bigram", vocab=vocab))
+    job = {"batch": 2, "block": 5, "width": 8, "layers": 1, "vocab": 7, "lines": 11, "seeds": seeds, "devices": 1}
+    found = scale.measure(simulated=False, job=job)
+    assert found["us/token"] == pytest.approx(6e6 / (scale.STEPS * 2 * 5 * seeds))
+    assert found["MB"] > seeds * 3 * 4 * 7**2 / 1e6  # the weights and two moments of each
+
+
+def test_the_growth_of_costs_is_drawn(command, quick, tmp_path, monkeypatch):
+    jobs = []
+
+    def ask(process, function, simulated, job):
+        jobs.append((simulated, job))
+        return {"us/token": float(job["batch"] * job["devices"]), "MB": float(job["block"] ** 2)}
+
+    monkeypatch.setattr(scale, "ask", ask)
+    flags = ["--axes", "block", "devices", "--most", 64, "--out", tmp_path]
+    status, out, err = command("benchmark", "scale", *flags)
+    assert status == 0, err
+    assert [(simulated, job["block"], job["devices"]) for simulated, job in jobs] == [
+        *((False, block, 1) for block in (16, 64)),
+        *((True, 16, devices) for devices in (1, 2, 4, 8)),
     ]
-    (tmp_path / "text.txt").write_text("and God said, let there be light: and there was light.\n" * 20)
-    status, out, err = command("benchmark", "accelerator", "--data", few, "--text", tmp_path / "text.txt", *small)
+    assert (tmp_path / "scale.png").stat().st_size > 5_000
+    found = json.loads(out.splitlines()[-1])["axes"]
+    assert found["block"] == {"values": [16, 64], "us/token": [8, 8], "MB": [256, 4096]}
+    assert "exponents of MB         2.00\n" in out
+
+
+def test_makemore_is_asked_for_the_same_work(command, quick, few, monkeypatch):
+    """For the same lines, sizes and precision; of a sampler, for the same number of names."""
+    asked = []
+    monkeypatch.setattr(turns.PeerContest, "__post_init__", lambda self: None)  # no clone is here, and maybe no PyTorch
+    monkeypatch.setattr(models, "ask", lambda process, function, **arguments: asked.append((function, arguments)))
+    monkeypatch.setattr(models, "training_call", lambda *_: lambda: None)
+    training = lambda key: None, lambda state, count: (TrainState(*[None] * 5), None)
+    monkeypatch.setattr(mm, "training", lambda *_: training)
+    monkeypatch.setattr(models, "draw", lambda *_: Samples(*[None] * len(Samples._fields)))
+    both = ["--data", few, "--peer", "clone", "--layers", 1, "--heads", 2, "--width", 6, "--rounds", 1]
+    sizes = {"folder": "clone", "data": str(few), "device": "cpu", "layers": 1, "heads": 2, "width": 6}
+    flags = ["--models", "rnn", "--batch", 5, "--steps", 3, "--seeds", 2, "--bfloat16", "--compiled"]
+    status, out, err = command("benchmark", "train", *both, *flags)
     assert status == 0, err
-    assert "it is no accelerator" in out
-    found = json.loads(out.splitlines()[-1])
-    assert list(found["train"]) == [f"{width} wide, {kind}" for width in (6, 8) for kind in ("float32", "bfloat16")]
-    assert found["seconds_a_step"].keys() == {"1", "2"}
+    more = {"model": "rnn", "batch": 5, "count": 6, "bfloat16": True, "compiled": True}
+    assert asked[0] == (peer.steps, sizes | more)
+    assert json.loads(out.splitlines()[-1])["models"]["rnn"].keys() >= {"makemore.py", "ratio", "lowest", "MFU"}
+    status, _, err = command("benchmark", "sample", *both, "--rows", 4, "--steps", 2)
+    assert status == 0, err
+    assert asked[-1] == (peer.names, sizes | {"model": "transformer", "count": 4})
 
 
-FAKE = """import sys, time
-print(f"step 500 train loss: 1.0 test loss: 1.5")
-time.sleep(2)
-print(f"step 1000 train loss: 1.0 test loss: 1.6")
+FAKE = """import pathlib, time
+print("step 500 train loss: 1.0 test loss: 1.6")
+print("step 1000 train loss: 1.0 test loss: 1.5")
+for _ in range(1000):
+    if pathlib.Path({seen!r}).exists():
+        break
+    time.sleep(0.01)
+else:
+    raise SystemExit("nobody has read the lines")
+print("step 1500 train loss: 1.0 test loss: 1.7")
 """
 
 
-def test_the_peers_best_is_timed_when_it_is_printed(tmp_path, few, monkeypatch):
-    """Its process holds nothing back: the best comes first here, and two seconds of work after it."""
+def test_the_best_of_makemores_evaluations_is_timed_at_once(tmp_path, few, monkeypatch):
+    """It prints, then waits until the line was read: were lines buffered, neither would go on."""
+    seen = tmp_path / "seen"
+    match = lambda pattern, line: re.match(pattern, line) and (seen.touch() or re.match(pattern, line))
+    monkeypatch.setattr(time_to_loss, "re", types.SimpleNamespace(match=match))
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    (tmp_path / "makemore.py").write_text(FAKE)
-    seconds, nats, step = reach.peers(reach.Reach(data=few, peer=tmp_path), str(tmp_path))
-    assert (nats, step) == (1.5, 500)
-    assert 0 < seconds < 2
+    (tmp_path / "makemore.py").write_text(FAKE.format(seen=str(seen)))
+    _, nats, step = time_to_loss.run_peer(tmp_path, few, 1500)
+    assert (nats, step) == (1.5, 1000)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["scale", "--axes"], "--axes names none; give at least one"),
-        (["train", "--models"], "--models names none; give at least one"),
-        (["reach", "--peer-steps", 5], "--peer-steps is 5; it must be at least 500"),
-        (["reach", "--data", "five.txt"], "five.txt: 5 lines are too few to hold a tenth out; add more"),
-        (["accelerator", "--seeds"], "--seeds must be at least 1"),
+        (["scale", "--axes"], "--axes is empty; give at least one"),
+        (["scale", "--most", 1], "--most 1 leaves fewer than two values of batch; raise it"),
+        (["train", "--seeds", 0], "--seeds is 0; it must be at least 1"),
+        (["sample", "--rows", 3, 0], "--rows is 0; it must be at least 1"),
+        (["counts", "--rounds", -1], "--rounds is -1; it must be at least 1"),
+        (["reach", "--data", "five.txt"], "five.txt': 5 lines are too few to hold a tenth out; add more"),
+        (["train", "--peer", "."], ".: there is no makemore.py in it; clone karpathy/makemore"),
     ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_bad_flags(command, tmp_path, flags, message):
     (tmp_path / "five.txt").write_text("emma\nava\nmia\nzoe\nlea\n")
@@ -150,8 +247,3 @@ def test_bad_flags(command, tmp_path, flags, message):
     assert err.startswith("error: ")
     assert err.endswith(message + "\n")
     assert err.count("\n") == 1
-
-
-def test_a_folder_without_the_peer_is_named(command, tmp_path):
-    status, _, err = command("benchmark", "train", "--peer", tmp_path)
-    assert (status, err) == (2, f"error: {tmp_path}: no makemore.py in it; clone karpathy/makemore\n")

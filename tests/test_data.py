@@ -1,125 +1,29 @@
-import json
+"""Lines of a file, their one spelling, and their split into train, dev and test."""
+
+import os
+import re
+import socket
 import unicodedata
 
-import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore_jax import data
+from makemore_jax.data.lines import Split, digest, normalize, printable, read_chunks, read_lines, split
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 
 # Any text that can be one line of a file: no line ends, no surrogates, in NFC.
-LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])).map(data.normalize)
+LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])).map(normalize)
 LINES = st.lists(LINE, min_size=1, max_size=20)
+# What the order of lowercase and NFC, and the length of a letter, depend on.
+TRICKY = ["İ", "I\u0307", "J\u030c", "ǰ", "Σ", "ΑΣ", "ΑΣΑ", "ẞ", "e\u0301", "É", "Ω", "K", "ﬁ", "\u0345", "a", " ", "."]
 
 
-@given(LINES)
-def test_encode_and_decode_are_inverse(lines):
-    vocab = data.Vocab.of(lines)
-    for line in lines:
-        ids = vocab.encode(line)
-        assert len(ids) == len(line)
-        assert data.MARK not in ids
-        assert vocab.decode(ids) == line
-        assert vocab.decode([*ids, data.MARK, *ids]) == line  # the mark ends a line
-
-
-@given(LINES)
-def test_stream_holds_every_line_between_marks(lines):
-    vocab = data.Vocab.of(lines)
-    tokens = data.tokenize(lines, vocab)
-    expected = [data.MARK]
-    for line in lines:
-        expected += [*vocab.encode(line), data.MARK]
-    assert tokens.stream_M.tolist() == expected
-    assert tokens.length_N.tolist() == [len(line) + 1 for line in lines]
-    assert (tokens.stream_M[tokens.start_N] == data.MARK).all()
-
-
-@given(LINES, st.integers(1, 30))
-def test_a_batch_of_rows_is_the_lines_padded(lines, width):
-    vocab = data.Vocab.of(lines)
-    x_BT, y_BT, mask_BT = data.batch(data.tokenize(lines, vocab), np.arange(len(lines))[:, None], np.arange(width))
-    for line, x, y, mask in zip(lines, x_BT, y_BT, mask_BT, strict=True):
-        ids = vocab.encode(line).tolist()
-        count = min(len(ids) + 1, width)
-        assert mask.tolist() == [True] * count + [False] * (width - count)
-        assert x[mask].tolist() == [data.MARK, *ids][:count]
-        assert y[mask].tolist() == [*ids, data.MARK][:count]  # the end mark counts
-        assert not x[~mask].any()
-        assert not y[~mask].any()
-
-
-@given(st.lists(st.integers(1, 11), min_size=1, max_size=30), st.integers(1, 4))
-def test_packed_lines_lie_whole_in_rows_and_no_two_on_one_another(lengths, multiple):
-    layout = data.pack(np.array(lengths), max(lengths), multiple)
-    rows, width = layout.line_BT.shape
-    assert (width, rows % multiple) == (max(lengths), 0)
-    taken_BT = layout.t_BT < np.array(lengths)[layout.line_BT]
-    assert taken_BT.sum() == sum(lengths)
-    for line, length in enumerate(lengths):
-        row_N, column_N = np.nonzero((layout.line_BT == line) & taken_BT)
-        assert len(set(row_N)) == 1
-        assert np.array_equal(column_N, column_N[0] + np.arange(length))
-        assert np.array_equal(layout.t_BT[row_N, column_N], np.arange(length))
-    room_B = width - taken_BT.sum(1)
-    for row in range(1, rows):  # no line of a later row had room in an earlier one
-        assert all(lengths[line] > room_B[:row].max() for line in layout.line_BT[row][taken_BT[row]])
-
-
-@given(LINES)
-def test_a_packed_batch_is_the_lines_end_to_end(lines):
-    vocab = data.Vocab.of(lines)
-    tokens = data.tokenize(lines, vocab)
-    layout = data.pack(tokens.length_N, tokens.length_N.max())
-    x_BT, y_BT, mask_BT = data.batch(tokens, *layout)
-    for line, text in enumerate(lines):
-        ids, its_BT = vocab.encode(text).tolist(), (layout.line_BT == line) & mask_BT
-        assert x_BT[its_BT].tolist() == [data.MARK, *ids]
-        assert y_BT[its_BT].tolist() == [*ids, data.MARK]
-    assert not x_BT[~mask_BT].any()
-
-
-def test_mark_is_shown_as_something_the_data_lacks():
-    assert data.Vocab.of(["ab"]).symbols == (".", "a", "b")
-    assert data.Vocab.of(["a.b"]).symbols == ("⏎", ".", "a", "b")
-    assert data.Vocab.of(["a.b⏎"]).symbols[0] == "<mark>"
-    with_dot = data.Vocab.of(["a.b"])
-    assert with_dot.decode(with_dot.encode("a.b")) == "a.b"
-
-
-def test_unknown_character_is_named_with_the_alphabet():
-    with pytest.raises(InputError, match=r"^'q' \(U\+0071\) is not in the data; its characters are: abc$"):
-        data.Vocab.of(["abc"]).encode("abq")
-    with pytest.raises(InputError, match=r"'\\ud800'.*U\+D800"):
-        data.Vocab.of(["abc"]).encode("a\ud800")
-    with pytest.raises(InputError, match=r"\(500 in all\)"):
-        data.Vocab.of(["".join(map(chr, range(0x4E00, 0x4E00 + 500)))]).encode("a")
-
-
-def test_line_end_inside_a_line_is_refused():
-    with pytest.raises(InputError, match="line end"):
-        data.tokenize(["a\nb"], data.Vocab.of(["ab"]))
-
-
-@given(LINES)
-def test_vocab_survives_its_file(tmp_path_factory, lines):
-    path = tmp_path_factory.mktemp("vocab") / "vocab.json"
-    vocab = data.Vocab.of([*lines, "x"])
-    vocab.save(path)
-    assert data.Vocab.load(path) == vocab
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"symbols": ["."]}', '{"symbols": [".", "a", "a"]}', '{"symbols": 3}']
-)
-def test_damaged_vocab_is_refused(tmp_path, text):
-    (tmp_path / "vocab.json").write_text(text)
-    with pytest.raises(InputError, match="not a vocabulary"):
-        data.Vocab.load(tmp_path / "vocab.json")
-    with pytest.raises(InputError, match="no such file"):
-        data.Vocab.load(tmp_path / "none.json")
+def write(folder, content):
+    path = folder / "file.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
 
 
 @pytest.mark.parametrize(
@@ -137,8 +41,7 @@ def test_damaged_vocab_is_refused(tmp_path, text):
     ],
 )
 def test_read_lines(tmp_path, raw, lines):
-    (tmp_path / "file.txt").write_bytes(raw)
-    assert data.read_lines(tmp_path / "file.txt") == lines
+    assert read_lines(write(tmp_path, raw)) == lines
     assert all(unicodedata.is_normalized("NFC", line) for line in lines)
 
 
@@ -147,63 +50,173 @@ def test_read_lines(tmp_path, raw, lines):
     [
         (b"", "empty file"),
         (b" \n\t\r\n\n", "only blank lines"),
-        (b"emma\nava\r\nol\xffivia\n", r"line 3: not UTF-8 \(byte 0xff\)"),
-        ("emma".encode("utf-16"), "line 1: not UTF-8"),
-        (b"emma\n" + b"a" * 1_000_000, r"line 2: 1,000,000 characters.*--max-length N"),
+        (b"emma\nava\r\nol\xffivia\n", r"line 3: not UTF-8 \(byte 0xff\); save the file as UTF-8"),
+        ("emma\u0416".encode("utf-16-le")[1:], r"line 1: a NUL character"),
+        ("emma".encode("utf-16"), "line 1: a NUL character, so it is probably UTF-16; save the file as UTF-8"),
+        ("emma\nava\n".encode("utf-16-be"), "line 1: a NUL character, so it is probably UTF-16"),
+        (b"emma\rava\r\nol\0ivia", "line 3: a NUL character"),
+        (
+            b"emma\n" + b"a" * 1_000_000,
+            r"line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut .* `max_length`",
+        ),
+        (b"\n\n  " + b"a" * 4097 + b"\n", r"line 3: 4,097 characters"),
+        (b"a\x0b\r\x0bb\x1c\r" + b"c" * 4097 + b"\n", r"line 3: 4,097 characters"),  # \x1c ends no line
     ],
 )
 def test_bad_files_are_named(tmp_path, raw, message):
-    path = tmp_path / "file.txt"
-    path.write_bytes(raw)
+    path = write(tmp_path, raw)
     with pytest.raises(InputError, match=message) as error:
-        data.read_lines(path)
+        read_lines(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_paths_that_are_no_text_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        data.read_lines(tmp_path / "none.txt")
+        read_lines(tmp_path / "none.txt")
     with pytest.raises(InputError, match="is a directory"):
-        data.read_lines(tmp_path)
+        read_lines(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for path in (tmp_path / "pipe", tmp_path / "socket", "/dev/zero", "/dev/null"):
+            with pytest.raises(InputError, match="not a regular file; name a text file"):
+                read_lines(path)
+    hostile = tmp_path / "a\x1b[31m\nb.txt"
+    for content in (None, "", "\xff", "a" * 5000):
+        if content is not None:
+            hostile.write_text(content, encoding="latin-1")
+        with pytest.raises(InputError, match=re.escape(r"a\x1b[31m\nb.txt")) as error:
+            read_lines(hostile)
+        assert str(error.value).isprintable()
 
 
-def test_max_length_cuts_lines(tmp_path):
-    (tmp_path / "file.txt").write_bytes(b"emma\n" + b"ab " * 500_000)
-    assert data.read_lines(tmp_path / "file.txt", max_length=6) == ["emma", "ab ab"]
-    with pytest.raises(InputError, match="--max-length is 0"):
-        data.read_lines(tmp_path / "file.txt", max_length=0)
+def test_a_link_to_a_file_is_read(tmp_path):
+    (tmp_path / "link").symlink_to(write(tmp_path, "emma"))
+    assert read_lines(tmp_path / "link") == ["emma"]
+
+
+def test_long_lines(tmp_path):
+    for text in ("a" * 4096, "é" * 4096, " " * 5000 + "a" * 4096):
+        assert read_lines(write(tmp_path, f"emma\n{text}\n")) == ["emma", text.strip()]
+    path = write(tmp_path, b"emma\n" + b"ab " * 500_000)
+    assert read_lines(path, max_length=6) == ["emma", "ab ab"]
+    for length in (0, -1):
+        with pytest.raises(InputError, match=f"`max_length` is {length}; it must be at least 1"):
+            read_lines(path, max_length=length)
+
+
+MESSY = "\ufeffemma \r\n\r\n  olivia\rzoë\n\tava\nZoë\n" + "".join(f"name {i}\n" for i in range(97))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10**6])
+def test_chunks_are_the_lines(tmp_path, size):
+    path = write(tmp_path, MESSY)
+    whole = read_lines(path)
+    assert whole[:5] == ["emma", "olivia", "zoë", "ava", "Zoë"]
+    chunks = list(read_chunks(path, size=size))
+    assert (len(chunks) > 1) == (size < 100)
+    assert [line for chunk in chunks for line in chunk.split("\n")] == whole
+    path.write_text("\ufeffab\n\ufeffcd\n")  # only at the start of the file is it a byte-order mark
+    assert "\n".join(read_chunks(path, size=size)) == "ab\n\ufeffcd"
+
+
+@given(st.text("aB \t\n\x1c") | st.text("aB \t\n\x1c\u3000é"), st.integers(1, 9), st.booleans())
+@example("a \na", 9, False)
+@example("a\n a", 9, False)
+@example("a\n\na", 9, False)
+def test_clean_text_takes_a_short_way_to_the_same_lines(tmp_path_factory, text, size, lowercase):
+    path = tmp_path_factory.mktemp("clean") / "file.txt"
+    path.write_text(text + "a", newline="")
+    expected = [normalize(line.strip(), lowercase) for line in (text + "a").split("\n")]
+    lines = "\n".join(read_chunks(path, lowercase=lowercase, size=size)).split("\n")
+    assert lines == [line for line in expected if line]
+
+
+def test_errors_name_the_line_in_a_later_chunk(tmp_path):
+    path = write(tmp_path, b"emma\r\nava\n" * 50 + b"ol\xffivia\n")
+    with pytest.raises(InputError, match="line 101: not UTF-8"):
+        list(read_chunks(path, size=16))
+    path = write(tmp_path, "\ufeff".encode() + b"ab\ncd\xff\n")
+    with pytest.raises(InputError, match=r"line 2: not UTF-8 \(byte 0xff\)"):
+        read_lines(path)
+    path = write(tmp_path, b"emma\nava\n" * 50 + b"a" * 5000 + b"\n")
+    with pytest.raises(InputError, match="line 101: 5,000 characters"):
+        list(read_chunks(path, size=16))
+
+
+@given(st.text() | st.lists(st.sampled_from(TRICKY)).map("".join), st.booleans())
+@example("I\u0307", True)
+def test_there_is_one_spelling(text, lowercase):
+    once = normalize(text, lowercase)
+    assert normalize(once, lowercase) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert once == normalize(unicodedata.normalize("NFD", text), lowercase)
+    if lowercase:
+        assert once.lower() == once
+
+
+def test_every_character_has_one_lowercase_spelling():
+    characters = [chr(code) for code in range(0x110000)]
+    changed = [c for c in characters if normalize(c, True) != c]
+    assert len(changed) > 2000
+    assert [c for c in changed if normalize(normalize(c, True), True) != normalize(c, True)] == []
+
+
+@given(st.lists(st.lists(st.sampled_from(TRICKY), min_size=1, max_size=6).map("".join), min_size=1, max_size=5))
+def test_what_stands_in_the_data_can_be_typed(tmp_path_factory, typed):
+    """With and without lowercase, and cut: a line of the file, typed as it stands there, is known and is that line."""
+    path = tmp_path_factory.mktemp("typed") / "file.txt"
+    path.write_text("\n".join([*typed, "a"]), newline="")
+    for lowercase in (False, True):
+        lines = read_lines(path, lowercase=lowercase)
+        vocab = Vocab.of(lines, lowercase=lowercase)
+        assert lines == [vocab.canonical(line.strip()) for line in [*typed, "a"] if line.strip()]
+        for line in typed:
+            assert vocab.decode(vocab.encode_line(line.strip())) == vocab.canonical(line.strip())
+        for length in (1, 2, 3):
+            cut = read_lines(path, length, lowercase)
+            assert max(map(len, cut)) <= length
+            assert [vocab.canonical(line) for line in cut] == cut
+
+
+def test_lowercase_counts_after_lowering(tmp_path):
+    path = write(tmp_path, "İİİ\nJ\u030cA\n" + "İ" * 2100)
+    assert read_lines(path, 4, lowercase=True) == ["i\u0307i\u0307", "ǰa", "i\u0307i\u0307"]
+    assert read_lines(path, 4) == ["İİİ", "J\u030cA", "İİİİ"]
+    assert len(read_lines(path)[2]) == 2100
+    with pytest.raises(InputError, match="line 3: 4,200 characters"):
+        read_lines(path, lowercase=True)
+
+
+def test_printable_escapes_what_a_terminal_would_obey():
+    assert printable("aé東 '\\") == "aé東 '\\"
+    assert printable("\x1b[2J\n\u2028\ud800\u202e") == r"\x1b[2J\n\u2028\ud800\u202e"
+
+
+def test_digest_tells_lines_apart():
+    assert digest(["ab", "c"]) == digest(iter(["ab", "c"]))
+    assert len({digest(["ab", "c"]), digest(["a", "bc"]), digest(["c", "ab"]), digest(["abc"])}) == 4
 
 
 def test_split_keeps_equal_lines_together_and_does_not_move_lines(names):
-    sides = data.split(names)
-    assert sum(map(len, sides)) == len(names)
-    assert not (
-        set(sides.train) & set(sides.dev) | set(sides.train) & set(sides.test) | set(sides.dev) & set(sides.test)
-    )
+    parts = split(names)
+    assert sum(map(len, parts)) == len(names)
+    train, dev, test = map(set, parts)
+    assert not train & dev | train & test | dev & test
     assert len(set(names)) < len(names)  # otherwise the line above would be easy
-    fewer = data.split(names[::7])
-    assert all(set(some) <= set(side) for some, side in zip(fewer, sides, strict=True))
-    assert len(sides.dev) / len(names) == pytest.approx(0.1, abs=0.01)
-    assert len(sides.test) / len(names) == pytest.approx(0.1, abs=0.01)
+    fewer = split(names[::7])
+    assert all(set(some) <= set(part) for some, part in zip(fewer, parts, strict=True))
+    assert len(parts.dev) / len(names) == pytest.approx(0.1, abs=0.01)
+    assert len(parts.test) / len(names) == pytest.approx(0.1, abs=0.01)
 
 
 def test_split_is_stable_across_machines():
     lines = ["emma", "olivia", "amelia", "abigail", "emily", "Zoë", "東京"]
-    assert data.split(lines) == (["emma", "olivia", "Zoë", "東京"], ["amelia"], ["abigail", "emily"])
+    assert split(lines) == (["emma", "olivia", "Zoë", "東京"], ["amelia"], ["abigail", "emily"])
 
 
-def test_report(names, vocab):
-    report = data.report(names, vocab)
-    assert json.dumps(report)
-    assert report == {
-        "lines": 32178,
-        "distinct": 29619,
-        "repeated": 2559,
-        "shortest": "an",
-        "longest": "muhammadibrahim",
-        "alphabet": "abcdefghijklmnopqrstuvwxyz",
-        "symbols": 27,
-        "bigrams": 229201,
-        "unknown": 0.0,
-    }
+def test_a_split_of_anything():
+    parts = Split("abc", "de", "f")
+    assert dict(parts.items()) == {"train": "abc", "dev": "de", "test": "f"}
+    assert parts.map(len) == Split(3, 2, 1)

@@ -4,90 +4,127 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
+import makemore_jax as mm
 from experiments import digits
-from experiments.task import Text, count, load
-from makemore_jax import data
-from makemore_jax.models import backoff
+from makemore_jax.data.lines import read_lines
+from makemore_jax.models import build, configure
+from makemore_jax.recipe import Recipe
+from makemore_jax.trained import Trained
 from tests.conftest import ROOT
 
-CONFIG = digits.Config(data=ROOT / "data/digits.txt")
+PICTURES = ROOT / "data/digits.txt"
+CONFIG = digits.Config(data=PICTURES)
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    return load(Text(CONFIG.data))
+    return digits.load(PICTURES)
+
+
+def uniform(corpus):
+    """A model that knows nothing: without the grammar, its lines are no pictures."""
+    model = build("backoff", vocab=corpus.vocab.size, order=1)
+    return Trained(model, model.init(None), corpus.vocab, corpus.block)
 
 
 def test_the_file_holds_the_pictures(corpus):
     sklearn = pytest.importorskip("sklearn.datasets")
     pictures, labels = sklearn.load_digits(return_X_y=True)
-    lines = data.read_lines(CONFIG.data)
+    lines = read_lines(PICTURES)
     assert np.array_equal(digits.pixels(lines).reshape(len(lines), -1), pictures)
     assert [int(line[0]) for line in lines] == labels.tolist()
     assert corpus.vocab.size == 1 + 10 + 17
+    assert sum(map(len, corpus.lines)) == len(lines)
 
 
 def test_a_drawn_picture_is_a_picture_whatever_the_model(corpus):
-    """From a model that knows nothing: without the grammar its lines are none."""
-    config = backoff.Config(corpus.vocab.size, 1)
-    model, params = backoff.backoff(config), backoff.backoff(config).init(None)
     starts = ["", "7", "3abq"] * 5
-    drawn = digits.draw(corpus, model, params, starts, CONFIG)
+    drawn = digits.draw(uniform(corpus), starts, CONFIG)
     for start, line in zip(starts, drawn, strict=True):
         assert line.startswith(start)
         assert len(line) == 65
         assert line[0] in digits.LABELS
-        assert set(line[1:]) <= set(digits.LEVELS)
+        assert set(line[1:]) <= set(digits.GREYS)
     assert len(set(drawn)) == 15
 
 
 def test_bits_are_those_of_the_levels_alone(corpus):
-    config = backoff.Config(corpus.vocab.size, 1)
-    uniform = backoff.backoff(config).init(None)
-    bits = digits.bits_a_pixel(backoff.backoff(config), uniform, corpus.tokens["dev"])
-    assert bits == pytest.approx(np.log2(28), abs=1e-5)
-    seen = digits.bits_a_pixel(*count(corpus, 1), corpus.tokens["dev"])
-    levels = np.bincount(digits.pixels(corpus.sides.train).ravel(), minlength=17)
+    assert digits.bits_per_pixel(uniform(corpus), corpus.tokens.dev) == pytest.approx(np.log2(28), abs=1e-5)
+    counted = digits.bits_per_pixel(mm.count(corpus, 1), corpus.tokens.dev)
+    levels = np.bincount(digits.pixels(corpus.lines.train).ravel(), minlength=17)
     prob = levels * 64 / 66 / levels.sum()  # a label and an end for 64 levels
-    held_out = np.bincount(digits.pixels(corpus.sides.dev).ravel(), minlength=17)
-    assert seen == pytest.approx(-(held_out * np.log2(prob)).sum() / held_out.sum(), abs=0.01)
+    held_out = np.bincount(digits.pixels(corpus.lines.dev).ravel(), minlength=17)
+    assert counted == pytest.approx(-(held_out * np.log2(prob)).sum() / held_out.sum(), abs=0.01)
 
 
-def test_the_quick_command_draws_four_sheets(command, tmp_path):
-    status, out, err = command("digits", "--quick", "--drawn", 10, "--out", tmp_path / "run", "--json")
-    assert status == 0, err
-    summary = json.loads(out.splitlines()[-1])
-    bits = {name: row["bits_a_pixel"] for name, row in summary["models"].items()}
-    assert bits["n-gram of 4"] < bits["unigram"] < bits["uniform"] == pytest.approx(np.log2(17))
-    assert bits["transformer"] < bits["uniform"]
-    assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
-        "classes.png",
-        "samples.png",
-        "ends.png",
-        "nearest.png",
-    }
-    assert summary["recognised"]["real"] > 0.95
-    assert all(len(line) == 65 for line in summary["samples"])
+def test_the_nearest_train_picture(corpus):
+    train = corpus.lines.train
+    pictures, levels = digits.nearest(corpus, [train[7], train[3][:-1] + ("b" if train[3][-1] == "a" else "a")])
+    assert np.array_equal(pictures, digits.pixels([train[7], train[3]]))
+    assert levels[0] == 0 < levels[1] <= 2
+
+
+def test_the_quick_command_draws_four_sheets(tmp_path, monkeypatch):
+    """On some of the pictures, with a small model; its sheets follow the sizes that they are given."""
+    lines = read_lines(PICTURES)
+    (tmp_path / "few.txt").write_text("\n".join(lines[:450]))
+    monkeypatch.setattr(digits, "NEURAL", {"bigram": ({}, Recipe(batch=16, learning_rate=0.3))})
+    monkeypatch.setattr(digits, "ORDERS", (1, 2))
+    monkeypatch.setattr(digits, "COLUMNS", 4)
+    monkeypatch.setattr(digits, "SHOWN", 12)
+    config = digits.Config(data=tmp_path / "few.txt", quick=True, drawn=5, out=tmp_path / "run")
+    summary = digits.run(config)
+    bits = {name: row["bits_per_pixel"] for name, row in summary["models"].items()}
+    assert list(bits) == ["uniform", "1-gram", "2-gram", "bigram"]
+    assert bits["2-gram"] < bits["1-gram"] < bits["uniform"] == pytest.approx(np.log2(17))
+    assert bits["bigram"] < bits["uniform"]
+    assert {path.name for path in config.out.glob("*.*")} == {"config.json", "summary.json", *digits.SHEETS}
+    assert all(imread(config.out / name).std() > 0.01 for name in digits.SHEETS)
+    assert summary["recognised"]["real"] > 0.9
+    assert [line[0] for line in summary["samples"]] == digits.LABELS
+    assert json.loads((config.out / "summary.json").read_text())["copies"] == summary["copies"] == 0
+
+
+def test_the_models_of_the_command_have_sizes_that_fit():
+    assert set(digits.NEURAL) == {"lstm", "transformer"}
+    for name, (sizes, _) in digits.NEURAL.items():
+        configure(name, vocab=28, **sizes, **({"block": 66} if name == "transformer" else {}))
+
+
+def test_a_sheet_is_a_grid_of_pictures():
+    picture_RCHW = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    (axes,) = digits.sheet(picture_RCHW, ["a", "b"], ["x", "y", "z"], "title").axes
+    grid = axes.images[0].get_array()
+    assert grid.shape == (2 * 4 + 2, 3 * 5 + 2 * 2)
+    assert np.array_equal(grid[6:, 7:12], picture_RCHW[1, 1])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("lines", "message"),
     [
-        ("x" + "a" * 64, "picture 2: starts with 'x'; it should be its label"),
-        ("1" + "a" * 63, "picture 2: has 63 levels; it should have 64"),
-        ("1" + "a" * 63 + "z", "picture 2: 'z' is no grey level; those are a to q"),
+        (["x" + "a" * 64], "picture 2: starts with 'x'; it should be its label"),
+        (["1" + "a" * 63], "picture 2: has 63 levels; it should have 64"),
+        (["1" + "a" * 63 + "z"], "picture 2: 'z' is no grey level; those are a to q"),
+        (["1" + "a" * 63 + grey for grey in "abcdefghijklmnopq"], "no picture to learn 2, 3, 4, 5, 6, 7, 8, 9 from"),
+        (
+            [f"{label}{'a' * 62}{x}{y}" for label in range(10) for x in "abc" for y in "abcd"],
+            "a sheet shows 40; add more",
+        ),
     ],
 )
-def test_what_is_no_picture_is_named(command, tmp_path, line, message):
+def test_what_is_no_picture_is_named(command, tmp_path, lines, message):
     path = tmp_path / "pictures.txt"
-    path.write_text("0" + "a" * 64 + "\n" + line + "\n")
+    path.write_text("\n".join(["0" + "a" * 64, *lines]))
     status, _, err = command("digits", "--data", path, "--out", tmp_path / "run")
     assert status == 2
     assert message in err
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_label_is_a_prefix_and_so_is_a_sex(command, tmp_path):
-    lines = data.read_lines(ROOT / "data/names-by-sex.txt")
-    assert {line[0] for line in lines} == {"F", "M"}
-    assert sorted(line[1:] for line in lines) == sorted(data.read_lines(ROOT / "data/names.txt"))
+def test_names_by_sex_are_the_names_with_a_label():
+    labelled, names = read_lines(ROOT / "data/names-by-sex.txt"), read_lines(ROOT / "data/names.txt")
+    assert {line[0] for line in labelled} == {"F", "M"}
+    assert sorted(line[1:] for line in labelled) == sorted(names)

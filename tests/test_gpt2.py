@@ -105,28 +105,83 @@ def test_half_precision_files_become_float32(tmp_path):
         np.testing.assert_allclose(params["embed"][1:], tensors["wte.weight"][:22], rtol=0.01)
 
 
+BAD_CONFIGS = [
+    ({"activation_function": "relu"}, "activation_function is 'relu'; it must be 'gelu_new' or 'gelu_pytorch_tanh'"),
+    ({"activation_function": ["gelu_new"]}, "activation_function is \\['gelu_new'\\]"),
+    ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06; it must be 1e-05"),
+    ({"tie_word_embeddings": [True]}, "tie_word_embeddings is \\[True\\]; it must be True or False"),
+    ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false'"),
+    ({"n_inner": 13}, "n_inner is 13; only 4 n_embd = 48 is supported"),
+    ({"n_inner": []}, "n_inner is \\[\\]"),
+    ({"n_layer": None}, "n_layer is None; it must be a whole number"),
+    ({"n_layer": True}, "n_layer is True"),
+    ({"n_layer": 2.0}, "n_layer is 2.0"),
+    ({"n_layer": 0}, "n_layer is 0"),
+    ({"n_layer": 10**9}, "layers is 1,000,000,000; it must be at most 1,000"),
+    ({"n_head": 5}, "embed is 12; with heads 5 it must be divisible by 5"),
+    ({"vocab_size": 2**63}, "vocab_size is 9223372036854775808; it must be a whole number from 1 to"),
+    ({"vocab_size": 2**31 - 1}, "the limit is"),
+    ({"vocab_size": -23}, "vocab_size is -23"),
+    ({"n_positions": 12}, r"wpe.weight has shape \(11, 12\); its config says \(12, 12\)"),
+    ({"n_layer": 3}, "there is no tensor h.2.mlp.c_proj.bias"),
+    ({"n_layer": 1}, "a model of 1 layers has no tensor 'h.1"),
+    ({"eos_token_id": 99}, "eos_token_id is 99"),
+    ({"eos_token_id": True}, "eos_token_id is True; it must be a token"),
+    ({"eos_token_id": None}, "eos_token_id is None"),
+]
+
+
+@pytest.mark.parametrize(("about", "message"), BAD_CONFIGS, ids=lambda value: str(value)[:30])
+def test_a_configuration_that_is_not_gpt2s_is_named(about, message):
+    with pytest.raises(InputError, match=f"^some/folder: .*{message}") as error:
+        gpt2.convert(ABOUT | about, weights(), "some/folder")
+    assert "\n" not in str(error.value)
+    assert "`" not in str(error.value)  # these are no parameters of ours
+
+
+def test_a_size_that_is_missing_is_named():
+    with pytest.raises(InputError, match=r"config\.json has no n_head; is it a GPT-2"):
+        gpt2.convert({name: value for name, value in ABOUT.items() if name != "n_head"}, weights())
+
+
 @pytest.mark.parametrize(
-    ("about", "drop", "message"),
+    ("name", "change", "message"),
     [
-        ({"activation_function": "relu"}, "", "activation_function is 'relu'; GPT-2's own is 'gelu_new'"),
-        ({"n_inner": 13}, "", "n_inner is 13; only 4 n_embd = 48 is built"),
-        ({"n_layer": None}, "", "its config has no n_layer; is it a GPT-2"),
-        ({"n_positions": 12}, "", r"wpe.weight has shape \(11, 12\); its config says \(12, 12\)"),
-        ({"n_layer": 3}, "", "there is no tensor h.2.attn.c_attn.weight"),
-        ({"eos_token_id": 99}, "", "eos_token_id is 99"),
-        ({}, "ln_f.bias", "there is no tensor ln_f.bias"),
+        ("ln_f.bias", None, "there is no tensor ln_f.bias"),
+        ("wte.weight", lambda w: w * np.nan, "wte.weight has a number that is not finite"),
+        ("h.1.ln_2.bias", lambda w: w / np.zeros(1, np.float32), "h.1.ln_2.bias has a number that is not finite"),
+        ("wte.weight", lambda w: np.float64(w) * 1e300, "wte.weight has a number that is not finite"),
+        ("wte.weight", np.int8, "wte.weight is of type int8; it must be float64, float32, float16, bfloat16"),
+        ("wte.weight", lambda w: w > 0, "wte.weight is of type bool"),
+        ("wte.weight", lambda w: w[0], r"wte.weight has shape \(12,\)"),
+        ("h.2.ln_1.bias", lambda w: w, "a model of 2 layers has no tensor 'h.2.ln_1.bias'; check n_layer"),
+        ("h.0.crossattention.c_attn.bias", lambda w: w, "has no tensor 'h.0.crossattention"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_gpt2_is_named(about, drop, message):
-    tensors = {name: tensor for name, tensor in weights().items() if name != drop}
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_bad_tensors_are_named(name, change, message):
+    tensors = weights()
+    if change:
+        tensors[name] = change(tensors.get(name, np.zeros(12, np.float32)))
+    else:
+        del tensors[name]
     with pytest.raises(InputError, match=message):
-        gpt2.convert(ABOUT | about, tensors)
+        gpt2.convert(ABOUT, tensors)
+
+
+def test_the_causal_mask_that_some_files_hold_is_no_parameter():
+    mask = {"h.0.attn.bias": np.ones((1, 1, 11, 11), np.float32), "h.1.attn.masked_bias": np.float32(-1e4)}
+    assert mask.keys().isdisjoint(weights())
+    expected, converted = (gpt2.convert(ABOUT, tensors).params for tensors in (weights(), weights() | mask))
+    assert all(map(np.array_equal, jax.tree.leaves(expected), jax.tree.leaves(converted)))
 
 
 def test_bad_folders(tmp_path):
     for text, message in (
         (None, "no such file"),
         ("{", "not JSON"),
+        ("[" * 10**5, "not JSON"),
         ("[]", "not a model's"),
         ("{}", "no .safetensors"),
     ):
@@ -134,9 +189,14 @@ def test_bad_folders(tmp_path):
             (tmp_path / "config.json").write_text(text)
         with pytest.raises(InputError, match=message):
             gpt2.load(tmp_path)
-    (tmp_path / "w.safetensors").write_bytes(b"short")
-    with pytest.raises(InputError, match="not a safetensors file that can be read"):
-        gpt2.load(tmp_path)
+    header = json.dumps({"wte.weight": {"dtype": "F8_E4M3", "shape": [2, 2], "data_offsets": [0, 4]}}).encode()
+    for content, message in (
+        (b"short", "not a safetensors file that can be read"),
+        (len(header).to_bytes(8, "little") + header + bytes(4), "its type of numbers is not supported; it must be"),
+    ):
+        (tmp_path / "w.safetensors").write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            gpt2.load(tmp_path)
 
 
 @pytest.fixture(scope="module")

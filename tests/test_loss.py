@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import chex
 import jax
@@ -6,13 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from makemore_jax import data
+from makemore_jax import loss
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import Vocab
+from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate, line_nll, mean_nll, table_nll, token_nll
-from makemore_jax.models import bigram, ngram
+from makemore_jax.models import bigram, build, ngram
 
 V = 5
 LINES = ["abba", "c", "", "dada", "bc"]
-VOCAB = data.Vocab((".", "a", "b", "c", "d"))
+VOCAB = Vocab((".", "a", "b", "c", "d"))
 
 
 @pytest.fixture(scope="module")
@@ -81,33 +85,69 @@ def test_counts_past_int32_are_summed():
     assert table_nll(jnp.zeros((2, 2)), counts_VV) == pytest.approx(math.log(2))
 
 
-def test_evaluation_is_exact_and_in_three_units(monkeypatch):
-    model = bigram.bigram(bigram.Config(V))
-    params = model.init(jax.random.key(0))
-    tokens = data.tokenize(LINES, VOCAB)
-    log_prob_VV = np.asarray(jax.nn.log_softmax(params["W"]), np.float64)
-    expected = [
-        -sum(log_prob_VV[a, b] for a, b in zip([0, *VOCAB.encode(line)], [*VOCAB.encode(line), 0], strict=True))
-        for line in LINES
-    ]
-    for tokens_a_part, tokens_a_batch in ((2**20, 1), (2**20, 11), (5, 11), (2**20, 2**16)):
-        monkeypatch.setattr("makemore_jax.loss.TOKENS_A_PART", tokens_a_part)
-        monkeypatch.setattr("makemore_jax.loss.TOKENS_A_BATCH", tokens_a_batch)
-        np.testing.assert_allclose(line_nll(model, params, tokens), expected, atol=1e-5)
-    quality = evaluate(model, params, tokens)
+def test_a_large_vocabulary_is_gathered_to_the_same_loss(batch, monkeypatch):
+    expected_BT = token_nll(*batch[:2])
+    monkeypatch.setattr(loss, "MAX_ONE_HOT", V - 1)
+    monkeypatch.setattr(jax.nn, "one_hot", None)  # it would fail if it were called
+    chex.assert_trees_all_close(token_nll(*batch[:2]), expected_BT)
+
+
+def test_evaluation_is_exact_and_in_three_units():
+    model, params, expected = scored_by_hand()
+    quality = evaluate(model, params, tokenize(LINES, VOCAB))
     assert quality.tokens == 16
     assert quality.nats == pytest.approx(sum(expected) / 16, abs=1e-6)
     assert quality.bits == pytest.approx(quality.nats / math.log(2))
     assert quality.perplexity == pytest.approx(math.exp(quality.nats))
 
 
-def test_second_evaluation_compiles_nothing(compilations):
+@pytest.mark.parametrize(
+    ("pack_tokens", "batch_tokens", "batches"),
+    [(2**20, 1, 4), (2**20, 11, 2), (2**20, 16, 2), (5, 11, 3), (2**20, 2**16, 1)],
+    ids=["a row at a time", "two rows", "three rows and padding", "chunks", "all at once"],
+)
+def test_however_lines_are_batched_each_is_scored_once(monkeypatch, pack_tokens, batch_tokens, batches):
+    model, params, expected = scored_by_hand()
+    shapes, batch_nll = [], loss._batch_nll
+    monkeypatch.setattr(loss, "PACK_TOKENS", pack_tokens)
+    monkeypatch.setattr(loss, "BATCH_TOKENS", batch_tokens)
+    monkeypatch.setattr(loss, "_batch_nll", lambda *args: shapes.append(args[2].shape) or batch_nll(*args))
+    np.testing.assert_allclose(line_nll(model, params, tokenize(LINES, VOCAB)), expected, atol=1e-5)
+    assert len(shapes) == batches
+    assert all(rows * width <= max(batch_tokens, width) for rows, width in shapes)
+
+
+def scored_by_hand():
+    """A bigram model, its parameters, and the nats of each line from its table."""
+    model = bigram.bigram(bigram.Config(V))
+    params = model.init(jax.random.key(0))
+    log_prob_VV = np.asarray(jax.nn.log_softmax(params["W"]), np.float64)
+    marked = [[0, *VOCAB.encode(line), 0] for line in LINES]
+    expected = [-sum(log_prob_VV[a, b] for a, b in pairwise(line)) for line in marked]
+    assert len({round(nats, 3) for nats in expected}) == len(LINES)
+    return model, params, expected
+
+
+def test_evaluations_of_one_size_compile_once(compilations):
     model = ngram.ngram(ngram.Config(V))
-    tokens = data.tokenize(LINES, VOCAB)
     params, others = ngram.fit(jnp.ones((V, V))), ngram.fit(jnp.eye(V))
     with compilations() as first:
-        evaluate(model, params, tokens)
+        evaluate(model, params, tokenize(LINES, VOCAB))
     with compilations() as second:
-        evaluate(model, others, tokens)
+        evaluate(model, others, tokenize([line for line in LINES if line], VOCAB))  # three rows, not four
     assert first
     assert not second
+
+
+def test_a_line_longer_than_the_block_is_refused():
+    model = build("transformer", vocab=V, block=4, layers=1, heads=1, embed=3)
+    params = model.init(jax.random.key(0))
+    assert evaluate(model, params, tokenize(["abb"], VOCAB)).tokens == 4
+    with pytest.raises(InputError, match="lines of 5 tokens with their end mark; the model's `block` is 4"):
+        evaluate(model, params, tokenize(["a", "abba"], VOCAB))
+
+
+def test_no_lines_are_refused():
+    model, params, _ = scored_by_hand()
+    with pytest.raises(InputError, match="no lines"):
+        line_nll(model, params, tokenize([], VOCAB))

@@ -1,10 +1,11 @@
-"""Each model's logits against its equations, written out in NumPy one line and one position at a time."""
+"""Each model's logits and activations against its equations, written out in NumPy one line and one step at a time."""
 
 import jax
 import numpy as np
 import pytest
 
-from makemore_jax.models import MODELS
+from makemore_jax.model import num_params
+from makemore_jax.models import build
 
 V, B, T = 7, 2, 5
 
@@ -128,27 +129,90 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_logits_are_the_equations(case):
-    options, equations = CASES[case]
-    config, build = MODELS[case.split(",")[0]]
-    model = build(config(vocab=V, **options))
+def general(name, options):
+    """The model, and parameters in general position."""
+    model = build(name, vocab=V, **options)
     random = np.random.default_rng(1)
     params = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(0)))
     params = jax.tree.map(lambda leaf: leaf + np.float32(0.3 * random.normal(size=leaf.shape)), params)
     x_BT = random.integers(1, V, (B, T))
     x_BT[:, 0] = 0
+    return model, params, x_BT
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_the_equations(case):
+    options, equations = CASES[case]
+    model, params, x_BT = general(case.split(",")[0], options)
     expected = np.stack([np.stack(list(equations(jax.tree.map(np.float64, params), x))) for x in x_BT])
     assert expected.std() > 0.1
     np.testing.assert_allclose(jax.jit(model.apply)(params, x_BT), expected, rtol=2e-5, atol=2e-5)
 
 
+L, N, D, H = 2, 3, 12, 11
+STATES = {"h": (B, T, H)}
+ACTIVATIONS = {  # sizes, the shapes of the activations, and the logits that follow from those
+    "mlp": (
+        {"window": 3, "embed": 5, "hidden": H},
+        {"embed": (B, T, 5), "hidden": (B, T, H)},
+        lambda p, a: affine(p["head"], a["hidden"]),
+    ),
+    "rnn": ({"embed": 5, "hidden": H}, STATES, lambda p, a: affine(p["head"], a["h"])),
+    "gru": (
+        {"embed": 5, "hidden": H},
+        STATES | {"reset": (B, T, H), "update": (B, T, H)},
+        lambda p, a: affine(p["head"], a["h"]),
+    ),
+    "lstm": (
+        {"embed": 5, "hidden": H},
+        STATES | dict.fromkeys(("c", "input", "forget", "output"), (B, T, H)),
+        lambda p, a: affine(p["head"], a["output"] * np.tanh(a["c"])),
+    ),
+    "wavenet": (
+        {"layers": 3, "cycle": 2, "channels": 5, "skip": H},
+        {"gate": (B, 3, T, 5), "skip": (B, T, H)},
+        lambda p, a: affine(p["head"], np.maximum(affine(p["hidden"], np.maximum(a["skip"], 0)), 0)),
+    ),
+    "transformer": (
+        {"block": T, **GPT, "modern": True},
+        {"attention": (B, L, N, T, T), "residual": (B, T, D)},
+        lambda p, a: p["norm"]["g"] * a["residual"] / np.sqrt((a["residual"] ** 2).mean(-1, keepdims=True)) @ p["head"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name):
+    """Their names and shapes; and the logits follow from them."""
+    options, shapes, read_out = ACTIVATIONS[name]
+    model, params, x_BT = general(name, options)
+    logits_BTV, activations = jax.jit(model.forward)(params, x_BT)
+    assert {key: value.shape for key, value in activations.items()} == shapes
+    np.testing.assert_allclose(read_out(params, activations), logits_BTV, rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_of_the_bag_of_words():
+    model, params, x_BT = general("bow", {"block": T, "embed": 5, "hidden": H})
+    activations = model.forward(params, x_BT)[1]
+    sum_BTD = np.cumsum(params["embed"][x_BT] + params["position"][:T], axis=1)
+    np.testing.assert_allclose(activations["mean"], sum_BTD / np.arange(1, T + 1)[:, None], rtol=1e-5, atol=1e-6)
+    assert activations["hidden"].shape == (B, T, H)
+
+
+def test_attention_is_a_distribution_over_the_past():
+    options, *_ = ACTIVATIONS["transformer"]
+    model, params, x_BT = general("transformer", options)
+    weight_BLNTS = np.asarray(model.forward(params, x_BT)[1]["attention"])
+    np.testing.assert_allclose(weight_BLNTS.sum(-1), 1, rtol=1e-5)
+    assert (np.triu(weight_BLNTS, 1) == 0).all()
+    assert (weight_BLNTS[..., -1, :] > 0).all()
+
+
 def test_transformer_has_the_peers_size_and_gpt2s_scales():
     """makemore.py's default on the lecture's names: 204,544 parameters with the head (202,816 without)."""
-    config, build = MODELS["transformer"]
-    params = jax.eval_shape(build(config(vocab=27, block=16)).init, jax.random.key(0))
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 204_544
-    params = jax.jit(build(config(vocab=97, block=16, embed=128)).init)(jax.random.key(0))
+    params = jax.eval_shape(build("transformer", vocab=27, block=16).init, jax.random.key(0))
+    assert num_params(params) == 204_544
+    params = jax.jit(build("transformer", vocab=97, block=16, embed=128).init)(jax.random.key(0))
     for name, deviation in (("qkv", 0.02), ("up", 0.02), ("out", 0.02 / 8**0.5), ("down", 0.02 / 8**0.5)):
         weights = np.stack([block[name]["w"] for block in params["blocks"]])
         assert weights.std() == pytest.approx(deviation, rel=0.03)

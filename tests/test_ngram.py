@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import chex
 import jax
@@ -8,24 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.bigram_corpus import count_dict
-from makemore_jax import data
+from makemore_jax.data.tokens import batch, tokenize
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate
 from makemore_jax.models import ngram
 
 V = 5  # the mark and abcd
 LINES = st.lists(st.text("abcd", max_size=6), min_size=1, max_size=8)
-VOCAB = data.Vocab((".", "a", "b", "c", "d"))
+VOCAB = Vocab((".", "a", "b", "c", "d"))
 
 
-def count_stream(lines, order):
-    x_N, y_N = data.tokenize(lines, VOCAB).pairs
+def count_joined(lines, order):
+    x_N, y_N = tokenize(lines, VOCAB).pairs
     return np.asarray(ngram.count(ngram.Config(V, order), x_N[None], y_N[None]))
 
 
 def count_rows(lines, order):
-    x_BT, y_BT, mask_BT = data.batch(data.tokenize(lines, VOCAB), np.arange(len(lines))[:, None], np.arange(7))
+    x_BT, y_BT, mask_BT = batch(tokenize(lines, VOCAB), np.arange(len(lines))[:, None], np.arange(7))
     return np.asarray(ngram.count(ngram.Config(V, order), x_BT, y_BT, mask_BT))
 
 
@@ -43,10 +44,13 @@ def count_slowly(lines, order):
 
 @given(LINES)
 @settings(deadline=None, max_examples=25)
-def test_counts_are_the_dict_loops(lines):
-    table = count_stream(lines, 2)
-    counts = {(VOCAB.symbols[i], VOCAB.symbols[j]): n for (i, j), n in np.ndenumerate(table) if n}
-    assert counts == count_dict(lines, ".")
+def test_counts_are_those_of_the_lectures_loop(lines):
+    table, expected = count_joined(lines, 2), {}
+    for line in lines:
+        symbols = [".", *line, "."]
+        for pair in pairwise(symbols):
+            expected[pair] = expected.get(pair, 0) + 1
+    assert expected == {(VOCAB.symbols[i], VOCAB.symbols[j]): n for (i, j), n in np.ndenumerate(table) if n}
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -54,15 +58,26 @@ def test_counts_are_the_dict_loops(lines):
 @settings(deadline=None, max_examples=15)
 def test_counts_of_stream_and_of_padded_rows_are_the_windows(order, lines):
     expected = count_slowly(lines, order)
-    np.testing.assert_array_equal(count_stream(lines, order), expected)
+    np.testing.assert_array_equal(count_joined(lines, order), expected)
     np.testing.assert_array_equal(count_rows(lines, order), expected)
     assert expected.sum() == sum(map(len, lines)) + len(lines)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("chunk", [2, 7, 10**3])
+def test_counts_of_a_long_stream_in_chunks(order, chunk):
+    lines = ["abcd", "a", "", "ddcab", "bb"]
+    stream = tokenize(lines, VOCAB).stream_M
+    assert (len(stream) > 2 * chunk) == (chunk < 10)
+    counts = ngram.count_stream(ngram.Config(V, order), stream, chunk)
+    assert counts.dtype == np.int64
+    np.testing.assert_array_equal(counts, count_slowly(lines, order))
 
 
 @given(LINES, LINES)
 @settings(deadline=None, max_examples=15)
 def test_counts_of_shards_add(some, others):
-    np.testing.assert_array_equal(count_stream(some, 3) + count_stream(others, 3), count_stream(some + others, 3))
+    np.testing.assert_array_equal(count_joined(some, 3) + count_joined(others, 3), count_joined(some + others, 3))
 
 
 def test_row_of_probabilities_needs_keepdims():
@@ -97,19 +112,18 @@ def test_more_order_fits_better_and_uniform_is_ln_v(tokens, vocab):
 
 def test_sizes_out_of_reach_are_refused():
     for order in (0, 5):
-        with pytest.raises(InputError, match=f"order {order}"):
+        with pytest.raises(InputError, match=f"`order` is {order}; a dense table"):
             ngram.Config(V, order)
     with pytest.raises(InputError, match="over the limit"):
         ngram.Config(1000, 3)
 
 
 def test_small_integers_do_not_overflow():
-    x_N = np.random.default_rng(0).integers(0, 27, 99)
+    x_1N = np.random.default_rng(0).integers(0, 27, (1, 99))
     for order in (2, 3):
-        wide, small = (
-            ngram.count(ngram.Config(27, order), x_N[None].astype(t), x_N[None].astype(t)) for t in (int, np.uint8)
-        )
+        wide, small = (ngram.count(ngram.Config(27, order), x_1N.astype(t), x_1N.astype(t)) for t in (int, np.uint8))
         np.testing.assert_array_equal(wide, small)
+        assert wide.sum() == 99
 
 
 def test_second_count_compiles_nothing(compilations):

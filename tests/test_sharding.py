@@ -1,33 +1,36 @@
-"""Batches shared out among devices; there are two simulated ones."""
-
-import json
+"""Batches shared among devices; there are two simulated ones."""
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from makemore_jax import data, sharding, train
+import makemore_jax as mm
+from makemore_jax.data.corpus import encode
+from makemore_jax.data.lines import Split
+from makemore_jax.data.tokens import batch, plan_batches
 from makemore_jax.errors import InputError
 from makemore_jax.models import build
+from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.sharding import data_parallel
+from makemore_jax.trainer import batch_loss, train_steps
 
 
 @pytest.fixture(scope="module")
-def runs(names, vocab):
-    """Three steps of a run on one device and on two: state, losses and batches of each."""
-    recipe, found = train.Recipe(batch=13, warmup=0), []
-    model = build("gru", {"vocab": vocab.size, "embed": 5, "hidden": 7})
+def runs(names):
+    """Three steps of a run on one device and on two: state, losses, the program, and a batch of each."""
+    corpus, recipe, found = encode(Split(names[:300], names[300:310], names[310:320]), ""), Recipe(batch=13), []
+    model = build("gru", vocab=corpus.vocab.size, embed=5, hidden=7)
     for devices in (1, 2):
-        tokens, plan = data.plan(data.tokenize(names[:300], vocab), recipe.lines_at_once, rows=devices)
-        state = train.start(model.init(jax.random.key(0)), recipe.hyper, train.adamw(recipe))
-        gather, place = sharding.spread(devices)
-        state, tokens = place((state, tokens))
-        loss = train.batch_loss(model, vocab.size, plan, recipe, gather)
-        run = jax.jit(train.run, static_argnames=("loss", "optimizer", "count"))
-        args = jax.random.key(1), state, tokens, recipe.hyper
-        options = {"loss": loss, "optimizer": train.adamw(recipe), "count": 3}
-        program = run.lower(*args, **options).compile().as_text()
-        found.append((run(*args, **options), program, jax.jit(gather)(tokens, *plan.layout)))
+        init, steps = mm.training(model, corpus, recipe, devices=devices)
+        state = init(jax.random.key(0))
+        tokens, plan = plan_batches(corpus.tokens.train, recipe.batch, rows=devices)
+        get_batch, replicate = data_parallel(devices, batch)
+        loss = batch_loss(model, plan, recipe, get_batch)
+        options = {"loss": loss, "optimizer": adamw(recipe), "count": 3}
+        run = jax.jit(lambda state, tokens, options=options: train_steps(state, tokens, **options))
+        program = run.lower(state, replicate(tokens)).compile().as_text()
+        found.append((steps(state, 3), program, jax.jit(get_batch)(replicate(tokens), *plan.packing)))
     return found
 
 
@@ -36,7 +39,8 @@ def test_the_run_on_two_devices_is_the_run_on_one(runs):
     assert len(one[1].devices()) == 1
     assert len(two[1].devices()) == 2
     assert not np.array_equal(one[1][0], one[1][1])
-    chex.assert_trees_all_close(jax.device_get(one), jax.device_get(two), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(jax.device_get(one[0].params), jax.device_get(two[0].params), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(jax.device_get(one[1]), jax.device_get(two[1]), rtol=1e-4, atol=1e-6)
 
 
 def test_each_device_has_half_of_the_rows_and_gradients_are_added_up(runs):
@@ -50,18 +54,5 @@ def test_each_device_has_half_of_the_rows_and_gradients_are_added_up(runs):
 
 
 def test_more_devices_than_there_are():
-    with pytest.raises(InputError, match="--devices is 3; JAX finds 2 here; XLA_FLAGS="):
-        sharding.spread(3)
-
-
-def test_the_command(command, tmp_path, names):
-    """The best checkpoint of a run on two devices is that of the same run on one, but for rounding."""
-    (tmp_path / "few.txt").write_text("\n".join(names[:300]))
-    small = ["--model", "mlp", "--hidden", 7, "--steps", 10, "--evaluate-every", 10, "--batch", 8, "--no-figures"]
-    nats = []
-    for devices in (1, 2):
-        out = tmp_path / f"run{devices}"
-        status, _, err = command("train", *small, "--data", tmp_path / "few.txt", "--out", out, "--devices", devices)
-        assert status == 0, err
-        nats.append(json.loads((out / "summary.json").read_text())["nats"]["test"])
-    assert nats[0] == pytest.approx(nats[1], rel=1e-4)
+    with pytest.raises(InputError, match="`devices` is 3; JAX finds 2"):
+        data_parallel(3, batch)

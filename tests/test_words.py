@@ -1,5 +1,6 @@
-"""Words: the loss at a large vocabulary, what is copied, the command."""
+"""Words: the loss for a large vocabulary, what is copied, the command."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,22 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.task import Text, load
-from experiments.words import spelling
-from makemore_jax import data, loss
+import makemore_jax as mm
+from experiments import words
+from makemore_jax import loss
+from makemore_jax.data.lines import Split, read_lines
+from makemore_jax.data.vocab import UNKNOWN
 from makemore_jax.errors import InputError
-from makemore_jax.sample import longest_copy, sample
+from makemore_jax.models import build, configure
+from makemore_jax.recipe import Recipe
+from makemore_jax.sampler import sample_tokens
 from tests.conftest import ROOT
 
 
 def test_a_large_vocabulary_has_the_same_loss_and_gradient_in_less_memory(monkeypatch):
     logits_BTV, y_BT = jax.random.normal(jax.random.key(0), (3, 5, 2003)), jnp.arange(15).reshape(3, 5) * 131
     forms = {}
-    for most in (2**10, 2**12):
-        monkeypatch.setattr(loss, "MOST_ONE_HOT", most)
-        mean = lambda logits_BTV, most=most: loss.mean_nll(logits_BTV, y_BT)
+    for limit in (2**10, 2**12):
+        monkeypatch.setattr(loss, "MAX_ONE_HOT", limit)
+        mean = lambda logits_BTV, limit=limit: loss.mean_nll(logits_BTV, y_BT)
         program = jax.jit(jax.value_and_grad(mean))
-        forms[most] = program(logits_BTV), str(jax.make_jaxpr(mean)(logits_BTV))
+        forms[limit] = program(logits_BTV), str(jax.make_jaxpr(mean)(logits_BTV))
     (gather, gather_code), (one_hot, one_hot_code) = forms.values()
     assert gather_code != one_hot_code
     assert "bool[3,5,2003]" in one_hot_code
@@ -33,108 +38,121 @@ def test_a_large_vocabulary_has_the_same_loss_and_gradient_in_less_memory(monkey
 
 def test_the_longest_copied_run():
     stream = np.array([0, 1, 2, 3, 0, 4, 5, 6, 7, 0, 70_000, 0])
-    assert longest_copy([9, 4, 5, 6, 9, 1, 2], stream) == 3
-    assert longest_copy([70_000], stream) == 1
-    assert longest_copy([8], stream) == longest_copy([], stream) == 0
-    assert longest_copy([3, 4], stream) == 1  # a run ends where its line ends
+    assert words.longest_copy([9, 4, 5, 6, 9, 1, 2], stream) == 3
+    assert words.longest_copy([70_000], stream) == 1
+    assert words.longest_copy([8], stream) == words.longest_copy([], stream) == 0
+    assert words.longest_copy([3, 4], stream) == 1  # a run ends where its line ends
 
 
 def test_what_is_not_allowed_is_never_drawn():
-    from makemore_jax.models import ngram
-
-    model = ngram.ngram(ngram.Config(4, 1))
+    model = build("ngram", vocab=4, order=1)
     params = {"log_prob": jnp.log(jnp.array([0.05, 0.9, 0.03, 0.02]))}
     allowed = np.array([True, False, True, True])
-    drawn = sample(jax.random.key(0), model, params, [[]] * 50, 9, allowed=allowed)
+    drawn = sample_tokens(jax.random.key(0), model, params, [[]] * 50, 9, allowed=allowed)
     assert not (drawn.token_BT == 1).any()
     assert {2, 3} < set(np.unique(drawn.token_BT).tolist())
     by_position = np.array([[False, True, False, False], [False, False, False, True], [True, False, False, False]])
-    drawn = sample(jax.random.key(0), model, params, [[]] * 5, 3, allowed=by_position)
+    drawn = sample_tokens(jax.random.key(0), model, params, [[]] * 5, 3, allowed=by_position)
     assert drawn.token_BT.tolist() == [[1, 3, 0]] * 5
     assert drawn.ended_B.all()
     with pytest.raises(InputError, match="nothing is allowed"):
-        sample(jax.random.key(0), model, params, [[]], 3, allowed=np.zeros(4, bool))
+        sample_tokens(jax.random.key(0), model, params, [[]], 3, allowed=np.zeros(4, bool))
 
 
-def test_the_quick_command(command, tmp_path):
-    status, out, err = command("words", "--quick", "--out", tmp_path / "run", "--json", "--samples", 2)
-    assert status == 0, err
-    models = json.loads(out.splitlines()[-1])["models"]
-    assert list(models) == ["characters, 8-gram", "words, 2-gram", "words, 4-gram", "words, mlp", "words, transformer"]
-    assert models["words, 4-gram"]["perplexity"] < models["words, 2-gram"]["perplexity"] < 200
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The whole command once, on few lines with small models: its configuration and its summary."""
+    config = words.Config(
+        data=ROOT / "data/verses.txt", quick=True, samples=2, out=tmp_path_factory.mktemp("words") / "run"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "NEURAL", {"bigram": ({}, Recipe(batch=7, learning_rate=0.1))})
+        patch.setattr(words, "CHARACTER_ORDER", 2)
+        patch.setattr(words, "WORD_ORDERS", (1, 2))
+        patch.setattr(words, "QUICK_LINES", Split(400, 40, 30))
+        return config, words.run(config)
+
+
+def test_the_quick_command(told):
+    config, summary = told
+    models = summary["models"]
+    assert list(models) == ["characters, 2-gram", "words, 1-gram", "words, 2-gram", "words, bigram"]
+    assert models["words, 2-gram"]["perplexity"] < models["words, 1-gram"]["perplexity"] < 200
     for model in list(models.values())[1:]:
         assert all(text.startswith("In the beginning") for text in model["samples"])
         assert not any("<unknown>" in text for text in model["samples"])
-        assert model["bits_a_character"] < 4
-    status, _, err = command("words", "--quick", "--prefix", "In the metaverse", "--out", tmp_path / "run")
-    assert (status, err) == (
-        2,
-        "error: --prefix 'In the metaverse': 'metaverse' is none of the 917 words it knows\n",
-    )
+        assert all(copied >= 3 for copied in model["longest_copies"])  # the prefix is one
+        assert model["bits_per_character"] < 4
+    assert json.loads((config.out / "summary.json").read_text())["models"] == models
+    assert {path.name for path in config.out.glob("*.*")} == {"config.json", "summary.json"}
+
+
+def test_the_models_of_the_command_have_sizes_that_fit():
+    assert set(words.NEURAL) == {"mlp", "transformer"}
+    for name, (sizes, _) in words.NEURAL.items():
+        configure(name, vocab=13_000, **sizes, **({"block": 101} if name == "transformer" else {}))
+
+
+def test_a_prefix_that_cannot_be_read_is_named(told):
+    config, _ = told
+    for prefix, message in (
+        ("In the metaverse", r"`prefix` 'In the metaverse': 'metaverse' is not one of the \d+ words"),
+        ("the " * 200, "`prefix` has 200 words; the longest line of the data has"),
+    ):
+        with pytest.raises(InputError, match=message):
+            words.run(dataclasses.replace(config, prefix=prefix, out=config.out / "other"))
+    assert not (config.out / "other").exists()
+
+
+def test_bad_flags(command, tmp_path):
+    (tmp_path / "few.txt").write_text("\n".join(f"said {a} and {b}" for a in "abcdefgh" for b in "ijklmnop"))
     for flags, message in (
-        (["--level", "character"], "this command is about words"),
+        (["--level", "character"], "Unrecognized options: --level"),
         (["--samples", 0], "--samples is 0"),
-        (["--min-count", 10**6], "no word comes 1000000 times or more"),
+        (["--temperature", -1], "--temperature is -1"),
+        (["--min-count", 10**6], "no word occurs 1000000 times or more"),
         (["--min-count", 0], "--min-count is 0"),
     ):
-        status, _, err = command("words", *flags, "--out", tmp_path / "run")
+        status, _, err = command("words", "--data", tmp_path / "few.txt", *flags, "--out", tmp_path / "run")
         assert status == 2
         assert message in err
+    assert not (tmp_path / "run").exists()
 
 
-def test_words_travel_with_a_run(command, tmp_path):
-    (tmp_path / "verses.txt").write_text("\n".join(data.read_lines(ROOT / "data/verses.txt")[:500]))
-    flags = [
-        "--model",
-        "rnn",
-        "--level",
-        "word",
-        "--min-count",
-        3,
-        "--data",
-        tmp_path / "verses.txt",
-        "--max-length",
-        60,
-    ]
-    flags += ["--embed", 5, "--hidden", 7, "--batch", 8, "--steps", 10, "--warmup", 2, "--evaluate-every", 10]
-    status, out, err = command("train", *flags, "--out", tmp_path / "run", "--no-figures")
-    assert status == 0, err
-    assert "of the tokens of dev are unknown words" in out
-    out = command("sample", tmp_path / "run", "--prefix", "And God", "--n", 3)[1]
-    assert out.count("And God") == 3
-    assert "a word   And God said" in command("sample", tmp_path / "run", "--score", "And God said")[1]
-    assert "'robots' is none of the" in command("sample", tmp_path / "run", "--score", "And robots said")[2]
+def test_words_travel_with_the_model(tmp_path):
+    (tmp_path / "verses.txt").write_text("\n".join(read_lines(ROOT / "data/verses.txt")[:500]))
+    corpus = mm.load(tmp_path / "verses.txt", level="word", min_count=3, max_length=60)
+    mm.save(mm.count(corpus, 1), tmp_path / "words.safetensors")
+    opened = mm.open(tmp_path / "words.safetensors")
+    assert opened.vocab == corpus.vocab
+    assert all(text.startswith("And God") for text in mm.sample(jax.random.key(0), opened, prefix="And God"))
+    (quality,) = mm.score(opened, ["And God said"])
+    assert quality.tokens == 4
+    with pytest.raises(InputError, match="'robots' is not one of the"):
+        mm.score(opened, ["And robots said"])
 
 
-def test_folded_lines_are_on_one_side_and_known_as_such(tmp_path, names):
-    """A name in two spellings is one name: in the split, in the figures of novelty, in the cost of spelling."""
+def test_lowercased_lines_are_in_one_part_and_known_as_such(tmp_path, names):
+    """A name in two spellings is one name: in the split, in the counts of novelty, in the cost of spelling."""
     path = tmp_path / "names.txt"
     path.write_text("\n".join(text for name in names[:400] for text in (name, name.title())))
-    corpus = load(Text(path, fold=True))
-    assert not set(corpus.sides.train) & set(corpus.sides.dev)
-    seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.sides.train]
+    assert len(set(mm.load(path).lines.train)) > len(set(mm.load(path, lowercase=True).lines.train))
+    corpus = mm.load(path, lowercase=True)
+    assert not set(corpus.lines.train) & set(corpus.lines.dev)
+    seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.lines.train]
     assert corpus.novelty(seen)["new"] == 0
-    words = load(Text(path, fold=True, level="word", min_count=2))
-    unknown = sum((words.vocab.encode(line) == data.UNKNOWN).sum() for line in words.sides.test)
-    letters = sum(len(line) + 1 for line in words.sides.test if (words.vocab.encode(line) == data.UNKNOWN).any())
-    alphabet = len(set("".join(words.sides.test))) + 1
-    assert unknown > 10
-    assert spelling(words, "test") == pytest.approx(letters * np.log(alphabet))
+    by_word = mm.load(path, lowercase=True, level="word", min_count=2)
+    test = by_word.lines.test
+    unknown = [line for line in test if (by_word.vocab.encode(line) == UNKNOWN).any()]
+    assert len(unknown) > 10
+    letters, alphabet = sum(len(line) + 1 for line in unknown), len(set("".join(test))) + 1
+    assert words.spelling(by_word.vocab, test) == pytest.approx(letters * np.log(alphabet))
 
 
 def test_spaces_of_words_do_not_make_them_new(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(f"said {a} ,and {b}" for a in "abcdefgh" for b in "ijklmnop"))
-    corpus = load(Text(path, level="word"))
-    seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.sides.train]
-    assert seen[0] not in corpus.sides.train
+    corpus = mm.load(path, level="word")
+    seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.lines.train]
+    assert seen[0] not in corpus.lines.train
     assert corpus.novelty(seen)["in_train"] == len(seen)
-
-
-def test_stories_of_words_read_a_line_they_know_and_draw_any_script(command, tmp_path):
-    path = tmp_path / "lines.txt"
-    path.write_text("\n".join(f"日本 の {a} が {b}" for a in "abcdefgh" for b in "ijklmnop"))
-    flags = ["--data", path, "--level", "word", "--steps", 2, "--batch", 8, "--embed", 5, "--hidden", 7]
-    status, out, err = command("rnn", "--model", "gru", *flags, "--min-count", 5, "--out", tmp_path / "run")
-    assert status == 0, err
-    assert "<unknown>" not in out.splitlines()[-1]

@@ -1,115 +1,98 @@
-"""The part of the benchmark that is about counting and reading: bigrams, a step on their table, passes over a text."""
+"""Benchmarks of counting and reading: the bigram table, a training step on it, passes over a text."""
 
 import importlib.util
 import resource
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import bigram_neural
-from experiments.benchmark.turns import Turns, contestant, ratio, take_turns
-from experiments.bigram_corpus import count, count_dict
-from makemore_jax import data, train
+from experiments import cli, lecture
+from experiments.benchmark.turns import RATIO, Benchmark, Contest, ratio, seconds, take_turns
+from makemore_jax.data.lines import read_chunks, read_lines
+from makemore_jax.data.store import Encoding, open_store, write_store
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import require
-from makemore_jax.models import bigram, ngram
+from makemore_jax.models import build, ngram
+from makemore_jax.trainer import init_state, steps_on
+
+STEPS = {"on the pairs": 10, "on the table": 20_000}  # per call
 
 
 @dataclass(frozen=True)
-class Counts(Turns):
-    """Count the bigrams: the lecture's dict loop, numpy.bincount, and the jitted scatter-add."""
+class Counts(Contest):
+    """Count bigrams: the lecture's dict loop, numpy.bincount, and the jitted scatter-add."""
 
     repeat: int = 4
-    """Count the data so many times over, as one stream; 4 times the names are about a million pairs."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.repeat > 0, f"--repeat is {self.repeat}; it must be at least 1")
+    """Count the data this many times over, as one stream; 4 times the names are about a million pairs."""
 
 
 @dataclass(frozen=True)
-class Bigram(Turns):
+class Bigram(Contest):
     """A full-batch step of the neural bigram: on all pairs, on their count table, and the lecture's in PyTorch."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """Passes over a text file of any size: read it, find its characters, encode it, put it into token files, count."""
+class Text(Benchmark):
+    """Passes over a text file of any size: read it, find its characters, encode it, write token files, count."""
 
     data: Path = Path("data/verses.txt")
-    """Text file in UTF-8, one thing a line."""
+    """Text file in UTF-8, one thing per line."""
 
 
 def benchmark_counts(config: Counts) -> dict:
-    """Times of counting the whole stream, index arithmetic included."""
-    lines = data.read_lines(config.data) * config.repeat
-    vocab = data.Vocab.of(lines)
-    x_N, y_N = data.tokenize(lines, vocab).pairs
-    on_device = jax.device_put((x_N[None], y_N[None]))
-    table = ngram.Config(vocab.size)
-
-    def scatter_add() -> jax.Array:
-        return ngram.count(table, *on_device).block_until_ready()
-
-    def bincount() -> np.ndarray:
-        return np.bincount(x_N * vocab.size + y_N, minlength=vocab.size**2)
-
-    require(np.array_equal(scatter_add().ravel(), bincount()), "the contestants do not agree")
+    """Time to count the whole stream, index arithmetic included."""
+    lines = read_lines(config.data) * config.repeat
+    vocab = Vocab.of(lines)
+    x_N, y_N = tokenize(lines, vocab).pairs
+    on_device, table = jax.device_put((x_N[None], y_N[None])), ngram.Config(vocab.size)
     calls = {
-        "dict loop": lambda: count_dict(lines, vocab.symbols[0]),
-        "numpy.bincount": bincount,
-        "scatter-add": scatter_add,
+        "dict loop": lambda: lecture.count_dict(lines, vocab.symbols[0]),
+        "numpy.bincount": lambda: np.bincount(x_N * vocab.size + y_N, minlength=vocab.size**2),
+        "scatter-add": lambda: ngram.count(table, *on_device).block_until_ready(),
     }
-    turns = take_turns({name: contestant(call) for name, call in calls.items()}, config.rounds)
-    return {"benchmark": "counts", "pairs": len(x_N), **against(turns, "scatter-add")}
+    same = np.array_equal(calls["scatter-add"]().ravel(), calls["numpy.bincount"]())
+    require(same, f"{config.data}: the contestants count differently")
+    return {"pairs": len(x_N), **show(take_turns(calls, config.rounds), "scatter-add")}
 
 
 def benchmark_bigram(config: Bigram) -> dict:
-    """Times of one step, all pairs each."""
-    lines = data.read_lines(config.data)
-    vocab = data.Vocab.of(lines)
-    tokens = data.tokenize(lines, vocab)
-    model = bigram.bigram(bigram.Config(vocab.size))
+    """Time per step; each step descends the lecture's loss over all pairs, at its learning rate."""
+    lines = read_lines(config.data)
+    vocab = Vocab.of(lines)
+    tokens, model = tokenize(lines, vocab), build("bigram", vocab=vocab.size)
     hyper = {"learning_rate": jnp.float32(50), "penalty": jnp.float32(0.01)}
-    key = jax.random.key(0)
-    state = train.start(model.init(key), hyper, bigram_neural.descent)
-
-    def descend(loss: Callable, source, count: int) -> Callable:
-        steps = partial(train.run, loss=loss, optimizer=bigram_neural.descent, count=count)
-        program = jax.jit(steps)
-        return contestant(lambda: jax.block_until_ready(program(key, state, source, hyper)), count)
-
-    contestants = {
-        "on the pairs": descend(partial(bigram_neural.pair_loss, model), jax.device_put(tokens.pairs), 10),
-        "on the table": descend(bigram_neural.table_loss, count(vocab, tokens), 20_000),
+    state = init_state(model.init(jax.random.key(0)), jax.random.key(1), hyper, lecture.descent)
+    pair_loss = partial(lecture.pair_loss, model)
+    on_pairs = steps_on(jax.device_put(tokens.pairs), pair_loss, lecture.descent)
+    on_table = steps_on(lecture.count_table(vocab, tokens), lecture.table_loss, lecture.descent)
+    calls = {
+        "on the pairs": lambda: jax.block_until_ready(on_pairs(state, STEPS["on the pairs"])),
+        "on the table": lambda: jax.block_until_ready(on_table(state, STEPS["on the table"])),
     }
     if importlib.util.find_spec("torch"):
-        contestants["the lecture in torch"] = contestant(torch_step(tokens, vocab.size))
-    else:
-        print("torch is not installed: the lecture's own step is left out")
-    turns = take_turns(contestants, config.rounds)
-    return {"benchmark": "bigram", "pairs": len(tokens.pairs[0]), **against(turns, "on the table")}
+        calls["the lecture in PyTorch"] = lecture_step(*tokens.pairs, vocab.size)
+    turns = take_turns(calls, config.rounds)
+    return show({name: values / STEPS.get(name, 1) for name, values in turns.items()}, "on the table")
 
 
-def torch_step(tokens: data.Tokens, vocab: int) -> Callable:
-    """The full-batch step of the lecture, written in its way in PyTorch."""
+def lecture_step(x_N: np.ndarray, y_N: np.ndarray, vocab: int) -> Callable[[], None]:
+    """The full-batch step of the lecture, written in PyTorch as there."""
     import torch
 
-    x_N, y_N = (torch.from_numpy(side.astype(np.int64)) for side in tokens.pairs)
-    W = torch.randn((vocab, vocab), requires_grad=True)
-    every = torch.arange(len(x_N))
+    xs, ys = torch.from_numpy(x_N.astype(np.int64)), torch.from_numpy(y_N.astype(np.int64))
+    W, rows = torch.randn((vocab, vocab), requires_grad=True), torch.arange(len(xs))
 
     def step() -> None:
-        counts = (torch.nn.functional.one_hot(x_N, num_classes=vocab).float() @ W).exp()
-        prob = counts / counts.sum(1, keepdims=True)
-        loss = -prob[every, y_N].log().mean() + 0.01 * (W**2).mean()
+        counts = (torch.nn.functional.one_hot(xs, num_classes=vocab).float() @ W).exp()
+        probs = counts / counts.sum(1, keepdims=True)
+        loss = -probs[rows, ys].log().mean() + 0.01 * (W**2).mean()
         W.grad = None
         loss.backward()
         W.data += -50 * W.grad
@@ -117,45 +100,40 @@ def torch_step(tokens: data.Tokens, vocab: int) -> Callable:
     return step
 
 
+def show(turns: dict[str, np.ndarray], ours: str) -> dict:
+    """Print the table of median times, with their ratios to ours; returns it."""
+    table, rows = cli.Table(contestant="<24", microseconds=">16,.1f", **RATIO), {}
+    for name, values in turns.items():
+        rows[name] = {"microseconds": 1e6 * np.median(values)} | (ratio(values, turns[ours]) if name != ours else {})
+        table.row(contestant=name, **rows[name])
+    return {"contestants": rows}
+
+
 def benchmark_text(config: Text) -> dict:
-    """MB a second of each pass, in memory that does not grow with the file, and the most memory that was used."""
-    size, before = config.data.stat().st_size / 1e6, peak_mb()
-    rates = {}
-
-    def timed(name: str, call: Callable) -> Any:
-        began = time.perf_counter()
-        value = call()
-        rates[name] = size / (time.perf_counter() - began)
-        print(f"{name:<28}{rates[name]:>8,.0f} MB of text a second", flush=True)
-        return value
-
-    timed("read", lambda: sum(map(len, data.read_chunks(config.data))))
-    vocab = timed("read, find the characters", lambda: data.Vocab.of(data.read_chunks(config.data)))
-    timed("read, encode", lambda: sum(len(vocab.encode(text)) for text in data.read_chunks(config.data)))
+    """MB per second of each pass, and the most memory used, which does not grow with the file."""
+    path, rates, memory = config.data, {}, [peak_memory()]
+    megabytes, vocab = path.stat().st_size / 1e6, Vocab.of(read_chunks(path))
     with tempfile.TemporaryDirectory() as folder:
-        stored = timed("the two passes of --stream", lambda: data.write_store(Path(folder) / "tokens", config.data))
-        memory = {"before": before, "after": peak_mb()}
-        table, stream_M = ngram.Config(vocab.size), stored.tokens["train"].stream_M
-        ngram.count_stream(table, stream_M[: 2**22])  # compiles
-        began = time.perf_counter()
-        ngram.count_stream(table, stream_M)
-        counted = len(stream_M) / (time.perf_counter() - began)
-    print(f"{'count bigrams':<28}{counted / 1e6:>8,.0f} million a second")
-    print(f"most memory: {memory['before']:,.0f} MB before, {memory['after']:,.0f} MB after")
-    return {"benchmark": "text", "mb": size, "mb_a_second": rates, "pairs_a_second": counted, "memory_mb": memory}
+        passes = {
+            "read": lambda: sum(map(len, read_chunks(path))),
+            "read, find the characters": lambda: Vocab.of(read_chunks(path)),
+            "read, encode": lambda: sum(len(vocab.encode(text)) for text in read_chunks(path)),
+            "read twice, write token files": lambda: write_store(Path(folder) / "tokens", path, Encoding()),
+        }
+        table = cli.Table(**{"pass": "<32", "MB/s": ">8,.0f"})
+        for name, call in passes.items():
+            rates[name] = megabytes / seconds(call)
+            table.row(**{"pass": name, "MB/s": rates[name]})
+        bigrams, stored = ngram.Config(vocab.size), open_store(Path(folder) / "tokens", path, Encoding())
+        stream_M = stored.tokens.train.stream_M
+        ngram.count_stream(bigrams, stream_M[:2])  # compiles
+        counted = len(stream_M) / seconds(lambda: ngram.count_stream(bigrams, stream_M))
+    memory.append(peak_memory())
+    print(f"bigrams of the train lines counted: {counted / 1e6:,.0f} million per second")
+    print(f"peak memory: {memory[0]:,.0f} MB before, {memory[1]:,.0f} MB after")
+    return {"mb": megabytes, "mb_per_second": rates, "pairs_per_second": counted, "memory_mb": memory}
 
 
-def peak_mb() -> float:
+def peak_memory() -> float:
     """The most memory that this process has used, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
-def against(turns: dict[str, np.ndarray], ours: str) -> dict:
-    """Print the table of times; returns the medians, and how many times longer than `ours` the others take."""
-    seconds = {name: float(np.median(values)) for name, values in turns.items()}
-    longer = {name: ratio(values, turns[ours]) for name, values in turns.items() if name != ours}
-    for name, value in seconds.items():
-        unit, size = ("s", 1) if value >= 1 else ("ms", 1e-3) if value >= 1e-3 else ("us", 1e-6)
-        times = f"{longer[name].median:>12,.2f} x {ours}" if name in longer else ""
-        print(f"{name:<20}{value / size:>12,.2f} {unit:<3}{times}")
-    return {"seconds": seconds, "times_longer": {name: found._asdict() for name, found in longer.items()}}

@@ -1,153 +1,134 @@
-"""How the cost of training grows with each size of the job, the others left as they are; each point is a process.
+"""How the cost of training grows with each size of the job while the others stay; each point is a process of its own.
 
-Memory is what XLA plans for the program: parameters, tokens, and all that is held on the way.
+Memory is what XLA plans for the program: parameters, optimiser state, tokens and temporaries.
 """
 
-import dataclasses
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
+import jax
 import numpy as np
 
+import makemore_jax as mm
 from experiments import cli
-from experiments.benchmark.models import Learner, Size
-from experiments.benchmark.turns import last_line
-from makemore_jax import data, plot, train
+from experiments.benchmark.turns import Benchmark, ask, own_process, take_turns
+from makemore_jax.data.tokens import Tokens, batch, plan_batches
+from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
+from makemore_jax.models import build
+from makemore_jax.recipe import adamw
+from makemore_jax.sharding import data_parallel
+from makemore_jax.trainer import batch_loss, init_state, train_steps
 
-LEAST = 0.5  # seconds of a measurement
-STEPS = 4  # of each call
-
-
-@dataclass(frozen=True)
-class Job:
-    """The training of a transformer on random tokens, in lines that all fill the block."""
-
-    batch: int = 32
-    block: int = 16
-    width: int = 64
-    depth: int = 4
-    vocab: int = 27
-    lines: int = 10_000
-    seeds: int = 1
-    devices: int = 1
-
-
-class Axis(NamedTuple):
-    """Values of one size, and how costs should grow with them."""
-
-    values: tuple[int, ...]
-    time: str  # a token
-    memory: str
-    others: dict = {}  # noqa: RUF012 (never written)
-
-
+STEPS = 4  # per call
+JOB = {"batch": 32, "block": 16, "width": 64, "layers": 4, "vocab": 27, "lines": 10_000, "seeds": 1, "devices": 1}
 AXES = {
-    "batch": Axis((8, 32, 128, 512, 2048), "falls until both cores are full, then as it is", "in proportion"),
-    "block": Axis(
-        (16, 64, 256, 1024),
-        "as it is while the linear layers outweigh, then in proportion (attention)",
-        "in proportion, then its square (attention's weights)",
-        {"batch": 8},
-    ),
-    "width": Axis((16, 32, 64, 128, 256, 512), "less than in proportion while small, then its square", "its square"),
-    "depth": Axis((1, 2, 4, 8, 16), "in proportion", "in proportion"),
-    "vocab": Axis((27, 500, 5_000, 50_000), "as it is, then in proportion (head and its AdamW)", "in proportion"),
-    "lines": Axis((1_000, 10_000, 100_000, 1_000_000, 10_000_000), "as it is", "in proportion: 4 bytes a token"),
-    "seeds": Axis((1, 2, 4, 8, 16, 32), "as it is (a seed); less where one does not fill the machine", "in proportion"),
-    "devices": Axis(
-        (1, 2, 4, 8),
-        "as it is; simulated ones share the cores, so more for dividing",
-        "of each: down to that of a model",
-    ),
+    "batch": (8, 32, 128, 512, 2048),
+    "block": (16, 64, 256, 1024),
+    "width": (16, 32, 64, 128, 256, 512),
+    "layers": (1, 2, 4, 8, 16),
+    "vocab": (27, 500, 5_000, 50_000),
+    "lines": (1_000, 10_000, 100_000, 1_000_000, 10_000_000),
+    "seeds": (1, 2, 4, 8, 16, 32),
+    "devices": (1, 2, 4, 8),
 }
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Time a token, and memory, of training the default transformer against each size of the job."""
+class Scale(Benchmark):
+    """Time per token and memory of training the default transformer, against each size of the job."""
 
     axes: tuple[Literal[tuple(AXES)], ...] = tuple(AXES)
-    """Which sizes."""
+    """Which sizes to vary."""
     most: int | None = None
     """Leave out values above this."""
     out: Path = Path("runs/scale")
-    """Folder for the figure."""
-
-    def __post_init__(self):
-        require(len(self.axes) > 0, "--axes names none; give at least one")
-        require(self.most is None or self.most > 0, f"--most is {self.most}; it must be at least 1")
+    """Folder for the figure and the summary."""
 
 
-def random_tokens(job: Job) -> data.Tokens:
-    """So many lines of random symbols, each as long as the block."""
-    line_NT = np.random.default_rng(0).integers(1, job.vocab, (job.lines, job.block), np.int32)
-    line_NT[:, -1] = data.MARK
-    start_N = np.arange(job.lines, dtype=np.int32) * job.block
-    return data.Tokens(np.append(np.int32(data.MARK), line_NT.ravel()), start_N, np.full_like(start_N, job.block))
+def random_tokens(lines: int, block: int, vocab: int) -> Tokens:
+    """Lines of random symbols, each as long as the block with its end mark."""
+    line_NT = np.random.default_rng(0).integers(1, vocab, (lines, block), np.int32)
+    line_NT[:, -1] = MARK
+    start_N = np.arange(lines, dtype=np.int32) * block
+    return Tokens(np.append(np.int32(MARK), line_NT.ravel()), start_N, np.full_like(start_N, block))
 
 
-def measure(job: Job) -> dict:
-    """Microseconds a token of training, of each seed, and MB of the program: its arguments, results and temporaries."""
-    recipe, size = train.Recipe(batch=job.batch), Size(job.depth, 4, job.width)
-    learner = Learner("transformer", random_tokens(job), job.vocab, recipe, size, job.seeds, job.devices)
-    program = learner.go_on.lower(learner.state, learner.key, learner.tokens, count=STEPS).compile()
+def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
+    """Train the transformer on random lines: microseconds per token and seed, and the MB that its program needs."""
+    if simulated:  # devices, by dividing the CPU
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", job["devices"])
+    sizes = {"vocab": job["vocab"], "block": job["block"], "layers": job["layers"], "embed": job["width"]}
+    model, recipe, key = build("transformer", **sizes), mm.Recipe(batch=job["batch"]), jax.random.key(0)
+    tokens = random_tokens(job["lines"], job["block"], job["vocab"])
+    tokens, plan = plan_batches(tokens, job["batch"], rows=job["devices"])
+    get_batch, replicate = data_parallel(job["devices"], batch)
+    loss, optimizer = batch_loss(model, plan, recipe, get_batch), adamw(recipe)
+    init = lambda key: init_state(model.init(key), key, recipe.hyper, optimizer)
+    steps = lambda state, tokens: train_steps(state, tokens, loss=loss, optimizer=optimizer, count=STEPS)
+    if job["seeds"] > 1:
+        init, steps, key = jax.vmap(init), jax.vmap(steps, in_axes=(0, None)), jax.random.split(key, job["seeds"])
+    state, tokens = replicate((jax.jit(init)(key), tokens))
+    program = jax.jit(steps, donate_argnums=0).lower(state, tokens).compile()
+
+    def call() -> None:
+        nonlocal state
+        state, losses = program(state, tokens)
+        losses.block_until_ready()
+
+    seconds = float(np.median(take_turns({"ours": call}, rounds=3)["ours"]))
     plan = program.memory_analysis()
-    size_b = (
-        plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes - plan.alias_size_in_bytes
-    )
-    learner.go_on = lambda state, key, tokens, count: program(state, key, tokens)
-    learner.steps(STEPS)
-    seconds = [learner.steps(STEPS)]
-    while sum(seconds) < LEAST or len(seconds) < 3:
-        seconds.append(learner.steps(STEPS))
-    tokens = STEPS * job.batch * job.block * job.seeds
-    return {"us_a_token": 1e6 * float(np.median(seconds)) / tokens, "memory_mb": size_b / 1e6}
+    memory = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
+    tokens_per_call = STEPS * job["batch"] * job["block"] * job["seeds"]
+    return {"us/token": 1e6 * seconds / tokens_per_call, "MB": (memory - plan.alias_size_in_bytes) / 1e6}
 
 
-def in_a_process(job: Job, simulated: bool) -> dict:
-    """The same in a process of its own, on its number of devices, simulated ones if so asked."""
-    place = dict(os.environ)
-    if simulated:
-        place["JAX_PLATFORMS"] = "cpu"
-        place["XLA_FLAGS"] = f"{place.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={job.devices}"
-    command = [sys.executable, "-m", "experiments.benchmark.scale", json.dumps(dataclasses.asdict(job))]
-    done = subprocess.run(command, env=place, capture_output=True, text=True)
-    require(done.returncode == 0, f"{job} failed: {last_line(done.stderr)}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def growth(values: list[int], costs: list[float]) -> str:
-    """The exponents between neighbours: 0 stays as it is, 1 is in proportion, 2 its square."""
-    exponents = np.diff(np.log(costs)) / np.diff(np.log(values))
-    return "  ".join(f"{exponent:5.2f}" for exponent in exponents + 0.0)
+def exponents(values: list[int], costs: list[float]) -> str:
+    """The exponent of the cost as a power of the size, from value to value: 0 is constant, 1 linear, 2 quadratic."""
+    slopes = np.diff(np.log(costs)) / np.diff(np.log(values))
+    return "  ".join(f"{slope:5.2f}" for slope in slopes + 0.0)
 
 
 def benchmark_scale(config: Scale) -> dict:
-    """The table of every axis, and one figure."""
+    """A table for each axis, and one figure for all."""
     found: dict[str, dict] = {}
     config.out.mkdir(parents=True, exist_ok=True)
-    for name in config.axes:
-        axis, points = AXES[name], []
-        values = [value for value in axis.values if value <= (config.most or np.inf)]
-        require(len(values) > 1, f"--most {config.most} leaves fewer than two values of {name}; raise it")
-        print(f"{name:<12}{'us a token':>12}{'MB':>10}")
+    for axis in config.axes:
+        values, points = [value for value in AXES[axis] if value <= (config.most or np.inf)], []
+        require(len(values) > 1, f"`most` {config.most} leaves fewer than two values of {axis}; raise it")
+        table = cli.Table(**{axis: ">12,", "us/token": ">12.2f", "MB": ">10,.0f"})
         for value in values:
-            points.append(in_a_process(dataclasses.replace(Job(**axis.others), **{name: value}), name == "devices"))
-            print(f"{value:<12,}{points[-1]['us_a_token']:>12.2f}{points[-1]['memory_mb']:>10,.0f}", flush=True)
-        found[name] = {cost: [point[cost] for point in points] for cost in points[0]} | {"values": values}
-        print(f"  time grows with the power    {growth(values, found[name]['us_a_token'])}   should: {axis.time}")
-        print(f"  memory                       {growth(values, found[name]['memory_mb'])}   should: {axis.memory}\n")
-        plot.growth(found, config.out / "scale.png")
+            job = JOB | ({"batch": 8} if axis == "block" else {}) | {axis: value}  # long lines take much memory
+            with own_process() as process:
+                points.append(ask(process, measure, simulated=axis == "devices", job=job))
+            table.row(**{axis: value}, **points[-1])
+        found[axis] = {"values": values} | {cost: [point[cost] for point in points] for cost in points[0]}
+        for name in points[0]:
+            print(f"exponents of {name:<10}{exponents(values, found[axis][name])}")
+        print()
+        growth(found, config.out / "scale.png")
         cli.write_json(config.out / "summary.json", found)
     print(f"drawn in {config.out / 'scale.png'}")
-    return {"benchmark": "scale", "axes": found}
+    return {"axes": found}
 
 
-if __name__ == "__main__":
-    print(json.dumps(measure(Job(**json.loads(sys.argv[1])))))
+def growth(found: Mapping[str, dict], path: Path | None = None) -> Any:
+    """Draw time and memory against each size, a panel each, as multiples of those at the first value; the Figure."""
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
+    figure = mm.plot.figure(3.2 * columns, 3 * rows)
+    for number, (name, costs) in enumerate(found.items()):
+        axes, x = figure.add_subplot(rows, columns, number + 1), np.array(costs["values"])
+        for cost, label, style in (("us/token", "time per token", "o-"), ("MB", "memory", "s--")):
+            axes.plot(x, np.array(costs[cost]) / costs[cost][0], style, markersize=4, label=label)
+        axes.plot(x, x / x[0], color="0.7", linewidth=1, label="linear")
+        axes.set(xscale="log", yscale="log", xlabel=name, ylim=(0.2, None))
+        axes.set_xticks(x, [f"{value:.4g}".replace("e+0", "e") for value in x], fontsize=8)
+        axes.set_xticks([], minor=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("multiple of the first")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    return mm.plot.save(figure, path)

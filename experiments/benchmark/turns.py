@@ -1,110 +1,116 @@
-"""What the benchmarks share: contestants that take turns, their ratios, memory, and the rate of the machine."""
+"""What the benchmarks share: contestants that take turns, processes of their own, and what the machine can do."""
 
-import contextlib
+import importlib.util
+import multiprocessing
+import os
+import platform
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 
-from makemore_jax.errors import require
+from makemore_jax.errors import InputError, require
 
-TURN = 0.03  # seconds
+TURN = 0.5  # seconds
+RATIO = {"ratio": ">9.1f", "lowest": ">9.1f", "highest": ">9.1f"}  # columns of a table
 
 
 @dataclass(frozen=True)
-class Turns:
-    """What every benchmark of contestants is told."""
-
-    data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing a line."""
-    rounds: int = 9
-    """How many turns each contestant takes."""
+class Benchmark:
+    """The flags of a benchmark: numbers are at least 1, and lists are not empty."""
 
     def __post_init__(self):
-        require(self.rounds > 0, f"--rounds is {self.rounds}; it must be at least 1")
+        for name, value in vars(self).items():
+            values = value if isinstance(value, tuple) else (value,)
+            require(len(values) > 0, f"`{name}` is empty; give at least one")
+            for number in values:
+                require(type(number) is not int or number > 0, f"`{name}` is {number}; it must be at least 1")
 
 
 @dataclass(frozen=True)
-class WithPeer(Turns):
-    """The same, where makemore.py can be a contestant."""
+class Contest(Benchmark):
+    """A benchmark with contestants that take turns."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing per line."""
+    rounds: int = 9
+    """Number of turns for each contestant; the table shows medians."""
+
+
+@dataclass(frozen=True)
+class PeerContest(Contest):
+    """A contest in which makemore.py can take part."""
 
     peer: Path | None = None
-    """The folder of a clone of karpathy/makemore, to take turns with."""
+    """Folder of a clone of github.com/karpathy/makemore, to measure makemore.py as well; needs PyTorch."""
 
     def __post_init__(self):
         super().__post_init__()
-        there = not self.peer or (self.peer / "makemore.py").is_file()
-        require(there, f"{self.peer}: no makemore.py in it; clone karpathy/makemore")
+        if self.peer:
+            found = (self.peer / "makemore.py").is_file()
+            require(found, f"{self.peer}: there is no makemore.py in it; clone karpathy/makemore")
+            require(importlib.util.find_spec("torch") is not None, "`peer` needs PyTorch: pip install torch==2.13.0")
 
 
-def seconds_of(call: Callable, times: int = 1) -> float:
-    """Seconds of `times` calls."""
+def seconds(call: Callable[[], object], times: int = 1) -> float:
+    """Seconds per call, over this many calls."""
     began = time.perf_counter()
     for _ in range(times):
         call()
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / times
 
 
-def contestant(call: Callable, units: int = 1) -> Callable[[], float]:
-    """A turn of it: seconds for each of the `units` of work of a call.
+def take_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds per call for each contestant, (rounds,), measured in alternation so that all see the same machine.
 
-    A turn is as many calls as fill `TURN`, so that waking the threads is not what is measured.
+    A turn repeats the call for about `TURN` seconds: a single short call would mostly measure how threads wake up.
     """
-    call()  # compiles
-    times = max(1, round(TURN / seconds_of(call)))
-    return lambda: seconds_of(call, times) / (times * units)
+    times = {}
+    for name, call in calls.items():
+        call()  # compiles
+        times[name] = max(1, round(TURN / seconds(call)))
+    turns = [[seconds(call, times[name]) for name, call in calls.items()] for _ in range(rounds)]
+    return dict(zip(calls, np.array(turns).T, strict=True))
 
 
-def take_turns(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, np.ndarray]:
-    """What each contestant says of each of its turns, (rounds,), taken one after the other and again."""
-    turns = [{name: turn() for name, turn in contestants.items()} for _ in range(rounds)]
-    return {name: np.array([turn[name] for turn in turns]) for name in contestants}
+def ratio(other: np.ndarray, ours: np.ndarray) -> dict[str, float]:
+    """How many times as long as ours the other took, turn by turn: the median, the lowest and the highest."""
+    ratios = other / ours
+    return dict(zip(RATIO, map(float, (np.median(ratios), ratios.min(), ratios.max())), strict=True))
 
 
-class Ratio(NamedTuple):
-    """How many times longer another took than ours, turn by turn."""
-
-    median: float
-    least: float
-    most: float
-
-    def __str__(self) -> str:
-        return f"{self.median:>8.1f} x  ({self.least:.1f} to {self.most:.1f})"
+def own_process() -> ProcessPoolExecutor:
+    """A new Python process, for `with`: it starts at the first call, and keeps its state from call to call."""
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
-def ratio(other: np.ndarray, ours: np.ndarray) -> Ratio:
-    """Of two contestants' turns, in seconds."""
-    longer = other / ours
-    return Ratio(float(np.median(longer)), float(longer.min()), float(longer.max()))
-
-
-def matrix_rate(dtype: jax.typing.DTypeLike = jnp.float32, side: int = 2048) -> float:
-    """Float operations a second of a large matrix product, the most that this machine does."""
-    a = jnp.ones((side, side), dtype)
-    product = jax.jit(lambda a: a @ a)
-    turn = contestant(lambda: product(a).block_until_ready(), units=2 * side**3)
-    return 1 / float(np.median([turn() for _ in range(5)]))
-
-
-def last_line(errors: str) -> str:
-    """What a process that failed said last."""
-    return (errors.strip() or "out of memory?").splitlines()[-1].removeprefix("error: ")
-
-
-@contextlib.contextmanager
-def without_cache() -> Iterator[None]:
-    """Inside, compilations that were kept are not used, so that the first call shows what compiling takes."""
-    kept = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # JAX asks once only whether there is one
+def ask(process: ProcessPoolExecutor, function: Callable, **arguments: Any) -> Any:
+    """Call a module's function in a process of `own_process`; raises what it raises there."""
     try:
-        yield
-    finally:
-        jax.config.update("jax_enable_compilation_cache", kept)
-        compilation_cache.reset_cache()
+        return process.submit(function, **arguments).result()
+    except BrokenProcessPool:
+        raise InputError(f"{function.__name__}: its process was killed; out of memory?") from None
+
+
+def processor() -> str:
+    """The name of the accelerator that JAX computes on, or of the CPU with its number of cores."""
+    device, cpuinfo = jax.devices()[0], Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores" if device.platform == "cpu" else device.device_kind
+
+
+def matrix_rate(dtype: jax.typing.DTypeLike) -> float:
+    """FLOP per second of a large matrix product: in practice the most that the machine reaches."""
+    side = 2048 if jax.default_backend() == "cpu" else 8192
+    a, product = jnp.ones((side, side), dtype), jax.jit(jnp.matmul)
+    turns = take_turns({"product": lambda: product(a, a).block_until_ready()}, rounds=5)
+    return 2 * side**3 / float(np.median(turns["product"]))

@@ -1,10 +1,13 @@
-"""A text file as lines, one thing a line, and their split into train, dev and test."""
+"""A text file as lines, one thing per line, and their split into train, dev and test."""
 
+import contextlib
 import hashlib
+import os
+import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,114 +15,152 @@ from makemore_jax.errors import InputError, require
 
 LONGEST_LINE = 4096  # characters; a longer line is more likely a wrong file than a thing to learn
 BYTE_ORDER_MARK = "\ufeff".encode()
-ODD = ("\r", "\t", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x1f", " \n", "\n ", "\n\n")  # what ASCII text is cleaned of
+T = TypeVar("T")
 
 
-def read_lines(path: str | Path, max_length: int | None = None, fold: bool = False) -> list[str]:
-    """Read the things of a UTF-8 file, one a line, in file order.
+def normalize(text: str, lowercase: bool = False) -> str:
+    """The one spelling of a text, for data and for what a person types: Unicode NFC, in lowercase if asked for.
 
-    A byte-order mark, any of the three line ends, outer spaces and blank lines are dropped; characters are code points
-    after NFC, so that é typed in two ways is one character. `max_length` cuts longer lines to that many characters.
-    `fold` makes letters small, here and not later, so that lines that become equal are on one side of a split.
+    In NFC, an é typed as one character and an é typed as two are the same. Normalizing twice changes nothing.
+    """
+    text = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text.lower()) if lowercase else text  # J̌ is two characters, ǰ is one
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for the characters that a terminal would obey instead of showing."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def read_lines(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> list[str]:
+    """Read the lines of a UTF-8 text file, in file order.
+
+    Lines end in \\n, \\r\\n or \\r. A byte-order mark, spaces around a line and blank lines are dropped; the text is
+    normalized, in lowercase if asked for, so that lines that become equal are on one side of a split. Lines longer than
+    `max_length` characters are cut.
 
     Raises:
-      InputError: no such file, not a text file, no line in it, or a line over `LONGEST_LINE` with no `max_length`.
+      InputError: no such file, not a regular file, not UTF-8, no line in it, or a line over `LONGEST_LINE` characters
+        without `max_length`.
     """
-    return [line for text in read_chunks(path, max_length, fold) for line in text.split("\n")]
+    return [line for chunk in read_chunks(path, max_length, lowercase) for line in chunk.split("\n")]
 
 
 def read_chunks(
-    path: str | Path, max_length: int | None = None, fold: bool = False, size: int = 2**24
+    path: str | Path, max_length: int | None = None, lowercase: bool = False, size: int = 2**24
 ) -> Iterator[str]:
-    """The same lines, some at a time, joined by line ends: in about `size` bytes of memory, whatever the file's."""
-    require(max_length is None or max_length > 0, f"--max-length is {max_length}; it must be at least 1")
-    number, empty = 1, True
+    """The lines of `read_lines` in chunks, joined by \\n: about `size` bytes of the file are in memory at a time."""
+    require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
+    empty, blank = file_status(path).st_size == 0, True
+    name, number = repr(str(path)), 1  # the number of a chunk's first line
+    for raw in _raw_chunks(path, size):
+        text = normalize(_decode(raw, name, number), lowercase)
+        chunk = text.strip()
+        if max_length is not None or not _is_clean(chunk):
+            chunk = _clean(text, name, number, max_length)
+        number += text.count("\n")
+        if chunk:
+            blank = False
+            yield chunk
+    if blank:
+        raise InputError(f"{name}: {'empty file' if empty else 'only blank lines'}; put one thing on each line")
+
+
+def file_status(path: str | Path) -> os.stat_result:
+    """The status of a text file, which is not opened: a pipe would keep the reader waiting, and a device may not end.
+
+    Raises:
+      InputError: no such file, or not a regular file.
+    """
+    with _named(path):
+        status = os.stat(path)
+    what = "is a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+    require(stat.S_ISREG(status.st_mode), f"{str(path)!r}: {what}; name a text file")
+    return status
+
+
+@contextlib.contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Turn a failure to read this file into an `InputError`."""
     try:
-        with Path(path).open("rb") as file:
-            for raw in _whole_lines(file, size):
-                if number == 1:
-                    raw = raw.removeprefix(BYTE_ORDER_MARK)
-                try:
-                    text = raw.decode()
-                except UnicodeDecodeError as error:
-                    line = number + _unify_line_ends(raw[: error.start].decode("utf-8", "replace")).count("\n")
-                    byte = f"byte 0x{raw[error.start]:02x}"
-                    raise InputError(f"{path}, line {line}: not UTF-8 ({byte}); save it as UTF-8") from None
-                cleaned = _clean(text, path, number, max_length)
-                number += len(text.splitlines()) if "\r" in text else text.count("\n")
-                if cleaned:
-                    empty = False
-                    yield normalize(cleaned.lower()) if fold else cleaned
+        yield
     except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}; name a text file") from None
-    if empty:
-        what = "only blank lines" if Path(path).stat().st_size else "empty file"
-        raise InputError(f"{path}: {what}; put one thing on each line")
+        raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}; name a text file") from None
 
 
-def _whole_lines(file, size: int) -> Iterator[bytes]:
-    """Pieces of a binary file that end where a line ends."""
-    rest = b""
-    while piece := file.read(size):
-        head, end, tail = piece.rpartition(b"\n")
-        if end:
-            yield rest + head + end
-            rest = tail
-        else:
-            rest += piece
-    if rest:
-        yield rest
+def _raw_chunks(path: str | Path, size: int) -> Iterator[bytes]:
+    """The bytes of a file in chunks of whole lines, without a byte-order mark, with \\n as the only line end."""
+    mark = BYTE_ORDER_MARK
+    with _named(path), open(path, "rb") as file:
+        while raw := file.read(size) + file.readline():
+            raw, mark = raw.removeprefix(mark), b""
+            yield raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in raw else raw
 
 
-def _clean(text: str, path: str | Path, first: int, max_length: int | None) -> str:
-    """The lines of a chunk without what is dropped; `first` is the number of its first line in the file."""
-    whole = text.strip()
-    if max_length is None and whole.isascii() and not any(odd in whole for odd in ODD):
-        ends = np.flatnonzero(np.frombuffer(whole.encode(), np.uint8) == ord("\n"))
-        if np.diff(ends, prepend=-1, append=len(whole)).max() <= LONGEST_LINE:
-            return whole
-    lines = [line.strip() for line in normalize(_unify_line_ends(text)).split("\n")]
+def _decode(raw: bytes, name: str, number: int) -> str:
+    """The text of a chunk that starts at line `number` of the file."""
+    bad, problem = raw.find(b"\0"), "a NUL character, so it is probably UTF-16"
+    if bad < 0:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            bad, problem = error.start, f"not UTF-8 (byte 0x{raw[error.start]:02x})"
+    number += raw.count(b"\n", 0, bad)
+    raise InputError(f"{name}, line {number}: {problem}; save the file as UTF-8")
+
+
+def _is_clean(text: str) -> bool:
+    """Whether `_clean` would return a stripped text as it is. Quick to see for ASCII, and true of most such files."""
+    if not text.isascii():
+        return False
+    code_M = np.frombuffer(text.encode(), np.uint8)
+    end_N = np.flatnonzero(code_M == ord("\n"))
+    longest = np.diff(end_N, prepend=-1, append=len(text)).max() - 1
+    beside_end = np.concatenate([code_M[end_N - 1], code_M[end_N + 1]])
+    return bool(longest <= LONGEST_LINE and beside_end.min(initial=127) > ord(" "))  # white space is not above it
+
+
+def _clean(text: str, name: str, number: int, max_length: int | None) -> str:
+    """The lines of a chunk stripped, cut to `max_length`, and without the blank ones; the first has this number."""
+    lines = list(map(str.strip, text.split("\n")))
     if max_length is not None:
         lines = [line[:max_length].rstrip() for line in lines]
-    for number, line in enumerate(lines, first):
-        if len(line) > (max_length or LONGEST_LINE):
-            raise InputError(
-                f"{path}, line {number}: {len(line):,} characters, over the limit of {LONGEST_LINE:,}; "
-                "put one thing on a line, or cut longer lines with --max-length N"
-            )
-    return "\n".join(line for line in lines if line)
-
-
-def normalize(text: str) -> str:
-    """Unicode NFC: one spelling for each character. For what a person types, as `read_lines` does for the data."""
-    return unicodedata.normalize("NFC", text)
-
-
-def _unify_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    elif (longest := max(map(len, lines))) > LONGEST_LINE:
+        number += next(i for i, line in enumerate(lines) if len(line) == longest)
+        limit = f"over the limit of {LONGEST_LINE:,}; put one thing on a line"
+        raise InputError(f"{name}, line {number}: {longest:,} characters, {limit}, or cut lines with `max_length`")
+    return "\n".join(filter(None, lines))
 
 
 def digest(lines: Iterable[str]) -> str:
-    """SHA-256 of the lines: which data it was, whatever the file was called."""
+    """SHA-256 of the lines: identifies the data, whatever the file is called."""
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
-class Split(NamedTuple):
-    """Three lists of lines; no line stands in two of them."""
+class Split(NamedTuple, Generic[T]):
+    """One value each for train, dev and test: lines, tokens, losses."""
 
-    train: list[str]
-    dev: list[str]
-    test: list[str]
+    train: T
+    dev: T
+    test: T
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """(name, value) pairs, like those of a dict."""
+        return zip(self._fields, self, strict=True)
+
+    def map(self, function: Callable) -> "Split":
+        """`function` of each value."""
+        return Split(*map(function, self))
 
 
-def split(lines: Iterable[str], dev: float = 0.1, test: float = 0.1) -> Split:
-    """Deal lines into train, dev and test by a hash of the line itself (BLAKE2b of its UTF-8, as a fraction of one).
+def split(lines: Iterable[str], dev: float = 0.1, test: float = 0.1) -> Split[list[str]]:
+    """Deal lines into train, dev and test by a hash of the line (BLAKE2b of its UTF-8, as a fraction of one).
 
-    A line that repeats is always on one side, and adding lines to the file moves none of the others.
+    Equal lines are always on one side, and adding lines to the file moves none of the others.
     """
-    sides = Split([], [], [])
+    parts = Split([], [], [])
     for line in lines:
-        digest = hashlib.blake2b(line.encode(), digest_size=8).digest()
-        fraction = int.from_bytes(digest, "big") / 2**64
-        (sides.test if fraction < test else sides.dev if fraction < test + dev else sides.train).append(line)
-    return sides
+        hashed = hashlib.blake2b(line.encode(), digest_size=8).digest()
+        fraction = int.from_bytes(hashed, "big") / 2**64
+        (parts.test if fraction < test else parts.dev if fraction < test + dev else parts.train).append(line)
+    return parts

@@ -15,16 +15,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from makemore_jax.data.vocab import MARK, UNKNOWN, Vocab
+from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require
 
 
 class Tokens(NamedTuple):
     """N lines as one stream of M tokens. A pytree: the arrays may live on the host or on the device."""
 
-    stream_M: np.ndarray  # int32: the mark, then each line followed by the mark
-    start_N: np.ndarray  # int32: where in the stream the mark before each line stands
-    length_N: np.ndarray  # int32: how many tokens each line gives to predict: its characters and the end mark
+    stream_M: np.ndarray  # int32, in files smaller: the mark, then each line followed by the mark
+    start_N: np.ndarray  # int32, in files int64: where in the stream the mark before each line stands
+    length_N: np.ndarray  # int32: how many tokens each line gives to predict: its symbols and the end mark
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -36,115 +36,104 @@ def tokenize(lines: Sequence[str], vocab: Vocab) -> Tokens:
     """Encode lines into one stream, without a Python loop over characters.
 
     Raises:
-      InputError: a character outside the vocabulary, or a line end within a line.
+      InputError: a character that is not in the vocabulary, or a line end inside a line.
     """
     stream_M = vocab.encode("\n".join(["", *lines, ""]) or "\n")
     marks = np.flatnonzero(stream_M == MARK).astype(np.int32)
-    require(len(marks) == len(lines) + 1, "a line holds a line end; give one thing a line")
+    require(len(marks) == len(lines) + 1, "a line has a line end inside; give one thing per line")
     return Tokens(stream_M, marks[:-1], np.diff(marks))
 
 
-class Layout(NamedTuple):
-    """Where lines stand in the rows of a batch, end to end: of each cell, whose it is and how far into its line."""
+class Packing(NamedTuple):
+    """How lines are packed into rows: for each cell, which line it belongs to and its position in that line."""
 
-    line_BT: np.ndarray  # int32: which line, by the number that its length has; 0 where a cell is nobody's
-    t_BT: np.ndarray  # int32: which of its tokens; T, beyond the end of any, where a cell is nobody's
+    segment_BT: np.ndarray  # int32: segment id, the line's index in length_N; 0 for padding
+    position_BT: np.ndarray  # int32: position in the line; T for padding
 
 
-def pack(length_N: np.ndarray, width: int, rows: int = 1) -> Layout:
-    """Lines of these lengths in rows of a `width` that holds any: a row takes the longest that still fits, and so on.
+def pack(length_N: np.ndarray, width: int, rows: int = 1) -> Packing:
+    """Pack lines of these lengths into rows of `width` cells, as wide as the longest line or wider.
 
-    That is first fit decreasing (Johnson 1973). The number of rows is made a multiple of `rows`.
+    First-fit decreasing (Johnson 1973): each row takes the longest remaining line that fits, until none does. The
+    number of rows is rounded up to a multiple of `rows`.
     """
-    count, place_N = 0, np.empty(len(length_N), int)
-    waiting = {length: np.flatnonzero(length_N == length).tolist() for length in np.unique(length_N).tolist()}
-    lengths = list(waiting)  # in rising order
-    while lengths:
-        room = width
-        while fitting := bisect_right(lengths, room):
-            longest = lengths[fitting - 1]
-            place_N[waiting[longest].pop()] = (count + 1) * width - room
-            room -= longest
-            if not waiting[longest]:
-                lengths.remove(longest)
-        count += 1
+    first_N, count = _first_fit(length_N, width)
     shape = (count + -count % rows, width)
-    t_M = np.arange(length_N.sum()) - np.repeat(np.cumsum(length_N) - length_N, length_N)
-    cell_M = np.repeat(place_N, length_N) + t_M
-    layout = Layout(np.zeros(shape, np.int32), np.full(shape, width, np.int32))
-    layout.line_BT.flat[cell_M], layout.t_BT.flat[cell_M] = np.repeat(np.arange(len(length_N)), length_N), t_M
-    return layout
+    packing = Packing(np.zeros(shape, np.int32), np.full(shape, width, np.int32))
+    segment_M = np.repeat(np.arange(len(length_N)), length_N)
+    position_M = np.arange(len(segment_M)) - (np.cumsum(length_N) - length_N)[segment_M]
+    cell_M = first_N[segment_M] + position_M
+    packing.segment_BT.reshape(-1)[cell_M] = segment_M
+    packing.position_BT.reshape(-1)[cell_M] = position_M
+    return packing
 
 
-def batch(tokens: Tokens, line_BT: np.ndarray, t_BT: np.ndarray):
-    """Gather tokens: x_BT, y_BT (int32) and mask_BT (bool), for each cell a line's number and how far into it.
+def _first_fit(length_N: np.ndarray, width: int) -> tuple[np.ndarray, int]:
+    """The cell where each line starts, counted through all rows, (N,), and the number of rows."""
+    remaining = {length: np.flatnonzero(length_N == length).tolist() for length in np.unique(length_N).tolist()}
+    lengths, first_N, row = list(remaining), [0] * len(length_N), 0  # the lengths ascend
+    require(max(lengths, default=0) <= width, f"`width` is {width}; a line is longer")
+    while lengths:
+        free = width
+        while fitting := bisect_right(lengths, free):
+            length = lengths[fitting - 1]
+            first_N[remaining[length].pop()] = (row + 1) * width - free
+            free -= length
+            if not remaining[length]:
+                del lengths[fitting - 1]
+        row += 1
+    return np.array(first_N, int), row
 
-    A line in x is the mark and then the line, in y the line and then the mark, and mask is true where y counts. It is
-    made from the lengths: padding is 0 like the mark, so `y != 0` would drop every end mark. Rows of a line each are
-    `line_B[:, None], np.arange(width)`. Pure indexing, so it runs on NumPy arrays and inside a jitted program alike.
+
+def batch(tokens: Tokens, segment_BT: np.ndarray, position_BT: np.ndarray):
+    """Gather x_BT, y_BT (int32) and mask_BT (bool) for cells of these lines and positions, as `Packing` has them.
+
+    A line in x is the mark and then the line, in y the line and then the mark; the mask is true where y counts. It is
+    made from lengths: padding is 0 like the mark, so `y != 0` would drop every end mark. For one line per row, give
+    `line_B[:, None], np.arange(width)`. Pure indexing: it runs on NumPy arrays and inside a jitted program alike.
     """
-    mask_BT = t_BT < tokens.length_N[line_BT]
-    index_BT = (tokens.start_N[line_BT] + t_BT) * mask_BT  # padding reads stream[0], the mark
+    mask_BT = position_BT < tokens.length_N[segment_BT]
+    index_BT = (tokens.start_N[segment_BT] + position_BT) * mask_BT  # padding reads stream[0], the mark
     return tokens.stream_M[index_BT], tokens.stream_M[index_BT + mask_BT], mask_BT
 
 
-def from_host(tokens: Tokens) -> Callable:
-    """`batch` for tokens that stay on the host, such as in a file: a jitted program calls back for each batch."""
+def host_batches(tokens: Tokens) -> Callable:
+    """`batch` for tokens that stay on the host, as in a file: the jitted program calls back for each batch."""
 
-    def batch_from_host(_, line_BT: jax.Array, t_BT: np.ndarray):
-        kinds = (np.int32, np.int32, bool)
+    def get_batch(_, segment_BT: jax.Array, position_BT: np.ndarray):
+        shapes = [jax.ShapeDtypeStruct(position_BT.shape, dtype) for dtype in (np.int32, np.int32, bool)]
 
-        def gather(line_BT: jax.Array):
-            parts = zip(batch(tokens, np.asarray(line_BT), t_BT), kinds, strict=True)
-            return tuple(np.asarray(part, kind) for part, kind in parts)
+        def gather(segment_BT: jax.Array):
+            parts = batch(tokens, np.asarray(segment_BT), position_BT)
+            return [np.asarray(part, shape.dtype) for part, shape in zip(parts, shapes, strict=True)]
 
-        return jax.pure_callback(gather, tuple(jax.ShapeDtypeStruct(t_BT.shape, kind) for kind in kinds), line_BT)
+        return jax.pure_callback(gather, shapes, segment_BT)
 
-    return batch_from_host
+    return get_batch
 
 
-class Plan(NamedTuple):
-    """How random batches of a data set are laid out: a place for a line of each share of it, wide enough for any."""
+class BatchPlan(NamedTuple):
+    """The fixed layout of random batches: slot n holds a line of stratum n, and is as wide as the longest of them."""
 
-    lines: int  # N, those of the data set
-    line_tokens: float  # tokens that a line gives to predict, on average
-    widths: tuple[int, ...]  # of the places; line n of a draw goes to place n
-    rows: int = 1  # the rows are a multiple of so many
+    lines: int  # N, the lines of the data set
+    line_tokens: float  # mean tokens per line
+    widths: tuple[int, ...]  # of the slots, in tokens
+    rows: int = 1  # the number of rows is a multiple of this
 
     @property
-    def layout(self) -> Layout:
-        """The places in rows."""
+    def packing(self) -> Packing:
+        """The slots packed into rows; segment n is slot n."""
         return pack(np.array(self.widths), max(self.widths), self.rows)
 
 
-def plan(tokens: Tokens, places: int, rows: int = 1) -> tuple[Tokens, Plan]:
-    """The lines in order of length, and how batches of `places` of them, as `train.draw` picks, are laid out.
+def plan_batches(tokens: Tokens, slots: int, rows: int = 1) -> tuple[Tokens, BatchPlan]:
+    """Sort the lines by length, and plan batches of `slots` lines, one from each of as many equal strata.
 
-    Line n of a batch is drawn from the n-th share of the sorted lines, so how long it can be is known beforehand, and
-    little is padded. Devices that share the rows want a multiple of their number, `rows`.
+    The lines of a stratum are of nearly equal length, so its slot needs little padding, and every batch has one shape.
+    Devices that share the rows of a batch need a multiple of their number, `rows`.
     """
     lines = len(tokens.length_N)
     order_N = np.argsort(tokens.length_N, kind="stable")
     tokens = Tokens(tokens.stream_M, tokens.start_N[order_N], tokens.length_N[order_N])
-    width_N = tokens.length_N[(np.arange(1, places + 1) * lines - 1) // places]
-    return tokens, Plan(lines, float(np.mean(tokens.length_N)), tuple(width_N.tolist()), rows)
-
-
-def report(lines: Sequence[str], vocab: Vocab) -> dict:
-    """What was loaded, ready for printing and for JSON; lengths in characters, `bigrams` of tokens with the mark.
-
-    `unknown` is the share of the tokens that the vocabulary does not have.
-    """
-    distinct, tokens = len(set(lines)), tokenize(lines, vocab)
-    unknown = np.mean(tokens.stream_M == UNKNOWN) if vocab.level == "word" else 0.0
-    return {
-        "lines": len(lines),
-        "distinct": distinct,
-        "repeated": len(lines) - distinct,
-        "shortest": min(lines, key=len),
-        "longest": max(lines, key=len),
-        "alphabet": "".join(vocab.symbols[1:]),
-        "symbols": vocab.size,
-        "bigrams": len(tokens.stream_M) - 1,
-        "unknown": float(unknown),
-    }
+    width_N = tokens.length_N[(np.arange(1, slots + 1) * lines - 1) // slots]
+    return tokens, BatchPlan(lines, float(np.mean(tokens.length_N)), tuple(width_N.tolist()), rows)

@@ -1,41 +1,107 @@
-"""All models, by name: what configures each and what builds it. A new model is one file and one line here."""
+"""All models by name. A new model is one file, with its Config, RECIPE and functions, and one line in MODELS."""
 
-from functools import partial
-from typing import Any
+import inspect
+from collections.abc import Callable
+from functools import cache
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import jax
 
 from makemore_jax.errors import InputError, require
-from makemore_jax.model import Model
+from makemore_jax.model import Model, num_params
 from makemore_jax.models import backoff, bigram, bow, mlp, ngram, rnn, transformer, wavenet
+from makemore_jax.recipe import Recipe
+
+MAX_NUMBERS = 2**32  # in the parameters and the cache of one line: 16 GiB in float32
+
+
+class Entry(NamedTuple):
+    """What a name stands for."""
+
+    config: type  # a frozen dataclass: `vocab`, and sizes with defaults (int, float, bool, str or a Literal of strings)
+    build: Callable  # (config) -> Model, cached
+    recipe: Recipe | None = None  # None: there is nothing to train, only to count
+    fixed: dict[str, Any] = {}  # sizes that the name decides  # noqa: RUF012 (never written to)
+
 
 MODELS = {
-    "ngram": (ngram.Config, ngram.ngram),
-    "backoff": (backoff.Config, backoff.backoff),
-    "bigram": (bigram.Config, bigram.bigram),
-    "mlp": (mlp.Config, mlp.mlp),
-    "wavenet": (wavenet.Config, wavenet.wavenet),
-    "bow": (bow.Config, bow.bow),
-    "rnn": (rnn.Config, rnn.rnn),
-    "gru": (partial(rnn.Config, cell="gru"), rnn.rnn),
-    "lstm": (partial(rnn.Config, cell="lstm"), rnn.rnn),
-    "transformer": (transformer.Config, transformer.transformer),
+    "ngram": Entry(ngram.Config, ngram.ngram),
+    "backoff": Entry(backoff.Config, backoff.backoff),
+    "bigram": Entry(bigram.Config, bigram.bigram, bigram.RECIPE),
+    "mlp": Entry(mlp.Config, mlp.mlp, mlp.RECIPE),
+    "wavenet": Entry(wavenet.Config, wavenet.wavenet, wavenet.RECIPE),
+    "bow": Entry(bow.Config, bow.bow, bow.RECIPE),
+    "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}),
+    "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}),
+    "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}),
+    "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE),
 }
-NEURAL = tuple(name for name in MODELS if name not in ("ngram", "backoff"))  # learned by gradient descent
+NEURAL = tuple(name for name, entry in MODELS.items() if entry.recipe)  # learned by gradient descent
 
 
-def configure(name: str, sizes: dict) -> Any:
-    """The config of the model of this name, with these sizes as they stand in a run folder.
+def configure(name: str, /, **sizes: Any) -> Any:
+    """The config of the model of this name with these sizes, which a person or a file gave.
 
     Raises:
-      InputError: there is no such model, or it has no such size.
+      InputError: there is no such model, it has no such size, a size is missing, of the wrong type or out of range, or
+        the model would hold more than `MAX_NUMBERS` numbers.
     """
-    require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
-    try:
-        return MODELS[name][0](**sizes)
-    except TypeError as error:
-        raise InputError(f"model {name}: {error}; its sizes are those of another model") from None
+    require(isinstance(name, str) and name in MODELS, f"there is no model {name!r:.60}; there are {', '.join(MODELS)}")
+    entry = MODELS[name]
+    fields, types = inspect.signature(entry.config).parameters, get_type_hints(entry.config)
+    for size, value in sizes.items():
+        require(size in fields, f"{name} has no size {size!r:.60}; its sizes are {', '.join(fields)}")
+        sizes[size] = check_type(size, value, types[size])
+    for size, value in entry.fixed.items():
+        require(sizes.setdefault(size, value) == value, f"`{size}` must be {value!r} for {name}")
+    for size, field in fields.items():
+        require(size in sizes or field.default is not field.empty, f"{name} needs a value for `{size}`")
+    config = entry.config(**sizes)
+    numbers = count_numbers(entry.build, config)
+    require(numbers <= MAX_NUMBERS, f"{name} holds {numbers:,} numbers with these sizes; the limit is {MAX_NUMBERS:,}")
+    return config
 
 
-def build(name: str, sizes: dict) -> Model:
-    """The model of this name and these sizes; raises what `configure` raises."""
-    config = configure(name, sizes)
-    return MODELS[name][1](config)
+def check_type(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the int, float, bool or str that the field declares; raises `InputError` if it is none."""
+    if get_origin(kind) is Literal:
+        choices = ", ".join(map(repr, get_args(kind)))
+        require(isinstance(value, str) and value in get_args(kind), f"`{name}` must be one of {choices}")
+        return value
+    number = {int: Integral, float: Real}.get(kind, kind)
+    fits = isinstance(value, number) and (kind is bool or not isinstance(value, bool))
+    require(fits, f"`{name}` must be of type {kind.__name__}; it is of type {type(value).__name__}")
+    limit = {int: 2**31 - 1, float: 1e300}.get(kind)  # int32; NaN is not below any limit
+    require(limit is None or -limit <= value <= limit, f"`{name}` is out of range; it must be at most {limit}")
+    return kind(value)
+
+
+@cache
+def count_numbers(builder: Callable, config: Any) -> int:
+    """The numbers in a model's parameters and in the cache of one line, from shapes alone: nothing is allocated."""
+    model = builder(config)
+
+    def init() -> tuple:
+        params = model.init(jax.random.key(0))
+        return params, model.init_cache(params, 1)
+
+    return num_params(jax.eval_shape(init))
+
+
+def build(name: str, /, **sizes: Any) -> Model:
+    """The model of this name with these sizes; raises what `configure` raises."""
+    config = configure(name, **sizes)
+    return MODELS[name].build(config)
+
+
+def name_of(config: Any) -> str:
+    """The name in MODELS of a model's config.
+
+    Raises:
+      InputError: there is none, such as for a mixture of models.
+    """
+    for name, entry in MODELS.items():
+        if type(config) is entry.config and all(getattr(config, size) == value for size, value in entry.fixed.items()):
+            return name
+    raise InputError(f"{type(config).__module__} configures no model that has a name; there are {', '.join(MODELS)}")

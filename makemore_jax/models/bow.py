@@ -4,7 +4,7 @@
     u_t = e_t + mean(e_0 ... e_t)
     logits_t = head(u_t + W2 tanh(W1 u_t))
 
-A running sum makes the mean, so the cost is linear in T.
+A running sum gives the mean, so the cost is linear in T.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 
-from makemore_jax.errors import require
-from makemore_jax.model import Model, anew, positions, with_inner
+from makemore_jax.errors import require_positive
+from makemore_jax.model import Model, positions, reset_at_mark
 from makemore_jax.nn import init_embedding, init_linear, linear
+from makemore_jax.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,37 @@ class Config:
     """Sizes of the causal bag of words."""
 
     vocab: int
-    """V: how many symbols there are, the mark included."""
+    """V: number of symbols, the mark included."""
     block: int = 16
-    """The longest line, in tokens with its end mark; there are so many positions."""
+    """Longest line, in tokens with its end mark; there is a position embedding for each."""
     embed: int = 64
     """D: width of the embeddings."""
     hidden: int = 64
     """H: width of the hidden layer."""
 
     def __post_init__(self):
-        require(min(self.block, self.embed, self.hidden) > 0, "--block, --embed and --hidden must be at least 1")
+        require_positive(self, "vocab", "block", "embed", "hidden")
+
+
+RECIPE = Recipe()
+
+
+def sum_in_line(value_BTD: jax.Array, starts_BT: jax.Array) -> jax.Array:
+    """(B, T, D) cumulative sum along time that starts again where a line starts: a segmented scan."""
+
+    def combine(left: tuple, right: tuple) -> tuple:
+        """Join two adjacent spans of (sum, whether a line starts inside): a start discards what came before."""
+        (left_sum, left_starts), (right_sum, right_starts) = left, right
+        return jnp.where(right_starts, right_sum, left_sum + right_sum), left_starts | right_starts
+
+    return jax.lax.associative_scan(combine, (value_BTD, starts_BT[..., None]), axis=1)[0]
+
+
+def read_out(params: dict, embed: jax.Array, mean: jax.Array) -> tuple[jax.Array, dict]:
+    """Logits and activations from each token's embedding and the mean so far, (..., D)."""
+    seen = embed + mean
+    hidden = jnp.tanh(linear(params["hidden"], seen))
+    return linear(params["head"], seen + linear(params["out"], hidden)), {"mean": mean, "hidden": hidden}
 
 
 @cache
@@ -49,30 +71,20 @@ def bow(config: Config) -> Model:
             "head": init_linear(keys[4], config.embed, config.vocab, scale=0.1),
         }
 
-    def read(params: dict, embedded: jax.Array, mean: jax.Array) -> tuple[jax.Array, dict]:
-        seen = embedded + mean
-        hidden = jnp.tanh(linear(params["hidden"], seen))
-        return linear(params["head"], seen + linear(params["out"], hidden)), {"mean": mean, "hidden": hidden}
-
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        t_BT = positions(x_BT)
-        embed_BTD = params["embed"][x_BT] + params["position"][t_BT]
-
-        def add(a, b):
-            """Sums over what follows, each with whether a line starts in it."""
-            return jnp.where(b[1], b[0], a[0] + b[0]), a[1] | b[1]
-
-        sum_BTD, _ = jax.lax.associative_scan(add, (embed_BTD, (t_BT == 0)[..., None]), axis=1)
-        return read(params, embed_BTD, sum_BTD / (t_BT + 1)[..., None])
+        position_BT = positions(x_BT)
+        embed_BTD = params["embed"][x_BT] + params["position"][position_BT]
+        sum_BTD = sum_in_line(embed_BTD, position_BT == 0)
+        return read_out(params, embed_BTD, sum_BTD / (position_BT + 1)[..., None])
 
     def init_cache(params: dict, batch: int) -> tuple[jax.Array, jax.Array]:
         return jnp.zeros((batch, config.embed)), jnp.zeros(batch, jnp.int32)
 
     def step(params: dict, cache: tuple, x_B: jax.Array) -> tuple[jax.Array, tuple]:
-        sum_BD, t_B = anew(x_B, init_cache(params, len(x_B)), cache)
-        embed_BD = params["embed"][x_B] + params["position"][t_B]
+        sum_BD, position_B = reset_at_mark(cache, init_cache(params, len(x_B)), x_B)
+        embed_BD = params["embed"][x_B] + params["position"][position_B]
         sum_BD += embed_BD
-        logits_BV, _ = read(params, embed_BD, sum_BD / (t_B + 1)[:, None])
-        return logits_BV, (sum_BD, t_B + 1)
+        logits_BV, _ = read_out(params, embed_BD, sum_BD / (position_B + 1)[:, None])
+        return logits_BV, (sum_BD, position_B + 1)
 
-    return Model(init, with_inner(forward), init_cache, step)
+    return Model(config, init, forward, init_cache, step)

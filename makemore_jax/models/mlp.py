@@ -1,6 +1,6 @@
 """The multilayer perceptron over a window of symbols (Bengio et al. 2003, JMLR 3:1137; makemore lecture 2).
 
-    e = the embeddings of the last R symbols, newest first, end to end
+    e = the embeddings of the last R symbols, newest first, concatenated
     logits = tanh(e @ W1 + b1) @ W2 + b2
 
 Before the start of a line stands a blank, symbol V, with an embedding of its own.
@@ -12,9 +12,10 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 
-from makemore_jax.errors import require
-from makemore_jax.model import Model, lag, positions, step_window, with_inner
+from makemore_jax.errors import require_positive
+from makemore_jax.model import Model, positions, require_unrollable, shift_in_line, step_window
 from makemore_jax.nn import init_embedding, init_linear, linear
+from makemore_jax.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,20 @@ class Config:
     """Sizes of the MLP."""
 
     vocab: int
-    """V: how many symbols there are, the mark included."""
+    """V: number of symbols, the mark included."""
     window: int = 8
-    """R: how many symbols it sees; the lecture's is 3, makemore.py's the longest line."""
+    """R: number of symbols it sees; 3 in the lecture, the longest line in makemore.py."""
     embed: int = 24
     """D: width of a symbol's embedding."""
     hidden: int = 512
     """H: width of the hidden layer."""
 
     def __post_init__(self):
-        require(self.window > 0, f"--window is {self.window}; it must be at least 1")
-        require(min(self.embed, self.hidden) > 0, "--embed and --hidden must be at least 1")
+        require_positive(self, "vocab", "window", "embed", "hidden")
+        require_unrollable(self, "window")
+
+
+RECIPE = Recipe(steps=3000, learning_rate=4e-3)  # the wider a model, the sooner it overfits
 
 
 @cache
@@ -48,11 +52,10 @@ def mlp(config: Config) -> Model:
         }
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        t_BT = positions(x_BT)
-        x_BTR = jnp.stack([lag(x_BT, age, t_BT, config.vocab) for age in range(config.window)], -1)  # newest first
-        embed_BTRD = params["embed"][x_BTR]
+        position_BT = positions(x_BT)
+        symbols = [shift_in_line(x_BT, age, position_BT, blank=config.vocab) for age in range(config.window)]
+        embed_BTRD = params["embed"][jnp.stack(symbols, axis=-1)]
         hidden_BTH = jnp.tanh(linear(params["hidden"], embed_BTRD.reshape(*x_BT.shape, -1)))
         return linear(params["head"], hidden_BTH), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
 
-    apply = with_inner(forward)
-    return Model(init, apply, *step_window(apply, config.window))
+    return Model(config, init, forward, *step_window(forward, config.window))

@@ -5,8 +5,8 @@ counts divided by its sum is a row of probabilities (makemore lecture 1; Shannon
 
     P(y | context) = (count[context, y] + smoothing) / sum over y' of (count[context, y'] + smoothing)
 
-The parameters are the table of log P, and log-probabilities are logits, so the loss, the evaluation and the sampler
-need no special case. There is nothing to train.
+The parameters are the table of log P, and log-probabilities are logits, so loss, evaluation and sampler need no special
+case. There is nothing to train.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, step_window
 
 MAX_CELLS = 2**28  # 1 GiB of counts
@@ -27,33 +27,34 @@ class Config:
     """Sizes of a dense n-gram table."""
 
     vocab: int
-    """V: how many symbols there are, the mark included."""
+    """V: number of symbols, the mark included."""
     order: int = 2
     """Symbols in an n-gram, 1 to 4; 2 is the bigram."""
 
     def __post_init__(self):
-        require(1 <= self.order <= 4, f"order {self.order}: a dense table counts n-grams of order 1 to 4")
+        require_positive(self, "vocab")
+        require(1 <= self.order <= 4, f"`order` is {self.order}; a dense table counts n-grams of order 1 to 4")
         require(
             self.vocab**self.order <= MAX_CELLS,
-            f"order {self.order} over {self.vocab:,} symbols is a table of {self.vocab**self.order:,} cells, "
+            f"a table of order {self.order} over {self.vocab:,} symbols has {self.vocab**self.order:,} cells, "
             f"over the limit of {MAX_CELLS:,}; take a lower order or data with fewer symbols",
         )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(V,) * order: one axis a symbol, the predicted one last."""
+        """(V,) * order: one axis per symbol, the predicted one last."""
         return (self.vocab,) * self.order
 
 
 def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
     """The order - 1 symbols up to each position, oldest first, each (B, T).
 
-    Nothing lies before the mark, 0: once a context reaches one, all that is older is the mark too. So it makes no
-    difference whether lines lie in rows or end to end in one stream.
+    Before the start of a line there are only marks, 0: once a context reaches a mark, everything older is one too. So
+    lines give the same contexts in rows of their own and end to end in one stream.
     """
     columns = []
     for age in range(order - 1):
-        # Not by `lag`: its positions cost more than the count itself where a row is a stream of millions.
+        # Not by `shift_in_line`: positions would cost more than the count itself where a row is a stream of millions.
         column = jnp.pad(x_BT, ((0, 0), (age, 0)))[:, : x_BT.shape[1]]
         columns.append(column if age == 0 else jnp.where(columns[-1] == 0, 0, column))
     return tuple(reversed(columns))
@@ -63,44 +64,39 @@ def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
 def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
     """Count the n-grams of a batch: int32 of `config.shape`. Counts of batches or shards simply add.
 
-    Each n-gram names a cell of the flattened table; what `mask_BT` leaves out names one beyond the end.
+    Each n-gram is the index of a cell of the flattened table; where `mask_BT` is false, of one beyond its end, which is
+    dropped.
     """
     cells = config.vocab**config.order
     x_BT, y_BT = jnp.asarray(x_BT, jnp.int32), jnp.asarray(y_BT, jnp.int32)  # small integers would overflow
     cell_BT = reduce(lambda cell, symbol: cell * config.vocab + symbol, (*contexts(x_BT, config.order), y_BT))
     if mask_BT is not None:
         cell_BT = jnp.where(mask_BT, cell_BT, cells)
-    return tally(cell_BT.reshape(-1), cells).reshape(config.shape)
+    return jnp.bincount(cell_BT.reshape(-1), length=cells).reshape(config.shape)
 
 
 def count_stream(config: Config, stream_M: np.ndarray, chunk: int = 2**22) -> np.ndarray:
-    """Count the n-grams of a token stream of any length, such as a file that is mapped: int64 of `config.shape`.
+    """Count the n-grams of a token stream of any length, such as a mapped file: int64 of `config.shape`.
 
-    Some tokens at a time by the same scatter-add, so that memory does not grow with the stream.
+    Counts `chunk` pairs at a time, all in one shape, so that memory does not grow with the stream.
     """
     total, before = np.zeros(config.shape, np.int64), config.order - 1
+    padded = np.zeros(before + chunk + 1, np.int32)
+    pair = np.arange(before + chunk)
     for first in range(0, len(stream_M) - 1, chunk):
-        start = max(0, first - before)  # the contexts of the first pairs
-        piece = np.zeros(before + chunk + 1, np.int32)
+        start = max(0, first - before)  # so that the first pairs have their contexts
         part = stream_M[start : first + chunk + 1]
-        piece[: len(part)] = part
-        index = np.arange(before + chunk)
-        mask = (index >= first - start) & (index < len(part) - 1)
-        total += np.asarray(count(config, piece[None, :-1], piece[None, 1:], mask[None]))
+        padded[: len(part)] = part
+        mask = (pair >= first - start) & (pair < len(part) - 1)
+        total += np.asarray(count(config, padded[None, :-1], padded[None, 1:], mask[None]))
     return total
-
-
-@partial(jax.jit, static_argnames="cells")
-def tally(cell_N: jax.Array, cells: int) -> jax.Array:
-    """How often each of `cells` numbers comes up: (cells,) int32, by scatter-add. Larger numbers are dropped."""
-    return jnp.zeros(cells, jnp.int32).at[cell_N].add(1, mode="drop")
 
 
 @jax.jit
 def fit(counts: jax.Array, smoothing: float = 0.0) -> dict:
     """Counts to parameters: add `smoothing` to every cell, divide each row by its sum, take the logarithm.
 
-    A cell of zero probability holds -inf. A context that was never seen says nothing: its row is uniform.
+    A cell of zero probability holds -inf. A context without counts says nothing: its row is uniform.
     """
     smoothed = counts + jnp.float32(smoothing)
     total = smoothed.sum(axis=-1, keepdims=True)  # without keepdims, (V, V) / (V,) would divide the columns
@@ -115,8 +111,8 @@ def ngram(config: Config) -> Model:
     def init(key: jax.Array) -> dict:
         return fit(jnp.zeros(config.shape))
 
-    def apply(params: dict, x_BT: jax.Array) -> jax.Array:
+    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         rows = params["log_prob"][contexts(x_BT, config.order)]
-        return jnp.broadcast_to(rows, (*x_BT.shape, config.vocab))  # order 1 has one row for all
+        return jnp.broadcast_to(rows, (*x_BT.shape, config.vocab)), {}  # order 1 has one row for all
 
-    return Model(init, apply, *step_window(apply, max(1, config.order - 1)))
+    return Model(config, init, forward, *step_window(forward, max(1, config.order - 1)))

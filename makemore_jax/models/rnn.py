@@ -1,4 +1,4 @@
-"""Three recurrent cells and one scan: a state h is carried along the line (makemore.py; u = [x, h] end to end).
+"""Three recurrent cells and one scan: a state h is carried along the line (makemore.py; u = [x, h] concatenated).
 
     rnn    h' = tanh(u W + b)                                         Mikolov et al. 2010
     gru    r, z = sigmoid(u Wr + br), sigmoid(u Wz + bz)              Cho et al. 2014, arXiv:1409.1259
@@ -6,22 +6,22 @@
     lstm   i, f, o = sigmoid(u Wi + bi), ..., g = tanh(u Wg + bg)     Hochreiter and Schmidhuber 1997
            c' = f c + i g,  h' = o tanh(c')
 
-The state before the first symbol is learned. What depends on x alone is one product for the whole line; the scan does
-the rest.
+The state before the first symbol is learned. What depends on x alone is one matrix product for the whole line; only the
+rest is in the scan.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from functools import cache, partial
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from makemore_jax.errors import require
-from makemore_jax.model import Model, anew, with_inner
+from makemore_jax.errors import require, require_positive
+from makemore_jax.model import Model, reset_at_mark
 from makemore_jax.nn import init_embedding, init_linear, linear
-
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H columns: (h) (r z n) (i f g o)
+from makemore_jax.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config:
     """Sizes of a recurrent model."""
 
     vocab: int
-    """V: how many symbols there are, the mark included."""
+    """V: number of symbols, the mark included."""
     cell: Literal["rnn", "gru", "lstm"] = "rnn"
     """Which cell."""
     embed: int = 64
@@ -38,17 +38,20 @@ class Config:
     """H: width of the state."""
 
     def __post_init__(self):
-        require(self.cell in GATES, f"--cell is {self.cell}; it must be one of {', '.join(GATES)}")
-        require(min(self.embed, self.hidden) > 0, "--embed and --hidden must be at least 1")
+        require(self.cell in CELLS, f"`cell` is {self.cell!r}; it must be one of {', '.join(CELLS)}")
+        require_positive(self, "vocab", "embed", "hidden")
+
+
+RECIPE = Recipe(steps=4000, learning_rate=5e-3)  # good for all three cells
 
 
 def rnn_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:
-    """The plain cell."""
+    """The plain cell: the next state, and no gates."""
     return {"h": jnp.tanh(input_BG + state["h"] @ w_HG)}, {}
 
 
 def gru_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:
-    """The reset gate acts on h before the product, as in the paper and in makemore.py."""
+    """The next state and the gates. The reset gate acts on h before the product, as in the paper and in makemore.py."""
     h_BH, width = state["h"], state["h"].shape[-1]
     gates_BG = jax.nn.sigmoid(input_BG[:, : 2 * width] + h_BH @ w_HG[:, : 2 * width])
     reset_BH, update_BH = gates_BG[:, :width], gates_BG[:, width:]
@@ -57,54 +60,67 @@ def gru_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, d
 
 
 def lstm_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:
-    """A memory c beside the state h."""
+    """The next state and the gates; a memory c stands beside the state h."""
     i_BH, f_BH, g_BH, o_BH = jnp.split(input_BG + state["h"] @ w_HG, 4, axis=-1)
     i_BH, f_BH, o_BH = map(jax.nn.sigmoid, (i_BH, f_BH, o_BH))
     c_BH = f_BH * state["c"] + i_BH * jnp.tanh(g_BH)
     return {"h": o_BH * jnp.tanh(c_BH), "c": c_BH}, {"input": i_BH, "forget": f_BH, "output": o_BH}
 
 
-CELLS = {"rnn": rnn_cell, "gru": gru_cell, "lstm": lstm_cell}
+class Cell(NamedTuple):
+    """A recurrence, the blocks of H columns in its matrices, and the names of its states."""
+
+    function: Callable
+    blocks: int
+    states: tuple[str, ...] = ("h",)
+
+
+CELLS = {
+    "rnn": Cell(rnn_cell, 1),  # h
+    "gru": Cell(gru_cell, 3),  # r z n
+    "lstm": Cell(lstm_cell, 4, ("h", "c")),  # i f g o
+}
+
+
+def init_params(config: Config, key: jax.Array) -> dict:
+    """Random weights, and initial states of 0."""
+    keys, cell = jax.random.split(key, 4), CELLS[config.cell]
+    from_x = init_linear(keys[1], config.embed, cell.blocks * config.hidden)
+    if config.cell == "lstm":  # a bias of 1 for the forget gate of (i f g o): remember at first (Gers et al. 2000)
+        from_x["b"] = jnp.repeat(jnp.float32([0, 1, 0, 0]), config.hidden)
+    return {
+        "embed": init_embedding(keys[0], config.vocab, config.embed),
+        "from_x": from_x,
+        "from_h": init_linear(keys[2], config.hidden, cell.blocks * config.hidden, bias=False)["w"],
+        "head": init_linear(keys[3], config.hidden, config.vocab, scale=0.1),
+        "start": {name: jnp.zeros(config.hidden) for name in cell.states},
+    }
 
 
 @cache
 def rnn(config: Config) -> Model:
-    """The model of these sizes and this cell."""
-    width, cell = config.hidden * GATES[config.cell], CELLS[config.cell]
-    states = ("h", "c") if config.cell == "lstm" else ("h",)
-
-    def init(key: jax.Array) -> dict:
-        keys = jax.random.split(key, 4)
-        from_x = init_linear(keys[1], config.embed, width)
-        if config.cell == "lstm":  # start out remembering (Gers et al. 2000)
-            from_x["b"] = from_x["b"].at[config.hidden : 2 * config.hidden].set(1)
-        return {
-            "embed": init_embedding(keys[0], config.vocab, config.embed),
-            "from_x": from_x,
-            "from_h": init_linear(keys[2], config.hidden, width, bias=False)["w"],
-            "head": init_linear(keys[3], config.hidden, config.vocab, scale=0.1),
-            "start": {name: jnp.zeros(config.hidden) for name in states},
-        }
+    """The model of these sizes with this cell."""
+    cell = CELLS[config.cell].function
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         start, x_TB = init_cache(params, x_BT.shape[0]), x_BT.T
         input_TBG = linear(params["from_x"], params["embed"][x_TB])
 
-        def body(state, now):
-            x_B, input_BG = now
-            state, gates = cell(params["from_h"], input_BG, anew(x_B, start, state))
+        def body(state, inputs):
+            x_B, input_BG = inputs
+            state, gates = cell(params["from_h"], input_BG, reset_at_mark(state, start, x_B))
             return state, state | gates
 
-        _, inner = jax.lax.scan(body, start, (x_TB, input_TBG))
-        inner = {name: jnp.swapaxes(value_TBH, 0, 1) for name, value_TBH in inner.items()}
-        return linear(params["head"], inner["h"]), inner
+        _, activations = jax.lax.scan(body, start, (x_TB, input_TBG))
+        activations = {name: jnp.swapaxes(value_TBH, 0, 1) for name, value_TBH in activations.items()}
+        return linear(params["head"], activations["h"]), activations
 
     def init_cache(params: dict, batch: int) -> dict:
         return {name: jnp.broadcast_to(start_H, (batch, config.hidden)) for name, start_H in params["start"].items()}
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
-        cache = anew(x_B, init_cache(params, len(x_B)), cache)
+        cache = reset_at_mark(cache, init_cache(params, len(x_B)), x_B)
         cache, _ = cell(params["from_h"], linear(params["from_x"], params["embed"][x_B]), cache)
         return linear(params["head"], cache["h"]), cache
 
-    return Model(init, with_inner(forward), init_cache, step)
+    return Model(config, partial(init_params, config), forward, init_cache, step)

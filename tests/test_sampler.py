@@ -1,28 +1,27 @@
-import sys
-from functools import partial
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from makemore_jax import data
+from makemore_jax import sampler
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError
 from makemore_jax.loss import line_nll
-from makemore_jax.models import ngram
-from makemore_jax.sample import Sampling, novelty, pick, restrict, sample
+from makemore_jax.models import build, ngram
+from makemore_jax.sampler import SamplingParams, filter_logits, inverse_cdf, sample_tokens
 
 V, T = 5, 17
 CONFIG = ngram.Config(V, order=3)
 MODEL = ngram.ngram(CONFIG)
 PARAMS = {"log_prob": jax.nn.log_softmax(jax.random.normal(jax.random.key(7), CONFIG.shape).at[..., 0].add(-1))}
 KEY = jax.random.key(0)
-VOCAB = data.Vocab((".", "a", "b", "c", "d"))
+VOCAB = Vocab((".", "a", "b", "c", "d"))
 
 
 def draw(prefixes, key=KEY, model=MODEL, params=PARAMS, **options):
-    return sample(key, model, params, prefixes, T, Sampling(**options))
+    return sample_tokens(key, model, params, prefixes, T, SamplingParams(**options))
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +45,28 @@ def test_row_does_not_depend_on_how_many_are_drawn(twenty):
     chex.assert_trees_all_close(few.log_prob_B, twenty.log_prob_B[:3])
 
 
-def test_many_rows_are_drawn_in_parts(twenty, monkeypatch):
-    module = sys.modules["makemore_jax.sample"]
-    monkeypatch.setattr(module, "SLOTS", 8)
-    chex.assert_trees_all_equal(draw([[]] * 20), twenty)
+@pytest.mark.parametrize("slots", [1, 3, 8, 32])
+def test_however_many_slots_the_lines_are_the_same(twenty, monkeypatch, slots):
+    monkeypatch.setattr(sampler, "BUCKETS", ((32, slots),))
+    chex.assert_trees_all_close(draw([[]] * 20), twenty)
     prefixes = [[1 + row % 4] for row in range(11)]
     assert draw(prefixes).token_BT[:, 0].tolist() == [prefix[0] for prefix in prefixes]
 
 
+@pytest.mark.parametrize("count", [1, 2, 32, 33, 128, 129, 300])
+def test_every_count_is_drawn_whole(count):
+    drawn = draw([[]] * count)
+    assert [len(leaf) for leaf in drawn] == [count] * 3
+    assert (drawn.log_prob_B < 0).all()  # none was left out
+    assert (drawn.ended_B == (drawn.token_BT == MARK).any(1)).all()
+
+
 def test_nothing_follows_the_mark_and_unended_lines_say_so(twenty):
     for row, ended in zip(np.asarray(twenty.token_BT), twenty.ended_B, strict=True):
-        marks = np.flatnonzero(row == data.MARK)
+        marks = np.flatnonzero(row == MARK)
         assert ended == bool(len(marks))
         assert not len(marks) or not row[marks[0] :].any()
-    short = sample(KEY, MODEL, PARAMS, [[]] * 20, 2)
+    short = sample_tokens(KEY, MODEL, PARAMS, [[]] * 20, 2)
     assert short.token_BT.shape == (20, 2)
     assert not short.ended_B.all()
     chex.assert_trees_all_equal(short.token_BT, twenty.token_BT[:, :2])
@@ -69,11 +76,11 @@ def test_log_prob_is_what_the_loss_says_of_the_line(twenty):
     ended = np.asarray(twenty.ended_B)
     assert ended.sum() > 5
     lines = [line for line, whole in zip(text(twenty), ended, strict=True) if whole]
-    nats = line_nll(MODEL, PARAMS, data.tokenize(lines, VOCAB))
+    nats = line_nll(MODEL, PARAMS, tokenize(lines, VOCAB))
     np.testing.assert_allclose(-np.asarray(twenty.log_prob_B)[ended], nats, rtol=1e-5)
     prefixed = draw([[2, 3]] * 20, temperature=0.5, top_k=3)
     whole = np.asarray(prefixed.ended_B)
-    nats = line_nll(MODEL, PARAMS, data.tokenize(np.array(text(prefixed))[whole].tolist(), VOCAB))
+    nats = line_nll(MODEL, PARAMS, tokenize(np.array(text(prefixed))[whole].tolist(), VOCAB))
     np.testing.assert_allclose(
         -np.asarray(prefixed.log_prob_B)[whole], nats, rtol=1e-5
     )  # the model's own, not tempered
@@ -96,36 +103,36 @@ def test_greedy_is_the_argmax_and_top_k_one_and_a_small_top_p():
         start = 0 if newer == 0 else 1
         for token in row[start:]:
             assert token == np.argmax(PARAMS["log_prob"][older, newer])
-            if token == data.MARK:
+            if token == MARK:
                 break
             older, newer = newer, token
     for options in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-30}):
         chex.assert_trees_all_equal(draw([[], [1], [2]], key=jax.random.key(3), **options).token_BT, greedy)
 
 
-def test_pick_inverts_the_distribution_function():
+def test_inverse_cdf_is_exact_at_the_steps():
     prob_V = jnp.array([0, 0.25, 0, 0.5, 0.25, 0])
     uniform_B = jnp.array([0, 0.2499, 0.25, 0.7499, 0.75, 1 - 2**-24])
-    assert pick(uniform_B, jnp.tile(jnp.log(prob_V) + 7, (6, 1))).tolist() == [1, 1, 3, 3, 4, 4]
+    assert inverse_cdf(uniform_B, jnp.tile(jnp.log(prob_V) + 7, (6, 1))).tolist() == [1, 1, 3, 3, 4, 4]
     thirds_V = jnp.append(jnp.zeros(30_000), -jnp.inf)  # their sum is not 1 to the last bit
-    assert pick(uniform_B[-1:], thirds_V[None]) == 29_999
+    assert inverse_cdf(uniform_B[-1:], thirds_V[None]) == 29_999
 
 
-def test_pick_never_takes_what_is_ruled_out():
-    """Of GPT-2's number of symbols, most of them ruled out, at the random numbers that lie on a step of the sums."""
+def test_inverse_cdf_never_takes_what_is_ruled_out():
+    """As many symbols as GPT-2's, most of them ruled out, at random numbers that lie on a step of the sums."""
     random = np.random.default_rng(0)
     logits_V = np.where(random.random(50_257) < 0.7, -np.inf, random.normal(size=50_257)).astype(np.float32)
     prob_V, sum_V = jax.nn.softmax(logits_V), jnp.cumsum(jax.nn.softmax(logits_V))
     assert (np.diff(sum_V)[np.asarray(prob_V[1:]) == 0] != 0).any()  # sums in blocks are no running sum
     steps_B = (sum_V / sum_V.max())[:: len(sum_V) // 500]
-    picked_B = jax.jit(pick)(jnp.clip(steps_B, 0, 1 - 2**-24), jnp.tile(logits_V, (len(steps_B), 1)))
+    picked_B = jax.jit(inverse_cdf)(jnp.clip(steps_B, 0, 1 - 2**-24), jnp.tile(logits_V, (len(steps_B), 1)))
     assert (prob_V[picked_B] > 0).all()
     assert len(set(picked_B.tolist())) > 400
 
 
 def test_frequencies_are_the_models_probabilities():
     """The first symbol of 4,000 lines, against its probability: chi-squared with 4 degrees of freedom under 18.5."""
-    first = np.bincount(np.asarray(sample(KEY, MODEL, PARAMS, [[]] * 4000, 1).token_BT[:, 0]), minlength=V)
+    first = np.bincount(np.asarray(sample_tokens(KEY, MODEL, PARAMS, [[]] * 4000, 1).token_BT[:, 0]), minlength=V)
     for temperature, bound in ((1.0, (0, 18.5)), (2.0, (100, np.inf))):  # and not those of another temperature
         expected = 4000 * np.asarray(jax.nn.softmax(PARAMS["log_prob"][0, 0] / temperature))
         assert bound[0] < ((first - expected) ** 2 / expected).sum() < bound[1]
@@ -145,44 +152,67 @@ def test_frequencies_are_the_models_probabilities():
         ((1.0, 9, 1e-40), [0, 1, 0, 0]),
     ],
 )
-def test_restrict(options, kept):
+def test_filter_logits(options, kept):
     logits_V = jnp.log(jnp.array([0.1, 0.4, 0.2, 0.3])) + 5
     chex.assert_trees_all_close(
-        jax.nn.softmax(restrict(logits_V, *map(jnp.asarray, options))), jnp.array(kept), atol=1e-6
+        jax.nn.softmax(filter_logits(logits_V, *map(jnp.asarray, options))), jnp.array(kept), atol=1e-6
     )
 
 
-def test_restrict_takes_the_lower_symbol_of_equals_and_stands_infinities():
+def test_filter_logits_takes_the_lower_of_equals_and_stands_infinities():
     flat = jnp.zeros(4)
-    np.testing.assert_array_equal(jnp.isfinite(restrict(flat, 1.0, 2, 1.0)), [True, True, False, False])
-    ruled_out = restrict(jnp.array([-jnp.inf, 1.0, -jnp.inf]), 0.7, 3, 0.9)
+    np.testing.assert_array_equal(jnp.isfinite(filter_logits(flat, 1.0, 2, 1.0)), [True, True, False, False])
+    ruled_out = filter_logits(jnp.array([-jnp.inf, 1.0, -jnp.inf]), 0.7, 3, 0.9)
     np.testing.assert_array_equal(jax.nn.softmax(ruled_out), [0, 1, 0])
 
 
-def test_other_settings_compile_nothing(compilations):
+def test_other_settings_prefixes_and_small_counts_compile_nothing(compilations):
+    draw([[]] * 20)
     with compilations() as events:
         draw([[]] * 20, temperature=0.3, top_k=2, top_p=0.5)
         draw([[]] * 20, temperature=0)
+        draw([[]] * 2)
+        draw([[2] * 9] * 31, jax.random.key(5))
+    assert not events
+    draw([[]] * 33)
+    with compilations() as events:
+        draw([[1, 2]] * 127)
     assert not events
     with compilations() as events:
-        draw([[]] * 19)
-    assert events
+        sample_tokens(KEY, MODEL, PARAMS, [[]] * 20, T + 1)
+    assert events  # otherwise nothing was counted
+
+
+@pytest.mark.parametrize("at_each_position", [False, True])
+def test_only_what_is_allowed_is_drawn(twenty, at_each_position):
+    allowed_V = np.array([True, False, True, True, False])
+    allowed_TV = np.tile(allowed_V, (T, 1))
+    allowed_TV[1] = [False, False, False, True, False]
+    allowed = allowed_TV if at_each_position else allowed_V
+    drawn = sample_tokens(KEY, MODEL, PARAMS, [[]] * 20, T, allowed=allowed)
+    seen = set(drawn.token_BT.ravel().tolist())
+    assert seen == {0, 2, 3} < set(twenty.token_BT.ravel().tolist())
+    started = drawn.token_BT[:, 0] != MARK
+    second = set(drawn.token_BT[started, 1].tolist())
+    assert second == {3} if at_each_position else len(second) > 1
+    with pytest.raises(InputError, match="nothing is allowed"):
+        sample_tokens(KEY, MODEL, PARAMS, [[]], T, allowed=np.zeros(V, bool))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1}, "--temperature is -1; it must be 0 or from"),
-        ({"temperature": float("nan")}, "--temperature is nan"),
-        ({"temperature": float("inf")}, "--temperature is inf"),
-        ({"top_k": 0}, "--top-k is 0"),
-        ({"top_p": 0}, "--top-p is 0"),
-        ({"top_p": 1.5}, "--top-p is 1.5"),
+        ({"temperature": -1}, "`temperature` is -1; it must be 0 or from"),
+        ({"temperature": float("nan")}, "`temperature` is nan"),
+        ({"temperature": float("inf")}, "`temperature` is inf"),
+        ({"top_k": 0}, "`top_k` is 0"),
+        ({"top_p": 0}, "`top_p` is 0"),
+        ({"top_p": 1.5}, "`top_p` is 1.5"),
     ],
 )
 def test_bad_settings(options, message):
     with pytest.raises(InputError, match=message):
-        Sampling(**options)
+        SamplingParams(**options)
 
 
 def test_bad_prefixes():
@@ -194,15 +224,9 @@ def test_bad_prefixes():
         draw([[1] * T])
 
 
-def test_novelty():
-    report = partial(novelty, train=["emma", "ava", "ava", "mia", "zoe"], held_out=["lea", "eve", "ava"])
-    assert report(["emma", "emma", "lea", "xyz"]) == {
-        "samples": 4,
-        "in_train": 2,
-        "in_held_out": 1,
-        "new": 1,
-        "repeated": 1,
-        "expected_in_train": 2.0,  # 4 distinct in train, 2 held out
-    }
-    assert report(["ava"])["in_train"] == 1  # a line of both is train's
-    assert novelty(["a"], ["a"], [])["expected_in_train"] is None
+def test_lines_longer_than_the_block_are_refused():
+    model = build("transformer", vocab=V, block=4, layers=1, heads=1, embed=3)
+    params = model.init(KEY)
+    assert sample_tokens(KEY, model, params, [[]], 4).token_BT.shape == (1, 4)
+    with pytest.raises(InputError, match="lines of 5 tokens with their end mark; the model's `block` is 4"):
+        sample_tokens(KEY, model, params, [[]], 5)

@@ -1,0 +1,107 @@
+"""How soon is a loss reached, from the start of the process? Ours against the default run of makemore.py's own command.
+
+The test lines are makemore.py's: 1,000 random ones of the lecture's file, some of which are in train as well.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+import makemore_jax as mm
+from experiments import cli
+from experiments.benchmark.turns import PeerContest, ask, own_process
+from makemore_jax.data.corpus import encode, makemore_split
+from makemore_jax.data.lines import Split
+from makemore_jax.errors import require
+
+OURS = ("n-gram", "mlp", "wavenet", "gru", "lstm", "transformer", "modern-transformer")
+MODERN = {"modern": True, "steps": 2200}  # with modern swaps a transformer learns sooner than GPT-2's
+EVALUATE_EVERY = 100  # steps
+
+
+@dataclass(frozen=True)
+class Reach(PeerContest):
+    """Seconds from the start of a process to a test loss on makemore.py's split, by our models' own recipes."""
+
+    data: Path = Path("names.txt")
+    """The lecture's names.txt."""
+    rounds: int = 3
+    """Number of runs of each of our models, each with its own seed; makemore.py runs once."""
+    models: tuple[Literal[OURS], ...] = OURS
+    """Which of our models to run."""
+    target: float = 1.966
+    """The test loss to reach, in nats per character."""
+    peer_steps: int = 15_000
+    """Steps of makemore.py's run, which evaluates every 500."""
+
+
+class Reached(NamedTuple):
+    """When a run reached which loss; infinite seconds if it ended before the target."""
+
+    seconds: float  # from the start of its process
+    nats: float
+    step: int
+
+
+def train_until(target: float, train: list[str], test: list[str], name: str, seed: int) -> tuple[float, int] | None:
+    """Train until an evaluation on `test` is at the target; its loss and step, or None if the recipe ends first."""
+    corpus, reached = encode(Split(train, test, test), ""), []
+    if name == "n-gram":
+        nats = mm.evaluate(mm.count(corpus), corpus.tokens.test).nats
+        return (nats, 0) if nats <= target else None
+
+    def on_evaluation(evaluation: mm.runs.Evaluation) -> bool:
+        reached.extend([(evaluation.dev, evaluation.step)] if evaluation.dev <= target else [])
+        return bool(reached)
+
+    modern = MODERN if name.startswith("modern-") else {}
+    options = {"evaluate_every": EVALUATE_EVERY, "progress": False, "on_evaluation": on_evaluation, **modern}
+    mm.train(jax.random.key(seed), name.removeprefix("modern-"), corpus, **options)
+    return reached[0] if reached else None
+
+
+def run_ours(lines: Split, name: str, target: float, seed: int) -> Reached:
+    """Train one of our models in a process of its own."""
+    began = time.perf_counter()
+    with own_process() as process:
+        reached = ask(process, train_until, target=target, train=lines.train, test=lines.test, name=name, seed=seed)
+        return Reached(time.perf_counter() - began, *reached) if reached else Reached(np.inf, np.inf, 0)
+
+
+def run_peer(folder: Path, data: Path, steps: int) -> Reached:
+    """Run makemore.py's command with its defaults; when it printed its best test loss."""
+    began, evaluated = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-u", "-m", "experiments.benchmark.peer", str(folder / "makemore.py")]
+        command += ["-i", str(data), "-o", out, "--max-steps", str(steps + 1)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            for line in process.stdout:
+                if found := re.match(r"step (\d+) train loss: \S+ test loss: (\S+)", line):
+                    evaluated.append(Reached(time.perf_counter() - began, float(found[2]), int(found[1])))
+    require(process.returncode == 0 and bool(evaluated), f"{folder}: makemore.py has not evaluated; it needs 500 steps")
+    return min(evaluated, key=lambda reached: reached.nats)
+
+
+def benchmark_reach(config: Reach) -> dict:
+    """The table: our models, and how many times as long makemore.py takes to its best."""
+    (lines, _), theirs, rows = makemore_split(config.data), None, {}
+    formats = {"seconds": ">9.1f", "lowest": ">9.1f", "highest": ">9.1f", "step": ">9,.0f", "nats": ">9.4f"}
+    table = cli.Table(model="<20", **formats, **({"ratio": ">8.1f"} if config.peer else {}))
+    if config.peer:
+        theirs = run_peer(config.peer, config.data, config.peer_steps)
+        table.row(model="makemore.py", **theirs._asdict())
+    for name in config.models:
+        seeds = range(1 if name == "n-gram" else config.rounds)
+        rows[name] = [run_ours(lines, name, config.target, seed) for seed in seeds]
+        row, lowest, highest = Reached(*np.median(rows[name], axis=0)), min(rows[name])[0], max(rows[name])[0]
+        ratio = theirs.seconds / row.seconds if theirs else None
+        table.row(model=name, **row._asdict(), lowest=lowest, highest=highest, ratio=ratio)
+    return {"target": config.target, "makemore.py": theirs, "models": rows}

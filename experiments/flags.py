@@ -1,0 +1,131 @@
+"""Flags: those that commands share, and those that a model brings; a docstring under a field is its --help."""
+
+import contextlib
+import dataclasses
+import io
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from makemore_jax.data import corpus
+from makemore_jax.data.corpus import Corpus
+from makemore_jax.data.vocab import LEVELS
+from makemore_jax.errors import InputError, require
+from makemore_jax.models import MODELS, NEURAL
+from makemore_jax.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """The data of a command."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
+    max_length: int | None = None
+    """Cut each line to this many characters."""
+    level: Literal[LEVELS] = "character"
+    """What a token is: a character, a word (or a number, or a punctuation mark), or a byte."""
+    lowercase: bool = False
+    """Lowercase the text."""
+    min_count: int = 1
+    """At word level: words seen fewer times than this in the training lines become one unknown word."""
+
+    def load(self, **options: Any) -> Corpus:
+        """The corpus that these flags ask for."""
+        settings = {"max_length": self.max_length, "level": self.level, "lowercase": self.lowercase}
+        return corpus.load(self.data, **settings, min_count=self.min_count, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """A command with random choices."""
+
+    seed: int = 0
+    """Random seed: initial weights, batches and samples. The same seed gives the same output."""
+
+    def __post_init__(self):
+        require(0 <= self.seed < 2**32, f"`seed` is {self.seed}; it must be from 0 to {2**32 - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A command that writes into a run folder."""
+
+    out: Path = Path("runs")
+    """Folder for everything that the command writes."""
+    overwrite: bool = False
+    """Replace the run that the folder holds."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+    no_figures: bool = False
+    """Draw no figures."""
+
+
+def model_flag(flags: list[str], default: str) -> str:
+    """The value of the last `--model` among the flags, which decides what other flags there are."""
+    model = default
+    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+        name, given, value = flag.partition("=")
+        if name == "--model":
+            model = value if given else following
+    require(model in NEURAL, f"`model` is {model!r}; it must be one of {', '.join(NEURAL)}")
+    return model
+
+
+def with_model(base: type, model: str) -> type:
+    """`base` with two fields more: `recipe` and `sizes`, whose fields are flags with this model's defaults.
+
+    Sizes that the data or the model's name decides are no flags.
+    """
+    entry = MODELS[model]
+    fixed = {"vocab": 1, "block": 1} | entry.fixed
+    hidden = [
+        (field.name, tyro.conf.Suppress[tyro.conf.Fixed[Any]], fixed[field.name])
+        for field in dataclasses.fields(entry.config)
+        if field.name in fixed
+    ]
+    sizes = dataclasses.make_dataclass(f"{model}_sizes", hidden, bases=(entry.config,), frozen=True)
+    parts = [
+        ("recipe", tyro.conf.OmitArgPrefixes[Recipe], entry.recipe),
+        ("sizes", tyro.conf.OmitArgPrefixes[sizes], dataclasses.field(default_factory=sizes)),
+    ]
+    whole = dataclasses.make_dataclass(base.__name__, parts, bases=(base,), frozen=True)
+    whole.__doc__ = base.__doc__
+    return whole
+
+
+def chosen_sizes(config: Any) -> dict:
+    """The sizes that the flags give, without those that the data or the model's name decides."""
+    decided = {"vocab", "block", *MODELS[config.model].fixed}
+    return {name: value for name, value in dataclasses.asdict(config.sizes).items() if name not in decided}
+
+
+def parse(config_type: Any) -> Any:
+    """The flags as a `config_type`; tyro's boxed message about a wrong flag becomes one line.
+
+    Raises:
+      InputError: an unknown flag or a value that does not fit.
+    """
+    path = Path(sys.argv[0])
+    prog = f"python -m experiments.{path.parent.name if path.stem == '__main__' else path.stem}"
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return tyro.cli(config_type, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        error: BaseException | None = stop
+        while error := error.__context__:  # a check of ours, which tyro has wrapped
+            if isinstance(error, InputError):
+                raise error from None
+    # A title, a rule, the message, a rule, hints; the frame and its rules are of dashes where there is no UTF-8.
+    text = re.sub(r"\x1b\[[0-9;]*m|[│╰╯]", "", box.getvalue()).replace("─", "-")
+    message, *hints = re.split(r"(?m)^\s*-{5,}\s*$", re.sub("╭.*╮", "-----", text))[1:]
+    near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(hints))
+    what = " ".join(message.split()).rstrip(".")
+    raise InputError(f"{what}; {f'did you mean {near[1]}? ' if near else ''}see {prog} --help")

@@ -1,0 +1,104 @@
+"""Look inside a trained model, whichever it is: what it computes along a line, what it knows, how far back it looks.
+
+Run it:   python -m experiments.look runs/transformer --line charlotte
+Expect:   letters.png, which symbols are interchangeable for the model; reach.png, how far back it looks; traces.png,
+          its states and gates along the line; attention.png, where each head looks; in runs/look/transformer/
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import tyro
+
+import makemore_jax as mm
+from experiments import cli
+from experiments.flags import Seed
+from makemore_jax import influence, plot
+from makemore_jax.data.lines import read_lines
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.errors import InputError, require
+from makemore_jax.run_folder import read_config
+from makemore_jax.trained import Activations, Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Seed):
+    """Draw what a trained model knows, without training it again."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder that experiments.train wrote, or a .safetensors file that experiments.sample --export wrote."""
+    line: str = ""
+    """The line to read; by default, the longest of the first hundred."""
+    data: Path | None = None
+    """Text file whose lines the model reads; by default, the data that it was trained on."""
+    lines: int = 1000
+    """Number of lines to measure on."""
+    out: Path | None = None
+    """Folder for the figures; by default runs/look/NAME."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.lines > 0, f"`lines` is {self.lines}; it must be at least 1")
+
+
+def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
+    """The lines that the model can read, as tokens and as text.
+
+    Raises:
+      InputError: the data is not where the run says, or it holds no such line.
+    """
+    trained_on = read_config(config.run) or {}
+    path = config.data or trained_on.get("data")
+    require(path is not None, f"{config.run}: does not say what it was trained on; name a text file with `data`")
+    lines = read_lines(path, trained_on.get("max_length"), trained.vocab.lowercase)[: 10 * config.lines]
+    tokens = tokenize(lines, trained.vocab)
+    fits = [line for line, length in zip(lines, tokens.length_N, strict=True) if length < trained.block]
+    require(bool(fits), f"{path}: every line is longer than the {trained.block - 1} symbols that the model can read")
+    return tokenize(fits, trained.vocab), fits
+
+
+def line_to_read(config: Config, trained: Trained, lines: list[str]) -> Activations:
+    """The activations along the line that was asked for, or along the longest of the first hundred."""
+    if config.line:
+        return mm.activations(trained, config.line)
+    for line in sorted(lines[:100], key=len, reverse=True):
+        try:
+            return mm.activations(trained, line)
+        except InputError:  # an unknown word
+            continue
+    raise InputError("the first hundred lines all have unknown words; name another with `line`")
+
+
+def run(config: Config) -> dict:
+    """Measure, draw, and say what was drawn."""
+    trained = mm.open(config.run)
+    tokens, lines = readable(config, trained)
+    activations = line_to_read(config, trained, lines)
+    out = config.out or Path("runs/look") / config.run.stem
+    out.mkdir(parents=True, exist_ok=True)
+    model, params, symbols = trained.model, trained.params, trained.vocab.symbols
+    found = influence.substitution(model, params, tokens, config.lines)
+    change_T = influence.reach(jax.random.key(config.seed), model, params, tokens, config.lines)
+    plot.substitution(found, symbols, out / "letters.png")
+    plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
+    drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}
+    read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
+    for name, draw, what in (
+        ("traces.png", plot.traces, f"its states and gates {read}"),
+        ("attention.png", plot.attention, f"where each head looks {read}"),
+    ):
+        try:
+            draw(activations, out / name)
+        except InputError:  # the model has nothing of the kind
+            continue
+        drawn[name] = what
+    for name, what in drawn.items():
+        print(f"{out / name}: {what}")
+    return {"drawn": sorted(drawn), "reach": change_T}
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run)

@@ -1,0 +1,81 @@
+"""Ctrl-C, and the signals with which a cluster takes a machine away, all ask for the same: save and stop."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+GRACE = 10.0  # seconds for Python to heed a signal; a compilation can keep it waiting for minutes
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the command to stop."""
+
+    def __init__(self, number: int, message: str = "stopped"):
+        """By the signal of this number."""
+        super().__init__(message)
+        self.status = 128 + number  # the convention of shells
+
+
+class StopRequest:
+    """Whether a signal has come, for a loop that looks at it between two steps."""
+
+    number: int | None = None
+    raises: Callable[[], bool] = staticmethod(lambda: True)  # whether the first signal raises `Stopped` at once
+
+    @contextlib.contextmanager
+    def noted(self, unless: Callable[[], bool]) -> Iterator[None]:
+        """Inside, the first signal is noted in `number` for a loop to see, `unless` it may raise; the second raises."""
+        self.raises = unless
+        try:
+            yield
+        finally:
+            del self.raises
+
+
+REQUEST = StopRequest()
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Inside, a signal raises `Stopped`; or, inside `REQUEST.noted()`, the first one is noted and the second raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    heard: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        heard.append(number)
+        first, REQUEST.number = REQUEST.number is None, number
+        if REQUEST.raises() or not first:
+            raise Stopped(number)
+
+    REQUEST.number = None
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # not, say, under nohup
+    before = {number: signal.signal(number, ask) for number in heeded}
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader, heard), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(writer)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(reader: int, heard: list[int]) -> None:
+    """End the process if a signal came and Python, busy compiling, has not heard it: there is nothing new to save."""
+    while came := os.read(reader, 1):
+        time.sleep(GRACE)
+        if came[0] in SIGNALS and came[0] not in heard:
+            print("stopped while compiling; what was saved before is kept", file=sys.stderr, flush=True)
+            os._exit(128 + came[0])
+    os.close(reader)

@@ -1,0 +1,37 @@
+"""Counting as the baseline: what a neural model has to beat, without any training."""
+
+import math
+
+from makemore_jax.data.corpus import Corpus
+from makemore_jax.loss import evaluate
+from makemore_jax.models import backoff, ngram
+from makemore_jax.trained import Trained
+
+
+def count(corpus: Corpus, order: int = 5) -> Trained:
+    """The n-gram with back-off (Kneser-Ney) of the train lines: as good as counting gets."""
+    config = backoff.Config(corpus.vocab.size, order)
+    params = backoff.fit(config, *corpus.tokens.train.pairs)
+    return Trained(backoff.backoff(config), params, corpus.vocab, corpus.block)
+
+
+def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Trained:
+    """The dense n-gram of the train lines, with `smoothing` added to each count; streamed tokens are read in pieces."""
+    config = ngram.Config(corpus.vocab.size, order)
+    counts = ngram.count_stream(config, corpus.tokens.train.stream_M)
+    return Trained(ngram.ngram(config), ngram.fit(counts, smoothing), corpus.vocab, corpus.block)
+
+
+def baselines(corpus: Corpus) -> dict[str, float]:
+    """Dev losses in nats per token that need no training: uniform, and n-grams of the train lines of growing order.
+
+    For streamed data, dense tables of orders 1 and 2 are counted.
+    """
+    dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
+    for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
+        fits = order <= 2 and corpus.vocab.size**order <= ngram.MAX_CELLS
+        if corpus.streamed and not fits:
+            continue
+        model, params, *_ = count_table(corpus, order) if corpus.streamed else count(corpus, order)
+        losses[name] = evaluate(model, params, dev).nats
+    return losses

@@ -1,0 +1,158 @@
+"""A text file as a corpus: its lines split into train, dev and test, and encoded."""
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from makemore_jax.data.lines import Split, digest, read_lines, split
+from makemore_jax.data.store import Encoding, open_store, write_store
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.vocab import Vocab
+from makemore_jax.errors import InputError, require
+from makemore_jax.progress import progress_bar
+
+STREAMED_LINES = 10_000  # of streamed data, this many lines of a split are evaluated
+
+
+class Corpus(NamedTuple):
+    """The data of a run."""
+
+    vocab: Vocab
+    lines: Split | None  # train, dev, test: lists of lines; None where the text is larger than memory
+    tokens: Split  # train, dev, test: `Tokens`
+    digest: str  # SHA-256 of the lines
+    block: int  # the longest line, in tokens with its end mark
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the tokens stay in files and batches are gathered on the host."""
+        return self.lines is None
+
+    @property
+    def measured(self) -> Split:
+        """The tokens to report losses on: all, or the first lines of each split of streamed data."""
+        return self.tokens.map(_first_lines) if self.streamed else self.tokens
+
+    def novelty(self, texts: list[str]) -> dict:
+        """How many of these texts are new: `novelty` against the lines as the vocabulary spells them."""
+        train, dev, test = (map(self.vocab.canonical, lines) for lines in self.lines)
+        return novelty(texts, train, itertools.chain(dev, test))
+
+
+def load(
+    path: str | Path,
+    *,
+    max_length: int | None = None,
+    level: str = "character",
+    lowercase: bool = False,
+    min_count: int = 1,
+    stream: bool = False,
+    progress: bool = True,
+    report: Callable[[str], object] = lambda message: None,
+) -> Corpus:
+    """Read a text file, one thing per line, and hold out a tenth of the lines for dev and a tenth for test.
+
+    Args:
+      path: a UTF-8 text file.
+      max_length: cut lines to this many characters.
+      level: what a token is: "character", "word" or "byte".
+      lowercase: lowercase all text.
+      min_count: at word level, words rarer than this in the train lines are unknown.
+      stream: keep the tokens in files beside the text, for data larger than memory. They are made at the first call;
+        a bar shows the `progress`, and `report` is told why.
+
+    Raises:
+      InputError: the file cannot be read, is not text, or has too few lines to hold some out.
+    """
+    encoding = Encoding(level, lowercase, min_count, max_length)
+    if stream:
+        return _load_streamed(Path(path), encoding, progress, report)
+    lines = read_lines(path, max_length, lowercase)
+    return encode(split(lines), digest(lines), encoding, str(path))
+
+
+def encode(lines: Split, digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
+    """A corpus of lines that are split already. Characters are those of all lines, words those of the train lines.
+
+    Raises:
+      InputError: a split has no line; `source` is named.
+    """
+    _require_lines(source, [len(part) for part in lines])
+    seen = lines.train if encoding.level == "word" else itertools.chain(*lines)
+    vocab = Vocab.of(seen, encoding.level, encoding.lowercase, encoding.min_count)
+    tokens = lines.map(lambda part: tokenize(part, vocab))
+    return Corpus(vocab, lines, tokens, digest, _longest(tokens))
+
+
+def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Callable[[str], object]) -> Corpus:
+    """The same from token files beside the text, written if they are missing, damaged or out of date."""
+    require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
+    words = [encoding.level, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
+    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word != "")
+    try:
+        stored = open_store(folder, path, encoding)
+    except InputError as error:
+        report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
+        passes = 2
+        with progress_bar(passes * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:
+            stored = write_store(folder, path, encoding, bar.update)
+    _require_lines(str(path), [len(part.length_N) for part in stored.tokens])
+    tokens = Split(stored.tokens.train, _first_lines(stored.tokens.dev), _first_lines(stored.tokens.test))
+    return Corpus(stored.vocab, None, tokens, stored.digest, _longest(stored.tokens))
+
+
+def makemore_split(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> tuple[Split, str]:
+    """The lines of a file split as makemore.py does it, and their digest: up to 1,000 random lines are held out.
+
+    Lines repeat, so some of those held out are in train as well, and dev and test are the same: the losses flatter, and
+    are for comparison with published figures only. With PyTorch installed, these are the lines that makemore.py holds
+    out with its default seed; otherwise another random sample.
+    """
+    lines = read_lines(path, max_length, lowercase)
+    require(len(lines) >= 10, f"{str(path)!r}: {len(lines)} lines are too few to hold a tenth out; add more")
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(3407)).tolist()
+    else:
+        order = np.random.default_rng(3407).permutation(len(lines)).tolist()
+    shuffled, held_out = [lines[i] for i in order], min(1000, len(lines) // 10)
+    train, test = shuffled[:-held_out], shuffled[-held_out:]
+    return Split(train, test, test), digest(lines)
+
+
+def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:
+    """How many samples are in train, in held-out data (dev and test), new, and repeated among themselves.
+
+    The baseline: a model that copies nothing hits held-out lines as often as train lines. `expected_in_train` is the
+    number of hits on held-out lines, scaled by how many more distinct lines train has; hits on train far above it are
+    copies.
+    """
+    train, held_out = set(train), set(held_out)
+    held_out -= train
+    in_held_out = sum(text in held_out for text in samples)
+    in_train = sum(text in train for text in samples)
+    return {
+        "samples": len(samples),
+        "in_train": in_train,
+        "in_held_out": in_held_out,
+        "new": len(samples) - in_train - in_held_out,
+        "repeated": len(samples) - len(set(samples)),
+        "expected_in_train": round(in_held_out * len(train) / len(held_out), 1) if held_out else None,
+    }
+
+
+def _longest(tokens: Split) -> int:
+    return max(int(np.max(part.length_N)) for part in tokens)
+
+
+def _first_lines(tokens: Tokens) -> Tokens:
+    return Tokens(tokens.stream_M, tokens.start_N[:STREAMED_LINES], tokens.length_N[:STREAMED_LINES])
+
+
+def _require_lines(source: str, lines: list[int]) -> None:
+    require(all(lines), f"{source}: {sum(lines)} lines are too few to hold some out for dev and test; add more")

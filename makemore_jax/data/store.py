@@ -1,0 +1,166 @@
+"""Tokens in files, for data larger than memory: encoded in two passes over the text, then mapped and not read.
+
+A folder holds the token stream and the line lengths of each of train, dev and test, the vocabulary, and about.json,
+which says what they were made from, with a checksum of each file and of itself.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from makemore_jax.data.lines import Split, file_status, read_chunks, split
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.errors import InputError, require
+
+ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
+FILES = {"about.json", "vocab.json", *ARRAYS}
+
+
+class Encoding(NamedTuple):
+    """What the tokens of a text depend on."""
+
+    level: str = "character"
+    lowercase: bool = False
+    min_count: int = 1
+    max_length: int | None = None
+
+
+class Stored(NamedTuple):
+    """What a folder holds."""
+
+    vocab: Vocab
+    tokens: Split[Tokens]  # the streams are maps of files
+    digest: str  # SHA-256 of the lines
+
+
+def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Stored:
+    """Map the tokens of the text file `path` that `write_store` put into `folder`.
+
+    Raises:
+      InputError: there are none, they are of another file or encoding, or a file is damaged; says which.
+    """
+    source = _source(path, encoding)
+    require((folder / "about.json").is_file(), f"{str(folder)!r}: holds no encoded text")
+    about = _read_about(folder / "about.json")
+    require(about["source"] == source, f"{str(folder)!r}: encoded from another file, or with other settings")
+    for name, checksum in about["checksums"].items():
+        require(_checksum(folder / name) == checksum, f"{str(folder / name)!r}: damaged or missing")
+    vocab = Vocab.from_dict(json.loads((folder / "vocab.json").read_text()), repr(str(folder / "vocab.json")))
+    dtype = np.min_scalar_type(vocab.size - 1)
+
+    def tokens(part: str) -> Tokens:
+        length_N = np.fromfile(folder / f"{part}.length", np.int32)
+        start_N = np.cumsum(length_N, dtype=np.int64) - length_N
+        return Tokens(np.memmap(folder / f"{part}.stream", dtype, "r"), start_N, length_N)
+
+    return Stored(vocab, Split(*map(tokens, Split._fields)), about["digest"])
+
+
+def write_store(
+    folder: Path, path: Path, encoding: Encoding = Encoding(), progress: Callable[[int], object] = lambda size: None
+) -> Stored:
+    """Encode the text file `path` into `folder`, in memory that does not grow with the file, and map the result.
+
+    One pass over the text finds the vocabulary (bytes need none), one encodes it; `progress` gets the bytes of each
+    chunk of each pass. What was encoded in `folder` before is replaced once everything is written, and not earlier.
+
+    Raises:
+      InputError: the text cannot be read, or the folder cannot be written or holds other files.
+    """
+    part, old = (folder.with_name(f"{folder.name}.{os.getpid()}.{suffix}") for suffix in ("part", "old"))
+    try:
+        ours = not folder.exists() or {file.name for file in folder.iterdir()} <= FILES
+        require(ours, f"{str(folder)!r}: holds files that are not encoded text; choose another folder")
+        part.mkdir(parents=True, exist_ok=True)
+        _encode(part, path, encoding, progress)
+        if folder.exists():
+            folder.rename(old)  # a run that has mapped these files keeps them
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        _sync(folder.parent)
+    except OSError as error:
+        raise InputError(f"{str(folder)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+    return open_store(folder, path, encoding)
+
+
+def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> None:
+    """Write the files of a store, and wait until they are on the disk."""
+
+    def chunks() -> Iterator[str]:
+        for text in read_chunks(path, encoding.max_length, encoding.lowercase):
+            yield text
+            progress(len(text.encode()) + 1)
+
+    source, digest = _source(path, encoding), hashlib.sha256()
+    words = encoding.level == "word"  # words are those of the train lines
+    texts = ("\n".join(split(text.split("\n")).train) for text in chunks()) if words else chunks()
+    vocab = Vocab.of(texts, encoding.level, encoding.lowercase, encoding.min_count)
+    dtype = np.min_scalar_type(vocab.size - 1)  # the smallest that holds the tokens
+    (folder / "vocab.json").write_text(json.dumps(vocab.to_dict()))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
+        for part in Split._fields:
+            files[f"{part}.stream"].write(np.array([MARK], dtype))
+        for text in chunks():
+            digest.update(text.encode() + b"\n")
+            for part, lines in split(text.split("\n")).items():
+                tokens = tokenize(lines, vocab)
+                files[f"{part}.stream"].write(tokens.stream_M[1:].astype(dtype))  # the file has the first mark
+                files[f"{part}.length"].write(tokens.length_N.astype(np.int32))
+    checksums = {name: _checksum(folder / name) for name in ("vocab.json", *ARRAYS)}
+    about = _sealed({"source": source, "digest": digest.hexdigest(), "checksums": checksums})
+    (folder / "about.json").write_text(about)
+    for file in (*folder.iterdir(), folder):
+        _sync(file)
+
+
+def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
+    """Identifies the text as it is now, and its encoding."""
+    status = file_status(path)
+    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding._asdict()}
+
+
+def _checksum(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it cannot be read."""
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed(about: dict[str, Any]) -> str:
+    """`about` as JSON, with the SHA-256 of its own JSON."""
+    return json.dumps(about | {"sha256": hashlib.sha256(json.dumps(about).encode()).hexdigest()}, indent=2) + "\n"
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """What `_sealed` wrote, to the byte."""
+    try:
+        text = path.read_bytes()
+        about = json.loads(text)
+        del about["sha256"]
+        whole = text == _sealed(about).encode()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    require(whole, f"{str(path)!r}: damaged")
+    return about
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,57 @@
+"""Files on disk: JSON that every reader takes, and writes that leave the whole file or none."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def to_json(value: Any, **style: Any) -> str:
+    """JSON that every reader takes: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, str | int | None):
+            return value
+        if isinstance(value, Path):
+            return os.fsencode(value).decode(errors="backslashreplace")
+        if np.ndim(value):
+            return plain(np.asarray(value).tolist())
+        number = np.asarray(value).item()
+        return str(number) if isinstance(number, float) and not math.isfinite(number) else number
+
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, **style)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step; see `write_bytes`."""
+    write_bytes(path, (to_json(value, indent=2) + "\n").encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Replace a file in one step: write beside it, sync, rename. Permissions are those that the umask gives.
+
+    Raises:
+      OSError: it cannot be written; what stood there before is untouched.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the rename survives a power cut, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)

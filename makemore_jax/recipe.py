@@ -1,0 +1,82 @@
+"""How a neural model is trained: the numbers, and the optimiser that they make."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from makemore_jax.errors import require, require_float, require_positive
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """AdamW on random batches of lines; the learning rate warms up, then decays by a cosine."""
+
+    steps: int = 10_000
+    """Optimiser steps."""
+    batch: int = 64
+    """Batch size, in lines."""
+    learning_rate: float = 2e-3
+    """Peak learning rate."""
+    warmup: int = 200
+    """Steps of linear warm-up from 0."""
+    final: float = 0.05
+    """Learning rate at the end of the cosine decay, as a fraction of the peak; 1 keeps it constant."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay, on matrices only (not on biases, gains and initial states)."""
+    clip: float = 1.0
+    """Clip the gradient to this global norm."""
+    token_dropout: float = 0.0
+    """Replace this fraction of the input tokens by random ones, as a regulariser."""
+    micro_batches: int = 1
+    """Accumulate the gradient over this many parts of each batch: less memory, the same gradient."""
+    bfloat16: bool = False
+    """Compute in bfloat16; parameters and loss stay in float32."""
+
+    def __post_init__(self):
+        require_positive(self, "steps", "batch")
+        require_float("learning_rate", self.learning_rate, zero=False)
+        require(self.warmup >= 0, f"`warmup` is {self.warmup}; it must be 0 or more")
+        require(0 <= self.final <= 1, f"`final` is {self.final}; it must be from 0 to 1")
+        require_float("weight_decay", self.weight_decay)
+        require_float("clip", self.clip, zero=False)
+        require(0 <= self.token_dropout < 1, f"`token_dropout` is {self.token_dropout}; it must be from 0 to below 1")
+        require(
+            self.micro_batches > 0 and self.batch % self.micro_batches == 0,
+            f"`micro_batches` is {self.micro_batches}; it must divide the `batch` of {self.batch}",
+        )
+
+    @property
+    def hyper(self) -> dict:
+        """The floats that may differ between runs of one program, as arrays: `vmap` over them trains many runs."""
+        return {"learning_rate": jnp.float32(self.learning_rate), "weight_decay": jnp.float32(self.weight_decay)}
+
+
+def is_matrix(path: tuple, leaf: jax.Array) -> bool:
+    """Whether weight decay applies to a parameter: not to biases `b`, gains `g` and initial states `h`, `c`."""
+    return getattr(path[-1], "key", None) not in ("b", "g", "h", "c")
+
+
+@cache
+def adamw(recipe: Recipe) -> Callable[[dict], optax.GradientTransformation]:
+    """The optimiser of a recipe: hyper -> AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    warmup = min(recipe.warmup, recipe.steps - 1)
+    shape = optax.warmup_cosine_decay_schedule(
+        0.0 if warmup else 1.0, 1.0, warmup, max(recipe.steps, warmup + 1), recipe.final
+    )
+
+    def optimizer(hyper: dict) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(recipe.clip),
+            optax.adamw(
+                lambda step: hyper["learning_rate"] * shape(step),
+                b2=0.99,
+                weight_decay=hyper["weight_decay"],
+                mask=lambda params: jax.tree_util.tree_map_with_path(is_matrix, params),
+            ),
+        )
+
+    return optimizer

@@ -1,0 +1,250 @@
+"""The folder of a run: what is in it, who may write it, and how it is verified. Everything else only asks it.
+
+    config.json                   what was asked for, and the digest of the data: the run's identity
+    best.safetensors              the best weights on dev so far, as `trained.save` writes them
+    checkpoints/500.safetensors   the state after that many steps and the best weights until then; the last two are kept
+    metrics.jsonl, summary.json   what was measured; written, never read back
+    lock                          who is writing
+
+One process writes: it holds the lock, which ends with the process. Any number of processes read: a reader never
+writes, deletes or creates anything, and finds whole files, since each is synced and then renamed. A checkpoint carries
+a checksum and the identity of its run; one that is damaged, or another run's, is named and passed over for the one
+before it.
+"""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from makemore_jax import checkpoint
+from makemore_jax.errors import InputError, require
+from makemore_jax.files import to_json, write_bytes, write_json
+from makemore_jax.trained import Trained, restore
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+KEPT = 2  # checkpoints
+FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
+
+
+class RunFolder:
+    """A folder that this process may write to; from `claim`."""
+
+    def __init__(self, path: Path, config: dict):
+        """For the run of this configuration."""
+        self.path, self.config = path, config
+        self.identity = identity(config)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace a JSON file of the folder."""
+        write_json(self.path / name, value)
+
+    def write_metrics(self, rows: list[dict]) -> None:
+        """Replace metrics.jsonl, one object per chunk of steps; no times in it, so equal runs have equal files."""
+        write_bytes(self.path / "metrics.jsonl", "".join(to_json(row) + "\n" for row in rows).encode())
+
+    def save_best(self, trained: Trained) -> None:
+        """Keep these weights as the best."""
+        self._write("best.safetensors", trained.params, trained.about)
+
+    def save_state(self, step: int, tree: Any, about: dict) -> None:
+        """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
+        name = f"checkpoints/{step}.safetensors"
+        with contextlib.suppress(FileExistsError):
+            (self.path / "checkpoints").mkdir()
+        self._write(name, tree, about | {"step": step})
+        for path in states(self.path)[KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def _write(self, name: str, tree: Any, about: dict) -> None:
+        try:
+            checkpoint.write(self.path / name, tree, about | {"run": self.identity})
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise InputError(f"{self.path / name}: cannot save ({reason}); earlier checkpoints are kept") from None
+
+    def last_step(self) -> int | None:
+        """The step of the newest saved state."""
+        return next((int(path.stem) for path in states(self.path)), None)
+
+    def restore_state(self, like: Any) -> tuple[Any, dict] | None:
+        """The newest state that is whole and this run's, in the structure of `like`, and its description; or None.
+
+        Later ones, which could not be read, are set aside: the run will write them again.
+
+        Raises:
+          InputError: there are checkpoints, and none can be read. Nothing is changed then.
+        """
+        paths, problems = states(self.path), []
+        for number, path in enumerate(paths):
+            try:
+                leaves, about = checkpoint.read(path)
+                require(about.get("run") == self.identity, f"{str(path)!r}: a checkpoint of another run")
+                require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it is of another step")
+                tree = checkpoint.unflatten(leaves, like)
+            except (InputError, ValueError) as error:
+                problems.append(str(error))
+                continue
+            for damaged, problem in zip(paths[:number], problems, strict=True):
+                warnings.warn(f"{problem}; continuing from the one before", stacklevel=2)
+                damaged.replace(damaged.with_suffix(".damaged"))
+            return tree, about
+        require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")
+        return None
+
+
+def identity(config: dict) -> str:
+    """What tells runs apart: a digest of the configuration and the data; where the data lies does not matter."""
+    kept = {name: value for name, value in config.items() if name not in ("data", "stream")}
+    return checkpoint.fingerprint({}, json.dumps(kept, sort_keys=True))
+
+
+def states(path: Path) -> list[Path]:
+    """The files of the saved states, the newest first."""
+    found = [file for file in path.glob("checkpoints/*.safetensors") if re.fullmatch(r"\d{1,18}", file.stem)]
+    return sorted(found, key=lambda file: int(file.stem), reverse=True)
+
+
+def read_config(path: Path) -> dict | None:
+    """The configuration of a run folder; None where there is none that can be read."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return config if isinstance(config, dict) and "lines_sha256" in config else None
+
+
+def open_run(path: str | Path) -> Trained:
+    """The best weights of a run folder, or those of one safetensors file, as a trained model. Writes nothing.
+
+    If the best weights are damaged, the newest checkpoint that is whole stands in, with a warning.
+
+    Raises:
+      InputError: there is no such run, nothing has been saved yet, or nothing in it can be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        leaves, about = checkpoint.read(path)
+        return restore(_params(leaves, about), about, str(path))
+    require(path.is_dir(), f"{str(path)!r}: no such run folder or safetensors file")
+    files = [file for file in (path / "best.safetensors", *states(path)) if file.exists()]
+    require(bool(files), f"{str(path)!r}: no run, or nothing has been saved yet")
+    problems = []
+    for file in files:
+        try:
+            leaves, about = checkpoint.read(file)
+            trained = restore(_params(leaves, about), about, str(file))
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            warnings.warn(f"{'; '.join(problems)}; using {file.name} instead", stacklevel=2)
+        return trained
+    raise InputError("; ".join(problems))
+
+
+def _params(leaves: dict, about: dict) -> dict:
+    """The parameters among the arrays of a file: all, or the best so far beside a saved state."""
+    if "step" not in about:
+        return leaves
+    return {name.removeprefix("best."): leaf for name, leaf in leaves.items() if name.startswith("best.")}
+
+
+@contextlib.contextmanager
+def claim(
+    path: Path, config: dict, files: tuple[str, ...] = (), *, resume: bool = False, overwrite: bool = False
+) -> Iterator[RunFolder]:
+    """Hold the folder for the run of `config` while it writes; `files` are the names that it may write besides.
+
+    What an earlier run left is deleted if that never got far, had the same configuration and no checkpoints, or if
+    `overwrite` says so: its own files, by name, and no others. To `resume`, everything stays.
+
+    Raises:
+      InputError: another process is writing, the folder holds another run or files that are not a run's, there is no
+        run to resume, or the folder cannot be written. Nothing in it is touched then.
+    """
+    config = json.loads(to_json(config | {"files": sorted(files)}))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(path, config, resume)
+        lock = (path / "lock").open("a+")
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
+        reason = (getattr(error, "strerror", None) or "cannot be written").lower()
+        raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
+    with lock:
+        _take(lock, path)
+        try:
+            _refuse_other_run(path, config, resume, overwrite)
+            if not resume:
+                _clear(path)
+            folder = RunFolder(path, config)
+            folder.write_json("config.json", config)
+        except OSError as error:
+            reason = (error.strerror or "cannot be written").lower()
+            raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
+        yield folder
+
+
+def _take(lock: Any, path: Path) -> None:
+    """Lock the file for this process and say in it who holds it; the lock ends with the process, however that ends."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read(200).strip() or "another process"
+        raise InputError(f"{str(path)!r}: {holder} is writing to it; wait for it, or choose another `out`") from None
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},\n")
+    lock.flush()
+
+
+def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:
+    """Raise `InputError` if the folder holds files and no run. With a damaged config.json, its checkpoints tell."""
+    left = [file.name for file in path.iterdir() if file.name not in ("lock", "config.json.part")]
+    known = not left or read_config(path) or (resume and any(_belongs(file, config) for file in states(path)))
+    require(bool(known), f"{str(path)!r}: the folder holds files that are not a run's; choose another `out`")
+
+
+def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -> None:
+    """Raise `InputError` if the folder holds a run that this one would overwrite, or none that it can resume."""
+    kept, saved = read_config(path), states(path)
+    if kept is None:
+        require(not resume or bool(saved), f"{str(path)!r}: there is no run to resume; start it without `resume`")
+        return
+    differing = sorted(name for name in kept.keys() | config.keys() if kept.get(name) != config.get(name))
+    differing = [name for name in differing if name not in ("files", "data", "stream")]
+    if overwrite and not resume:
+        return
+    way_out = "choose another `out`, or say `overwrite`"
+    if differing and (resume or saved or (path / "summary.json").exists()):
+        what = ", ".join(f"{name} {kept.get(name)!r} there, {config.get(name)!r} here" for name in differing)
+        raise InputError(f"{str(path)!r}: holds a run of another configuration ({what}); {way_out}")
+    done = saved and not resume
+    require(not done, f"{str(path)!r}: holds this run already; continue it with `resume`, or start over: `overwrite`")
+
+
+def _belongs(file: Path, config: dict) -> bool:
+    try:
+        return checkpoint.read(file)[1].get("run") == identity(config)
+    except InputError:
+        return False
+
+
+def _clear(path: Path) -> None:
+    """Delete what an earlier run left: the files that runs have, and those that its configuration names."""
+    named = (read_config(path) or {}).get("files", [])
+    named = [name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html)", name)]
+    for file in (*states(path), *(path / name for name in (*FILES, *named))):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,158 @@
+"""A trained model with its vocabulary: text in, text and numbers out."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from makemore_jax import checkpoint, loss
+from makemore_jax.data.lines import normalize
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.errors import InputError, require
+from makemore_jax.model import Model, Params, require_block
+from makemore_jax.models import MODELS, build, name_of
+from makemore_jax.sampler import Samples, SamplingParams, sample_tokens
+
+MAX_BLOCK = 2**20  # tokens; a file that asks for longer lines is damaged
+
+
+class Trained(NamedTuple):
+    """A model, its parameters, its vocabulary, and the longest line of its data."""
+
+    model: Model
+    params: Params
+    vocab: Vocab
+    block: int  # tokens with the end mark: where samples end, and the longest line that it reads
+
+    @property
+    def about(self) -> dict:
+        """What a file must say beside the parameters, ready for JSON."""
+        config = self.model.config
+        sizes = dataclasses.asdict(config)
+        return {"model": name_of(config), "sizes": sizes, "block": self.block, **self.vocab.to_dict()}
+
+
+def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
+    """A trained model from arrays by name and what `Trained.about` said.
+
+    Raises:
+      InputError: they do not fit together; `source` is named.
+    """
+    kinds = {"model": str, "sizes": dict, "block": int}
+    complete = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
+    require(complete, f"{source}: does not say which model it holds")
+    vocab = Vocab.from_dict(about, source)
+    try:
+        model = build(about["model"], **about["sizes"])
+    except InputError as error:
+        raise InputError(f"{source}: {str(error).replace('`', '')}") from None
+    require(vocab.size == model.vocab, f"{source}: {vocab.size} symbols for a model of {model.vocab}")
+    fits = 0 < about["block"] <= (model.block or MAX_BLOCK)
+    require(fits, f"{source}: lines of {about['block']} tokens; the model cannot read those")
+    counted = MODELS[about["model"]].recipe is None  # the shapes of counts depend on the data
+    try:
+        params = checkpoint.unflatten(leaves, jax.eval_shape(model.init, jax.random.key(0)), shapes=not counted)
+    except ValueError:
+        raise InputError(f"{source}: its weights are not those of a {about['model']} of its sizes") from None
+    return Trained(model, params, vocab, about["block"])
+
+
+def save(trained: Trained, path: str | Path) -> None:
+    """Write a trained model into one safetensors file, which `open` reads.
+
+    Raises:
+      InputError: the model is not in the table of models, or the file cannot be written.
+    """
+    about = trained.about
+    try:
+        checkpoint.write(path, trained.params, about)
+    except OSError as error:
+        raise InputError(f"{str(path)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+
+
+def evaluate(trained: Trained, tokens: Tokens) -> loss.Quality:
+    """The exact loss over a data set, such as `corpus.tokens.test`; every token is scored once."""
+    return loss.evaluate(trained.model, trained.params, tokens)
+
+
+def score(trained: Trained, lines: Sequence[str]) -> list[loss.Quality]:
+    """The loss of each line, its end mark included: nats, bits and perplexity per token, and the number of tokens.
+
+    Raises:
+      InputError: a line with a character that the model does not know, or a line longer than it was trained on.
+    """
+    lines = [normalize(line, trained.vocab.lowercase) for line in lines]
+    for line in lines:
+        _encode(trained, line)
+    tokens = tokenize(lines, trained.vocab)
+    nats_N = loss.line_nll(trained.model, trained.params, tokens)
+    return [loss.quality(nats, count) for nats, count in zip(nats_N, tokens.length_N, strict=True)]
+
+
+def _encode(trained: Trained, line: str) -> np.ndarray:
+    """The tokens of a line that the model can read whole."""
+    ids = trained.vocab.encode_line(line)
+    longest = trained.block - 1
+    require(len(ids) <= longest, f"{line!r} has {len(ids)} symbols; the model was trained on up to {longest}")
+    return ids
+
+
+class Activations(NamedTuple):
+    """What a model computes on reading a line: for plots and for looking inside."""
+
+    symbols: list[str]  # T of them: the mark, then the line's
+    values: dict[str, np.ndarray]  # by the names that the model gives them, without a batch axis
+
+
+@partial(jax.jit, static_argnames="model")
+def _forward(model: Model, params: Params, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+    return model.forward(params, x_BT)
+
+
+def activations(trained: Trained, line: str) -> Activations:
+    """The activations of a model as it reads a line: states and gates (T, H), attention (L, N, T, T), and so on.
+
+    Raises:
+      InputError: a line with a character that the model does not know, or a line longer than it was trained on.
+    """
+    x_T = np.concatenate([[MARK], _encode(trained, line)]).astype(np.int32)
+    require_block(trained.model, len(x_T))
+    _, values = _forward(trained.model, trained.params, x_T[None])
+    return Activations([trained.vocab.symbols[i] for i in x_T], {k: np.asarray(v[0]) for k, v in values.items()})
+
+
+def draw(
+    key: jax.Array, trained: Trained, n: int, prefix: str = "", sampling: SamplingParams = SamplingParams()
+) -> Samples:
+    """`n` lines as tokens, each with its log-probability; line i depends on the key and i alone.
+
+    Raises:
+      InputError: a prefix with a character that the model does not know, or one that leaves no room.
+    """
+    require(n > 0, f"`n` is {n}; it must be at least 1")
+    prefixes, allowed = [trained.vocab.encode_line(prefix)] * n, trained.vocab.sampleable_V
+    return sample_tokens(key, trained.model, trained.params, prefixes, trained.block, sampling, allowed)
+
+
+def sample(
+    key: jax.Array,
+    trained: Trained,
+    n: int = 1,
+    *,
+    prefix: str = "",
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+) -> list[str]:
+    """`n` new lines that start with `prefix`; what ends early or is cut at the longest line is not told apart.
+
+    Raises:
+      InputError: what `draw` and `SamplingParams` raise.
+    """
+    drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p))
+    return [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

@@ -1,0 +1,386 @@
+"""The commands that train, sample, look, sweep and compare, as a shell starts them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import makemore_jax as mm
+from experiments.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
+from makemore_jax.checkpoint import read
+from makemore_jax.data.corpus import makemore_split
+from makemore_jax.run_folder import states
+from tests.conftest import ROOT
+from tests.test_run_folder import contents
+
+SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures", "--samples", 0]
+RUN = [*SMALL, "--steps", 40, "--evaluate-every", 10, "--warmup", 5]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory, names):
+    path = tmp_path_factory.mktemp("data") / "few.txt"
+    path.write_text("\n".join(names[:200]))
+    return path
+
+
+@pytest.fixture
+def train(command, file, tmp_path):
+    return lambda *flags, out="run": command("train", *RUN, "--data", file, "--out", tmp_path / out, *flags)
+
+
+def process(file, out, *flags):
+    return [sys.executable, "-m", "experiments.train", *map(str, [*RUN, "--data", file, "--out", out, *flags])]
+
+
+@pytest.fixture(scope="module")
+def whole(file, tmp_path_factory):
+    """The run without a stop, made in a process of its own."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(process(file, out), cwd=ROOT, check=True, capture_output=True)
+    return out
+
+
+def test_a_run_reports_its_best(whole):
+    rows = [json.loads(row) for row in (whole / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["nats"]["dev"] == pytest.approx(min(row["dev"] for row in rows), abs=1e-6)
+    assert summary["baselines"]["uniform"] > summary["baselines"]["unigram"]
+
+
+@pytest.mark.parametrize("sign", ["best.safetensors*", "checkpoints/[0-9]0.safetensors"])
+def test_killed_at_any_moment_it_continues_bit_for_bit(file, tmp_path, whole, sign):
+    """SIGKILL when the first save begins, and when there is a checkpoint; then resume: the whole run."""
+    out = tmp_path / "run"
+    child = subprocess.Popen(process(file, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not list(out.glob(sign)):
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    assert not (out / "summary.json").exists()
+    resumed = subprocess.run(process(file, out, "--resume"), cwd=ROOT, capture_output=True, text=True)
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert "continuing from step" in resumed.stdout or "nothing was saved yet" in resumed.stdout
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_continue(file, tmp_path, number):
+    flags = ["--steps", 100_000, "--evaluate-every", 200]
+    out = tmp_path / "run"
+    heeded = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # this process may ignore it, as under nohup
+    child = subprocess.Popen(process(file, out, *flags), cwd=ROOT, stdout=subprocess.PIPE, text=True, **heeded)
+    for line in child.stdout:
+        if line.lstrip().startswith("200 "):
+            break
+    child.send_signal(number)
+    rest = child.stdout.read()
+    child.stdout.close()
+    assert child.wait() == 128 + number
+    assert "to continue, run the same command with --resume" in rest
+    assert int(states(out)[0].stem) >= 200
+    assert int(states(out)[0].stem) % 50 == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_noted_where_a_loop_looks_and_raises_elsewhere(number, monkeypatch):
+    monkeypatch.setattr(
+        signal, "getsignal", lambda number: signal.SIG_DFL
+    )  # this process may ignore it, as under nohup
+    with stop_on_signals():
+        with REQUEST.noted(unless=lambda: False):
+            signal.raise_signal(number)
+            assert REQUEST.number == number
+            with pytest.raises(Stopped):
+                signal.raise_signal(number)
+        with pytest.raises(Stopped) as stopped:
+            signal.raise_signal(number)
+    assert stopped.value.status == 128 + number
+
+
+def test_a_signal_during_a_long_compilation_stops_the_process():
+    """Python runs no handler while XLA compiles; here, while OpenSSL hashes."""
+    code = """
+import hashlib, signal, threading
+from experiments import signals
+signals.GRACE = 0.1
+with signals.stop_on_signals():
+    threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr == "stopped while compiling; what was saved before is kept\n"
+
+
+def test_reading_a_run_all_the_time_does_it_no_harm(file, tmp_path, whole):
+    out = tmp_path / "run"
+    child = subprocess.Popen(process(file, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    read_well = 0
+    while child.poll() is None:
+        if (out / "best.safetensors").exists():
+            assert mm.open(out).vocab.size > 2
+            read_well += 1
+    assert child.stderr.read() == ""
+    child.stderr.close()
+    assert child.returncode == 0
+    assert read_well > 0
+    assert contents(out) == contents(whole)
+
+
+def test_resuming_what_is_not_there_or_not_the_same(train, tmp_path, file):
+    status, _, err = train("--resume")
+    assert status == 2
+    assert "there is no run to resume" in err
+    assert train()[0] == 0
+    status, _, err = train()
+    assert status == 2
+    assert "holds this run already; continue it with --resume" in err
+    status, _, err = train("--resume", "--hidden", 14, "--batch", 4)
+    assert status == 2
+    assert "another configuration (batch 8 there, 4 here, hidden 13 there, 14 here)" in err
+    status, out, _ = train("--resume")  # a finished run: nothing to do
+    assert status == 0
+    assert "continuing from step 40" in out
+
+
+def test_a_diverging_run_keeps_its_checkpoint(train):
+    status, _, err = train("--learning-rate", 1e30, "--clip", 1e30, "--evaluate-every", 1)
+    assert status == 2
+    assert "diverged; lower the learning rate" in err
+    assert "is saved" in err
+
+
+def test_patience_stops_early(train, tmp_path):
+    patient = ["--learning-rate", 1e-30, "--patience", 2, "--weight-decay", 0]
+    for flags in ([], ["--resume"]):
+        assert train(*patient, *flags)[0] == 0
+        assert json.loads((tmp_path / "run/summary.json").read_text())["steps"] == 30  # best at 10, then 2 without
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model", "lstn"], "--model is 'lstn'; it must be one of bigram, mlp"),
+        (["--heads", "2"], "Unrecognized options: --heads, 2"),
+        (["--window", "0"], "--window is 0; it must be at least 1"),
+        (["--batch", "0"], "--batch is 0"),
+        (["--micro-batches", "3"], "--micro-batches is 3; it must divide the --batch of 8"),
+        (["--token-dropout", "1"], "--token-dropout is 1.0"),
+        (["--evaluate-every", "0"], "--evaluate-every is 0"),
+        (["--data", "LICENSE", "--max-length", "0"], "--max-length is 0"),
+        (["--hidden", "1000000000"], ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_flags(train, flags, message):
+    status, out, err = train(*flags)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_a_run_that_cannot_save_keeps_what_it_has(command, file, tmp_path, whole):
+    """Files may not grow past 2 KiB: a save fails half-way, in one line, and the run before it can be sampled from."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    states(out)[0].unlink()
+    before = {path: path.read_bytes() for path in [*states(out), out / "best.safetensors"]}
+    alone = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}  # it would say that it cannot write, too
+    limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "limited", *process(file, out, "--resume")]
+    full = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, env=alone)
+    assert full.returncode == 2, full.stderr
+    assert full.stderr.count("\n") == 1
+    assert "cannot save" in full.stderr
+    assert "earlier checkpoints are kept" in full.stderr
+    assert {path: path.read_bytes() for path in [*states(out), out / "best.safetensors"]} == before
+    assert command("sample", out, "--n", 3)[0] == 0
+
+
+def test_closed_streams_are_no_error(file, tmp_path):
+    for number, closing in enumerate((">&-", "<&- >&- 2>&-")):
+        flags = process(file, tmp_path / str(number), "--steps", 10)
+        done = subprocess.run(["bash", "-c", f'exec "$@" {closing}', "closed", *flags], cwd=ROOT, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert mm.open(tmp_path / str(number)).vocab.size > 2
+
+
+def test_no_home_is_no_error(whole):
+    bare = {name: os.environ[name] for name in ("PATH", "XLA_FLAGS")}
+    home = {"XDG_CACHE_HOME": "/proc/none"}
+    flags = [sys.executable, "-m", "experiments.sample", str(whole), "--n", "2"]
+    done = subprocess.run(flags, cwd=ROOT, capture_output=True, text=True, env=bare | home)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_long_lines_and_large_batches(train):
+    assert "lines are cut to 5 characters" in train("--max-length", 5, "--steps", 10)[1]
+    status, _, err = train("--batch", 200, out="other")
+    assert status == 2
+    assert "a batch holds 200 lines, and there are 1" in err
+    assert "add lines, or lower --batch" in err
+
+
+def test_tensorboard_files(train, tmp_path):
+    pytest.importorskip("tensorboardX")
+    assert train("--steps", 10, "--tensorboard")[0] == 0
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_two_devices_share_the_batches(train, monkeypatch):
+    """That the flag reaches the program; what it does is tested beside `data_parallel`."""
+    from makemore_jax import trainer
+
+    asked = []
+    spread = trainer.data_parallel
+    monkeypatch.setattr(trainer, "data_parallel", lambda devices, get: asked.append(devices) or spread(devices, get))
+    assert train("--devices", 2, "--steps", 10)[0] == 0
+    assert asked == [2]
+    assert "--devices is 3; JAX finds 2" in train("--devices", 3)[2]
+
+
+def test_too_few_lines(command, tmp_path):
+    (tmp_path / "two.txt").write_text("ab\nba\n")
+    status, _, err = command("train", *RUN, "--data", tmp_path / "two.txt", "--out", tmp_path / "run")
+    assert status == 2
+    assert "2 lines are too few to hold some out" in err
+
+
+def test_sampling_from_the_folder_alone(command, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "moved")
+    flags = ["--n", 7, "--prefix", "ma", "--temperature", 0.8, "--top-k", 10, "--top-p", 0.95, "--seed", 1, "--json"]
+    status, out, _ = command("sample", tmp_path / "moved", *flags)
+    assert status == 0
+    summary = json.loads(out.splitlines()[-1])
+    assert len(summary["samples"]) == 7
+    assert all(row["text"].startswith("ma") and row["log_prob"] < 0 for row in summary["samples"])
+    assert command("sample", tmp_path / "moved", *flags)[1] == out
+    greedy = command("sample", whole, "--greedy", "--n", 2)[1].splitlines()
+    assert greedy[0] == greedy[1]
+    scores = json.loads(command("sample", whole, "--score", "emma", "mia", "--json")[1].splitlines()[-1])["scores"]
+    assert [row["text"] for row in scores] == ["emma", "mia"]
+    assert scores[0]["nats_per_character"] == pytest.approx(scores[0]["nats"] / 5)
+
+
+def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
+    """A text with escape sequences: samples, scores and errors are printed with them spelt out."""
+    (tmp_path / "red.txt").write_text("\n".join(f"\x1b[31m{name}" for name in names[:100]))
+    flags = ["--data", tmp_path / "red.txt", "--out", tmp_path / "run", "--steps", 10]
+    assert command("train", *RUN, *flags)[0] == 0
+    for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}"]):
+        status, out, err = command("sample", tmp_path / "run", *more)
+        assert status == 0, err
+        assert "\\x1b[31m" in out
+        assert "\x1b" not in out
+    for more in (["--prefix", "é"], ["--score", "\x1b[2Jé"], ["--export", tmp_path / "\x1b[2J/none"]):
+        status, out, err = command("sample", tmp_path / "run", *more)
+        assert status == 2
+        assert "\x1b" not in out + err
+        assert err.count("\n") == 1
+    status, _, err = command("sample", tmp_path / "\x1b[2Jnone")
+    assert status == 2
+    assert "\\x1b[2Jnone" in err
+
+
+def test_weights_travel_as_one_file(command, whole, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    assert command("sample", whole, "--n", 5, "--export", path)[0] == 0
+    from_run, from_file = (command("sample", place, "--n", 5)[1].splitlines()[:5] for place in (whole, path))
+    assert from_run == from_file
+    assert read(path)[1]["model"] == "mlp"
+    for target, message in (("none/w.safetensors", "no such file or directory"), ("", "directory")):
+        status, _, err = command("sample", whole, "--export", tmp_path / target)
+        assert status == 2
+        assert "cannot be written" in err
+        assert message in err
+
+
+def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_path, file):
+    own = tmp_path / "own.txt"
+    own.write_text(file.read_text())
+    assert train("--data", own)[0] == 0
+    assert "in train" in command("sample", tmp_path / "run", "--n", 3)[1]
+    own.write_text(file.read_text() + "\nemmanuelle")
+    assert "in train" not in command("sample", tmp_path / "run", "--n", 3)[1]
+    own.unlink()
+    os.mkfifo(own)
+    assert command("sample", tmp_path / "run", "--n", 3)[0] == 0
+
+
+def test_bad_prefixes(command, whole):
+    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
+    assert "leaves no room to continue" in command("sample", whole, "--prefix", "a" * 30)[2]
+    assert "was trained on up to" in command("sample", whole, "--score", "a" * 30)[2]
+    assert "no such run folder" in command("sample", whole / "none")[2]
+
+
+SIZES = {
+    "mlp": ["--window", 3, "--embed", 5, "--hidden", 13],
+    "wavenet": ["--layers", 2, "--cycle", 2, "--channels", 5, "--skip", 7],
+    "lstm": ["--embed", 5, "--hidden", 13],
+    "transformer": ["--layers", 1, "--heads", 2, "--embed", 6],
+}
+
+
+@pytest.mark.parametrize("model", SIZES)
+def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_path, model):
+    flags = ["--model", model, "--data", file, "--out", tmp_path / "run", "--steps", 2, "--batch", 8, "--samples", 0]
+    assert command("train", *flags, *SIZES[model], "--no-figures")[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    status, out, err = command("look", tmp_path / "run", "--line", "mia", "--out", tmp_path / "pictures")
+    assert status == 0, err
+    pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert pictures >= {"letters.png", "reach.png"}
+    assert ("attention.png" in pictures) == (model == "transformer")
+    assert "traces.png" in pictures
+    assert all(name in out for name in pictures)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    assert "'ë' (U+00EB) is not in the data" in command("look", tmp_path / "run", "--line", "zoë")[2]
+
+
+def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilations):
+    sizes = [*SIZES["mlp"], "--batch", 8, "--steps", 20, "--evaluations", 2, "--warmup", 2]
+    flags = ["--seeds", 2, "--rates", 1e-3, 1e-2, "--data", file, "--out", tmp_path / "run", "--json"]
+    status, out, err = command("sweep", *sizes, *flags)
+    assert status == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    dev = np.array(summary["dev_nats"])
+    assert dev.shape == (2, 2)
+    assert len(set(dev.ravel())) == 4
+    assert summary["best_rate"] == 1e-2
+    assert (tmp_path / "run/sweep.png").exists()
+    assert "error: --rates is -1.0" in command("sweep", "--rates", -1, "--out", tmp_path / "other")[2]
+
+
+def test_the_comparison_is_one_table(command, file, tmp_path):
+    flags = ["--models", "bigram", "--steps", 20, "--seeds", 2, "--samples", 20, "--peer-data", file]
+    status, out, err = command("compare", "--data", file, *flags, "--out", tmp_path / "run", "--json")
+    assert status == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    rows = summary["split"]
+    assert list(rows) == list(summary["peer"]) == ["n-gram", "bigram"]
+    assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2]
+    assert rows["bigram"]["parameters"] == len({*"\n".join(file.read_text())}) ** 2
+    assert len(set(rows["bigram"]["nats"]["test"])) == 2  # seeds differ
+    assert rows["bigram"]["nats"]["test"] != summary["peer"]["bigram"]["nats"]["test"]  # and so do the splits
+    printed = [line.split() for line in out.splitlines() if line.startswith("bigram ")]
+    assert len(printed) == 1
+    assert f"{np.mean(rows['bigram']['nats']['test']):.4f}" in printed[0]
+    assert (tmp_path / "run/compare.png").exists()
+    for bad in (["--seeds", 0], ["--models", "rnm"], ["--models"]):
+        assert command("compare", *bad)[0] == 2
+
+
+def test_makemores_split_holds_out_random_lines_of_the_file(names, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(names))
+    lines, _ = makemore_split(path)
+    assert [len(part) for part in lines] == [len(names) - 1000, 1000, 1000]
+    assert sorted(lines.train + lines.test) == sorted(names)
+    assert 80 < len(set(lines.test) & set(lines.train)) < 220  # which the clean split avoids

@@ -1,0 +1,218 @@
+"""Gradient descent: the two pure functions of a training run, the loop around them, batches, and the recipe."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from makemore_jax.data.corpus import encode
+from makemore_jax.data.lines import Split
+from makemore_jax.data.tokens import Tokens, plan_batches, tokenize
+from makemore_jax.errors import InputError
+from makemore_jax.loss import evaluate
+from makemore_jax.models import build
+from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.trainer import batch_loss, draw, init_state, steps_on, train_loop, train_steps, training
+
+KEY = jax.random.key(0)
+PARAMS = {"w": jnp.array([3.0, -2.0])}
+HYPER = {"learning_rate": jnp.float32(0.1)}
+DATA = jnp.array([1.0, 1.0])
+LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]
+CORPUS = encode(Split(LINES, ["ava"], ["mia"]), digest="")
+MODEL = build("mlp", vocab=CORPUS.vocab.size, window=3, embed=5, hidden=13)
+
+
+def quadratic(params, data, hyper, key):
+    """A quadratic around a target that is drawn at each step."""
+    return jnp.sum((params["w"] - data - jax.random.normal(key, (2,))) ** 2)
+
+
+def momentum(hyper):
+    return optax.sgd(hyper["learning_rate"], momentum=0.9)
+
+
+def run(until, hyper=HYPER, **options):
+    """The parameters and the losses of a run from the start."""
+    chunks = [np.zeros(0)]
+    state, steps = init_state(PARAMS, KEY, hyper, momentum), steps_on(DATA, quadratic, momentum, in_place=True)
+    state = train_loop(steps, state, until, on_chunk=lambda state, losses_N: chunks.append(losses_N), **options)
+    return state.params, np.concatenate(chunks)
+
+
+def test_a_run_is_the_loop_written_out():
+    transform = optax.sgd(0.1, momentum=0.9)
+    params, opt_state, losses = PARAMS, transform.init(PARAMS), []
+    for i in range(11):
+        value, grads = jax.value_and_grad(quadratic)(params, DATA, HYPER, jax.random.fold_in(KEY, i))
+        updates, opt_state = transform.update(grads, opt_state)
+        params = optax.apply_updates(params, updates)
+        losses.append(value)
+    got_params, got_losses = run(11)
+    chex.assert_trees_all_close(got_params, params, rtol=1e-5)
+    np.testing.assert_allclose(got_losses, losses, rtol=1e-5)
+    assert len(set(got_losses.tolist())) == 11  # each step draws its own
+
+
+def test_chunks_do_not_matter():
+    chex.assert_trees_all_equal(run(11, chunk=11), run(11, chunk=3))
+    assert len(run(0)[1]) == 0
+
+
+def test_the_callers_parameters_and_state_stay():
+    run(3)
+    chex.assert_trees_all_equal(PARAMS, {"w": jnp.array([3.0, -2.0])})
+    state, steps = init_state(PARAMS, KEY, HYPER, momentum), steps_on(DATA, quadratic, momentum)
+    once, again = steps(state, 2), steps(state, 2)
+    chex.assert_trees_all_equal(once, again)
+    assert not np.array_equal(once[0].params["w"], state.params["w"])
+
+
+def test_many_runs_as_one_program_are_the_runs_alone():
+    @jax.jit
+    @jax.vmap
+    def many(rate):
+        state = init_state(PARAMS, KEY, {"learning_rate": rate}, momentum)
+        return train_steps(state, DATA, loss=quadratic, optimizer=momentum, count=11)
+
+    states, losses = many(jnp.array([0.1, 0.01]))
+    params, alone = run(11)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], states.params), params, rtol=1e-5)
+    np.testing.assert_allclose(losses[0], alone, rtol=1e-5)
+    assert not np.allclose(losses[0], losses[1], rtol=1e-2)
+
+
+def test_a_diverging_run_stops_and_says_where():
+    with pytest.raises(InputError, match=r"the loss is (inf|nan) at step \d+: training diverged; lower the"):
+        run(100, {"learning_rate": jnp.float32(1e9)})
+
+
+def test_a_second_run_compiles_nothing(compilations):
+    with compilations() as first:
+        run(8, chunk=4)
+    with compilations() as second:
+        run(8, chunk=4)
+    assert first
+    assert not second
+
+
+def test_a_second_training_compiles_nothing(compilations):
+    recipe = Recipe(steps=4, batch=3, warmup=1)
+    for number in range(2):
+        with compilations() as programs:
+            init, steps = training(MODEL, CORPUS, recipe)
+            steps(init(jax.random.key(number)), 2)
+        assert bool(programs) == (number == 0)
+
+
+def test_no_bar_without_a_terminal(capfd):
+    run(3, label="descent")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("lines", "rows"), [(13, 5), (5, 13), (7, 7), (11, 1)])
+def test_a_batch_holds_every_line_equally_often(monkeypatch, lines, rows):
+    """Over everything that the generator can give, exactly; and line b is no longer than its slot."""
+    drawn = []
+    for offset in range(lines):
+        monkeypatch.setattr(jax.random, "randint", lambda key, shape, low, high, u=offset: np.full(shape, u))
+        drawn.append(np.asarray(draw(None, lines, rows)))
+    assert np.array_equal(np.bincount(np.ravel(drawn), minlength=lines), [rows] * lines)
+    lengths = np.sort(np.random.default_rng(0).integers(2, 9, lines)).astype(np.int32)
+    _, plan = plan_batches(Tokens(np.zeros(99, np.int32), np.zeros(lines, np.int32), lengths[::-1]), rows)
+    assert len(plan.widths) == rows
+    assert np.array_equal(plan.widths, lengths[drawn].max(0))
+
+
+def test_the_mean_over_batches_is_the_loss_of_the_data():
+    """The estimator is unbiased: over 4,000 batches its mean is within 4 standard errors of the exact loss."""
+    params = jax.tree.map(lambda leaf: 3 * leaf, MODEL.init(jax.random.key(0)))
+    lines = tokenize([*LINES, "a", "e", "i"], CORPUS.vocab)
+    tokens, plan = plan_batches(lines, 5)
+    assert len(plan.packing.segment_BT) < 5  # lines are packed
+    loss, on_device = batch_loss(MODEL, plan, Recipe(batch=5)), jax.device_put(tokens)
+    loss_K = jax.jit(jax.vmap(lambda key: loss(params, on_device, {}, key)))(jax.random.split(KEY, 4000))
+    error = loss_K.std() / 4000**0.5
+    assert 0 < error < 0.02
+    assert abs(loss_K.mean() - evaluate(MODEL, params, lines).nats) < 4 * error
+
+
+def three_steps(recipe, seed=0, rate=0.01):
+    """The state and the losses after three steps."""
+    init, steps = training(MODEL, CORPUS, recipe)
+    return steps(init(jax.random.key(seed), recipe.hyper | {"learning_rate": jnp.float32(rate)}), 3)
+
+
+def test_vmap_over_the_two_functions_trains_seeds_and_rates_at_once():
+    recipe = Recipe(steps=20, batch=5, warmup=2)
+    init, steps = training(MODEL, CORPUS, recipe)
+    seeds, rates = [0, 1, 0], jnp.float32([0.01, 0.01, 0.1])
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    state_R = jax.vmap(lambda key, rate: init(key, recipe.hyper | {"learning_rate": rate}))(keys, rates)
+    state_R, loss_RN = jax.vmap(partial(steps, count=3))(state_R)
+    for r in range(3):
+        state, alone = three_steps(recipe, seeds[r], rates[r])
+        np.testing.assert_allclose(loss_RN[r], alone, rtol=1e-5)
+        params = jax.tree.map(lambda leaf, r=r: leaf[r], state_R.params)
+        chex.assert_trees_all_close(params, state.params, atol=1e-5)
+    assert loss_RN[0, 0] != loss_RN[1, 0]  # seeds differ from the start
+    assert loss_RN[0, 0] == loss_RN[2, 0]
+    assert abs(loss_RN[0, 2] - loss_RN[2, 2]) > 1e-3  # rates differ after it
+
+
+def test_micro_batches_and_bfloat16():
+    whole, parts, low = (
+        three_steps(Recipe(steps=20, batch=6, warmup=0, **options))
+        for options in ({}, {"micro_batches": 3}, {"bfloat16": True})
+    )
+    chex.assert_trees_all_close(whole[1], parts[1], rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(whole[0].params, parts[0].params, rtol=1e-4, atol=1e-6)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(low[0].params))
+    np.testing.assert_allclose(low[1], whole[1], rtol=0.03)
+    assert not np.array_equal(low[1], whole[1])
+
+
+def test_token_dropout_replaces_symbols_but_no_mark(monkeypatch):
+    """At 0.99 nearly every symbol is another one, and every mark stays."""
+    plain, dropped = (three_steps(Recipe(steps=20, batch=6, warmup=0, token_dropout=share))[1] for share in (0.0, 0.5))
+    assert not np.allclose(plain, dropped, rtol=1e-3)
+    seen = []
+    spy = MODEL._replace(forward=lambda params, x_BT: seen.append(x_BT) or MODEL.forward(params, x_BT))
+    tokens, plan = plan_batches(CORPUS.tokens.train, 5)
+    for share in (0.0, 0.99):
+        loss = batch_loss(spy, plan, Recipe(batch=5, token_dropout=share))
+        loss(MODEL.init(KEY), jax.device_put(tokens), {}, KEY)
+    before_BT, after_BT = map(np.asarray, seen)
+    assert np.array_equal(before_BT == 0, after_BT == 0)
+    assert (before_BT != after_BT).sum() > 0.8 * (before_BT > 0).sum()
+
+
+def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
+    recipe = Recipe(steps=100, warmup=10, final=0.1, learning_rate=1.0, weight_decay=0.5)
+    ones = jnp.ones(3)
+    params = {"w": ones, "b": ones, "start": {"h": ones, "c": ones}, "norm": {"g": ones}, "more": [ones]}
+    transform = adamw(recipe)(recipe.hyper)
+    opt_state, zero, rates = transform.init(params), jax.tree.map(jnp.zeros_like, params), []
+    for _ in range(100):
+        updates, opt_state = transform.update(zero, opt_state, params)
+        for kept in (updates["b"], *updates["start"].values(), updates["norm"]["g"]):
+            assert not kept.any()
+        assert np.array_equal(updates["more"][0], updates["w"])
+        rates.append(-float(updates["w"][0]) / 0.5)
+    assert (rates[0], rates[5], rates[10]) == pytest.approx((0, 0.5, 1.0), abs=1e-6)
+    assert rates[99] == pytest.approx(0.1, abs=0.01)
+    assert sorted(rates[10:], reverse=True) == rates[10:]
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="a batch holds 8 lines, and there are 7 to train on; add lines, or"):
+        training(MODEL, CORPUS, Recipe(batch=8))
+    with pytest.raises(InputError, match=f"a model of 3 symbols for data with {CORPUS.vocab.size}"):
+        training(build("bigram", vocab=3), CORPUS)
+    short = build("bow", vocab=CORPUS.vocab.size, block=4, embed=5, hidden=7)
+    with pytest.raises(InputError, match="lines of 6 tokens with their end mark; the model's `block` is 4"):
+        training(short, CORPUS, Recipe(batch=5))

@@ -74,8 +74,9 @@ def test_killed_at_any_moment_it_continues_bit_for_bit(file, tmp_path, whole, si
 def test_a_signal_saves_and_says_how_to_continue(file, tmp_path, number):
     flags = ["--steps", 100_000, "--evaluate-every", 200]
     out = tmp_path / "run"
-    heeded = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # this process may ignore it, as under nohup
-    child = subprocess.Popen(process(file, out, *flags), cwd=ROOT, stdout=subprocess.PIPE, text=True, **heeded)
+    before = signal.signal(number, signal.default_int_handler)  # a child would inherit that it is ignored, as by nohup
+    child = subprocess.Popen(process(file, out, *flags), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    signal.signal(number, before)
     for line in child.stdout:
         if line.lstrip().startswith("200 "):
             break

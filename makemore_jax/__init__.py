@@ -14,6 +14,7 @@ from typing import Any
 from makemore_jax.counting import baselines, count
 from makemore_jax.data.corpus import Corpus, load
 from makemore_jax.errors import InputError
+from makemore_jax.mixing import ensemble, mix
 from makemore_jax.model import Model
 from makemore_jax.models import MODELS, Entry
 from makemore_jax.recipe import Recipe
@@ -37,8 +38,10 @@ __all__ = [
     "activations",
     "baselines",
     "count",
+    "ensemble",
     "evaluate",
     "load",
+    "mix",
     "open",
     "plot",
     "sample",

@@ -6,6 +6,7 @@ and over every array: a damaged file is refused, whichever bit has flipped.
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,15 @@ def _plain(leaf: Any) -> Any:
     return jax.eval_shape(plain, leaf) if isinstance(leaf, jax.ShapeDtypeStruct) else plain(leaf)
 
 
-def unflatten(leaves: dict[str, Any], like: Any, shapes: bool = True) -> Any:
+def unflatten(leaves: dict[str, Any], like: Any, any_shape: Callable[[str], bool] = lambda name: False) -> Any:
     """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays.
 
     Raises:
-      ValueError: names or types differ from those of `like`, or, with `shapes`, shapes do.
+      ValueError: names, types or shapes differ from those of `like`; where `any_shape(name)`, only the rank counts.
     """
-    kind = lambda leaf: (leaf.dtype, leaf.shape if shapes else len(leaf.shape))
-    expected = {name: kind(leaf) for name, leaf in flatten(like).items()}
-    if {name: kind(leaf) for name, leaf in leaves.items()} != expected:
+    kind = lambda name, leaf: (leaf.dtype, len(leaf.shape) if any_shape(name) else leaf.shape)
+    expected = {name: kind(name, leaf) for name, leaf in flatten(like).items()}
+    if {name: kind(name, leaf) for name, leaf in leaves.items()} != expected:
         raise ValueError("arrays of other names, shapes or types")
     ordered = [jax.numpy.array(leaves[name]) for name in expected]
     tree = jax.tree.unflatten(jax.tree.structure(like), ordered)

@@ -90,13 +90,23 @@ def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     Raises:
       InputError: what `longest_line` raises.
     """
-    width = longest_line(model, tokens)
-    nll_N = np.zeros(len(tokens.length_N))
+    nll_M, length_N = stream_nll(model, params, tokens), np.asarray(tokens.length_N, np.int64)
+    return np.add.reduceat(nll_M, np.cumsum(length_N) - length_N, dtype=np.float64)
+
+
+def stream_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
+    """(M,) float32: the nats of each token that the lines give to predict, line after line.
+
+    Raises:
+      InputError: what `longest_line` raises.
+    """
+    width, length_N = longest_line(model, tokens), np.asarray(tokens.length_N, np.int64)
+    first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
     for segment_BT, position_BT in _packings(tokens.length_N, width, model.vocab):
         x_BT, y_BT, mask_BT = batch(tokens, segment_BT, position_BT)
         nll_BT = np.asarray(_batch_nll(model, params, np.int32(x_BT), np.int32(y_BT)))
-        np.add.at(nll_N, segment_BT[mask_BT], nll_BT[mask_BT])
-    return nll_N
+        nll_M[(first_N[segment_BT] + position_BT)[mask_BT]] = nll_BT[mask_BT]
+    return nll_M
 
 
 def longest_line(model: Model, tokens: Tokens) -> int:

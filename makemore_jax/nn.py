@@ -3,7 +3,9 @@
 A layer maps the last axis and keeps any leading ones.
 """
 
+import itertools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -53,3 +55,29 @@ def rms_norm(params: dict, x: jax.Array) -> jax.Array:
     """Scale each vector to root mean square 1, then apply a gain (Zhang and Sennrich 2019, arXiv:1910.07467)."""
     wide = upcast(x)
     return (wide * jax.lax.rsqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * params["g"]).astype(x.dtype)
+
+
+def sample_network(params: dict, key: jax.Array, rate: jax.Array) -> dict:
+    """Parameters of a random network: those of `params` with a key, by which `dropout` drops a fraction `rate`.
+
+    Dropout trains an ensemble of networks that share their weights; a key picks one of them. It is one more parameter,
+    so that a model stays a function of its parameters and its input: without the key it is the whole network.
+    """
+    return params | {"dropout": {"key": key, "rate": rate}}
+
+
+def dropout(params: dict) -> Callable:
+    """The function `drop(x)` of these parameters: zeroes a random fraction of x and scales up what is left.
+
+    Without a key in the parameters (see `sample_network`) it gives x itself. Each call draws anew. Applied to
+    activations it is dropout (Srivastava et al. 2014, JMLR 15:1929), to weights DropConnect (Wan et al. 2013).
+    """
+    if "dropout" not in params:
+        return lambda x: x
+    calls, (key, rate) = itertools.count(), (params["dropout"][name] for name in ("key", "rate"))
+
+    def drop(x: jax.Array) -> jax.Array:
+        keep = jax.random.bernoulli(jax.random.fold_in(key, next(calls)), 1 - rate, x.shape)
+        return jnp.where(keep, x / (1 - rate).astype(x.dtype), 0)
+
+    return drop

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +30,12 @@ class Recipe:
     """AdamW's weight decay, on matrices only (not on biases, gains and initial states)."""
     clip: float = 1.0
     """Clip the gradient to this global norm."""
+    dropout: float = 0.0
+    """Dropout: zero this fraction of the hidden units in each training step."""
     token_dropout: float = 0.0
     """Replace this fraction of the input tokens by random ones, as a regulariser."""
+    average: float = 0.0
+    """Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999; 0 for none."""
     micro_batches: int = 1
     """Accumulate the gradient over this many parts of each batch: less memory, the same gradient."""
     bfloat16: bool = False
@@ -43,7 +48,9 @@ class Recipe:
         require(0 <= self.final <= 1, f"`final` is {self.final}; it must be from 0 to 1")
         require_float("weight_decay", self.weight_decay)
         require_float("clip", self.clip, zero=False)
-        require(0 <= self.token_dropout < 1, f"`token_dropout` is {self.token_dropout}; it must be from 0 to below 1")
+        for name in ("dropout", "token_dropout", "average"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"`{name}` is {value}; it must be from 0 to below 1")
         require(
             self.micro_batches > 0 and self.batch % self.micro_batches == 0,
             f"`micro_batches` is {self.micro_batches}; it must divide the `batch` of {self.batch}",
@@ -58,6 +65,35 @@ class Recipe:
 def is_matrix(path: tuple, leaf: jax.Array) -> bool:
     """Whether weight decay applies to a parameter: not to biases `b`, gains `g` and initial states `h`, `c`."""
     return getattr(path[-1], "key", None) not in ("b", "g", "h", "c")
+
+
+class AverageState(NamedTuple):
+    """The state of `average_weights`."""
+
+    average: Any  # like the parameters
+    count: jax.Array
+
+
+def average_weights(decay: float) -> optax.GradientTransformation:
+    """Keep an exponential moving average of the weights beside the updates, which pass as they are.
+
+    Polyak and Juditsky 1992. The decay grows from 0 to `decay`, so that the random start is soon forgotten.
+    """
+
+    def init(params: Any) -> AverageState:
+        return AverageState(params, jnp.int32(0))
+
+    def update(updates: Any, state: AverageState, params: Any) -> tuple[Any, AverageState]:
+        new, count = optax.apply_updates(params, updates), state.count + 1
+        share = jnp.maximum(1 - decay, 9 / (9 + count))
+        return updates, AverageState(optax.incremental_update(new, state.average, share), count)
+
+    return optax.GradientTransformation(init, update)
+
+
+def averaged(params: Any, opt_state: optax.OptState) -> Any:
+    """The moving average of the weights if the optimiser keeps one, otherwise the weights as they are."""
+    return optax.tree_utils.tree_get(opt_state, "average", params)
 
 
 @cache
@@ -77,6 +113,7 @@ def adamw(recipe: Recipe) -> Callable[[dict], optax.GradientTransformation]:
                 weight_decay=hyper["weight_decay"],
                 mask=lambda params: jax.tree_util.tree_map_with_path(is_matrix, params),
             ),
+            *([average_weights(recipe.average)] if recipe.average else []),
         )
 
     return optimizer

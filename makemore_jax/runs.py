@@ -69,7 +69,7 @@ class Run:
         self.evaluate_every, self.patience, self.save_every = evaluate_every, patience, save_every
         self.training = training(model, corpus, recipe, devices=devices, in_place=True)
         self.state = self.training.init(key)
-        self.best = self._copy(self.state.params)
+        self.best = self._copy(self.state.weights)
         self.losses: list[tuple] = []  # after each chunk: the step, its mean train loss, and the dev loss or None
         self.interrupted, self.evaluating, self.saved_at = False, False, time.monotonic()
         self.resumed = folder.restore_state({"state": self.state, "best": self.best}) if folder else None
@@ -159,7 +159,7 @@ class Run:
         per_second = tokens / (time.perf_counter() - from_time)
         self.evaluating = True
         try:
-            dev = evaluate(self.model, self.state.params, self.corpus.tokens.dev).nats
+            dev = evaluate(self.model, self.state.weights, self.corpus.tokens.dev).nats
         except KeyboardInterrupt:
             self.interrupted = True
             return True
@@ -168,10 +168,10 @@ class Run:
         better = dev < min((row[2] for row in self.losses if row[2] is not None), default=math.inf)
         self.losses[-1] = (*self.losses[-1][:2], dev)
         if better:
-            self.best = self._copy(self.state.params)
+            self.best = self._copy(self.state.weights)
             self._save_best()
         self.timed_from = step, time.perf_counter()
-        trained = self._trained(self.state.params)
+        trained = self._trained(self.state.weights)
         return bool(on_evaluation(Evaluation(step, self._mean_train(), dev, better, trained, per_second)))
 
     def _mean_train(self) -> float:

@@ -70,7 +70,7 @@ def sweep(
             state_R, loss_RN = jax.vmap(lambda state, count=last - first: steps(state, count))(state_R)
             train_RE[:, e] = np.asarray(loss_RN).mean(1)
             for r in range(len(seed_R)):
-                params = jax.tree.map(lambda leaf, r=r: leaf[r], state_R.params)
+                params = jax.tree.map(lambda leaf, r=r: leaf[r], state_R.weights)
                 dev = evaluate(model, params, corpus.tokens.dev).nats
                 dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # a diverged run is no better than any other
                 if dev_RE[r, : e + 1].argmin() == e:

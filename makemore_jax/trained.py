@@ -1,6 +1,5 @@
 """A trained model with its vocabulary: text in, text and numbers out."""
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, Params, require_block
-from makemore_jax.models import MODELS, build, name_of
+from makemore_jax.models import build_config, configure_described, describe, is_counted
 from makemore_jax.sampler import Samples, SamplingParams, sample_tokens
 
 MAX_BLOCK = 2**20  # tokens; a file that asks for longer lines is damaged
@@ -32,9 +31,7 @@ class Trained(NamedTuple):
     @property
     def about(self) -> dict:
         """What a file must say beside the parameters, ready for JSON."""
-        config = self.model.config
-        sizes = dataclasses.asdict(config)
-        return {"model": name_of(config), "sizes": sizes, "block": self.block, **self.vocab.to_dict()}
+        return {**describe(self.model.config), "block": self.block, **self.vocab.to_dict()}
 
 
 def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
@@ -43,20 +40,21 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
     Raises:
       InputError: they do not fit together; `source` is named.
     """
-    kinds = {"model": str, "sizes": dict, "block": int}
-    complete = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
+    complete = isinstance(about, dict) and isinstance(about.get("block"), int)
     require(complete, f"{source}: does not say which model it holds")
     vocab = Vocab.from_dict(about, source)
     try:
-        model = build(about["model"], **about["sizes"])
+        model = build_config(configure_described(about))
     except InputError as error:
         raise InputError(f"{source}: {str(error).replace('`', '')}") from None
     require(vocab.size == model.vocab, f"{source}: {vocab.size} symbols for a model of {model.vocab}")
     fits = 0 < about["block"] <= (model.block or MAX_BLOCK)
     require(fits, f"{source}: lines of {about['block']} tokens; the model cannot read those")
-    counted = MODELS[about["model"]].recipe is None  # the shapes of counts depend on the data
+    parts = getattr(model.config, "parts", ())
+    counted = tuple(f"parts.{k}." for k, part in enumerate(parts) if is_counted(part))
+    any_shape = lambda name: is_counted(model.config) or name.startswith(counted)
     try:
-        params = checkpoint.unflatten(leaves, jax.eval_shape(model.init, jax.random.key(0)), shapes=not counted)
+        params = checkpoint.unflatten(leaves, jax.eval_shape(model.init, jax.random.key(0)), any_shape)
     except ValueError:
         raise InputError(f"{source}: its weights are not those of a {about['model']} of its sizes") from None
     return Trained(model, params, vocab, about["block"])

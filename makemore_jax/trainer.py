@@ -21,8 +21,9 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params, require_block
 from makemore_jax.models import MODELS, build
+from makemore_jax.nn import sample_network
 from makemore_jax.progress import progress_bar
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, adamw, averaged
 from makemore_jax.sharding import data_parallel
 
 
@@ -34,6 +35,11 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32: steps taken
     key: jax.Array  # the run's key: step i draws from `fold_in(key, i)` alone
     hyper: Any  # a pytree of floats, such as the learning rate; arrays, so `vmap` trains many settings at once
+
+    @property
+    def weights(self) -> Params:
+        """The parameters to evaluate and to keep: their moving average if the recipe asks for one."""
+        return averaged(self.params, self.opt_state)
 
 
 def init_state(params: Params, key: jax.Array, hyper: Any, optimizer: Callable) -> TrainState:
@@ -147,6 +153,8 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
         x_BT, y_BT, mask_BT = get_batch(tokens, line_N[packing.segment_BT], packing.position_BT)
         if recipe.token_dropout:
             x_BT = replace_some(key, x_BT)
+        if recipe.dropout:
+            params = sample_network(params, jax.random.fold_in(key, 1), jnp.float32(recipe.dropout))
         logits_BTV = model.apply(params, x_BT).astype(jnp.float32)
         return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
 
@@ -167,6 +175,15 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
         return total / (recipe.batch * plan.line_tokens)
 
     return loss
+
+
+@cache
+def has_dropout(model: Model) -> bool:
+    """Whether the key of `sample_network` reaches any operation of the model."""
+    key = jax.random.key(0)
+    apply = lambda key, params, x_BT: model.apply(sample_network(params, key, jnp.float32(0.5)), x_BT)
+    program = jax.make_jaxpr(apply)(key, jax.eval_shape(model.init, key), jnp.zeros((1, 2), jnp.int32)).jaxpr
+    return any(program.invars[0] in operation.invars for operation in program.eqns)
 
 
 class Training(NamedTuple):
@@ -192,7 +209,7 @@ def training(
 
     Raises:
       InputError: a batch holds more lines than there are, a line is longer than the model's block, the vocabularies
-        differ, or there are fewer devices.
+        differ, the model has no use for the recipe's dropout, or there are fewer devices.
     """
     lines = len(corpus.tokens.train.length_N)
     require(model.vocab == corpus.vocab.size, f"a model of {model.vocab} symbols for data with {corpus.vocab.size}")
@@ -200,6 +217,7 @@ def training(
         recipe.batch <= lines,
         f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower `batch`",
     )
+    require(recipe.dropout == 0 or has_dropout(model), "this model has nothing that `dropout` could drop; set it to 0")
     require_block(model, corpus.block)
     tokens, plan = plan_batches(corpus.tokens.train, recipe.batch // recipe.micro_batches, rows=devices)
     get_batch, replicate = data_parallel(devices, host_batches(tokens) if corpus.streamed else batch)

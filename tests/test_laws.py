@@ -30,6 +30,8 @@ VARIANTS = {  # small prime sizes; a model that is not listed is tested at its d
     "gru": [{"embed": 5, "hidden": 13}],
     "lstm": [{"embed": 5, "hidden": 13}],
     "transformer": [GPT, GPT | {"tied": True}, GPT | {"modern": True}],
+    "mixture": [{"parts": ("mlp", "lstm", "transformer")}],
+    "ensemble": [{"parts": ("wavenet",), "members": 3}],
 }
 CASES = [(name, sizes) for name in MODELS for sizes in VARIANTS.get(name, [{}])]
 
@@ -53,8 +55,14 @@ class Case(NamedTuple):
 
 
 def sizes_of(name, sizes):
-    """All sizes of a case; a model with a longest line reads rows of T."""
-    return {"vocab": V} | ({"block": T} if "block" in inspect.signature(MODELS[name].config).parameters else {}) | sizes
+    """All sizes of a case; a model with a longest line reads rows of T, and parts have their first variant's sizes."""
+    decided = {"vocab": V} | ({"block": T} if "block" in inspect.signature(MODELS[name].config).parameters else {})
+    sizes = decided | sizes
+    if "parts" in sizes:
+        of_part = [sizes_of(part, VARIANTS[part][0] | {"vocab": sizes["vocab"]}) for part in sizes["parts"]]
+        described = zip(sizes["parts"], of_part, strict=True)
+        sizes["parts"] = [{"model": part, "sizes": part_sizes} for part, part_sizes in described]
+    return sizes
 
 
 def make_case(name, sizes):

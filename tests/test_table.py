@@ -1,6 +1,7 @@
 """The table of models: from a name and sizes that a person or a file gave to a model, and back."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -9,18 +10,54 @@ import pytest
 
 from makemore_jax.errors import InputError
 from makemore_jax.model import num_params
-from makemore_jax.models import MAX_NUMBERS, MODELS, NEURAL, Entry, build, configure, count_numbers, name_of
+from makemore_jax.models import (
+    MAX_NUMBERS,
+    MODELS,
+    NEURAL,
+    Entry,
+    build,
+    build_config,
+    configure,
+    configure_described,
+    count_numbers,
+    describe,
+    name_of,
+)
 from makemore_jax.models.bigram import Config, bigram
+
+PARTS = {  # what a mixture and an ensemble are made of
+    "mixture": {"parts": [configure("gru", vocab=7), configure("bow", vocab=7, block=5), configure("ngram", vocab=7)]},
+    "ensemble": {"parts": [configure("bow", vocab=7, block=5)]},
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_config_has_its_name_and_its_sizes(name):
-    config = configure(name, vocab=7)
+    config = configure(name, vocab=7, **PARTS.get(name, {}))
     assert name_of(config) == name
-    assert configure(name, **dataclasses.asdict(config)) == config
-    model = build(name, vocab=7)
+    described = json.loads(json.dumps(describe(config)))
+    assert described["model"] == name
+    assert configure_described(described) == config
+    model = build_config(config)
     assert (model.config, model.vocab) == (config, 7)
-    assert model.block == getattr(config, "block", None)
+    assert model.block == getattr(config, "block", None) == (5 if name in PARTS else model.block)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "message"),
+    [
+        ("mixture", [], "a mixture has no parts"),
+        ("mixture", [configure("gru", vocab=8)], "a part of 8 symbols in a mixture over 7; all parts need one"),
+        ("mixture", 3, "`parts` must be a list of models"),
+        ("mixture", [3], "does not say which model it is"),
+        ("mixture", [{"model": "gru"}], "does not say which model it is"),
+        ("mixture", [{"model": "gru", "sizes": {"vocab": 7, "hidden": 0}}], "`hidden` is 0"),
+        ("ensemble", [configure("gru", vocab=7)] * 2, "an ensemble has one part"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(name, parts, message):
+    with pytest.raises(InputError, match=message):
+        build(name, vocab=7, parts=parts)
 
 
 def test_names_that_share_a_config_class():
@@ -33,7 +70,7 @@ def test_names_that_share_a_config_class():
 
 
 def test_neural_models_have_a_recipe():
-    assert {"ngram", "backoff"}.isdisjoint(NEURAL)
+    assert {"ngram", "backoff", "mixture", "ensemble"}.isdisjoint(NEURAL)
     assert all((MODELS[name].recipe is not None) == (name in NEURAL) for name in MODELS)
 
 

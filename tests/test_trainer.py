@@ -15,6 +15,7 @@ from makemore_jax.data.tokens import Tokens, plan_batches, tokenize
 from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate
 from makemore_jax.models import build
+from makemore_jax.nn import dropout, sample_network
 from makemore_jax.recipe import Recipe, adamw
 from makemore_jax.trainer import batch_loss, draw, init_state, steps_on, train_loop, train_steps, training
 
@@ -189,6 +190,50 @@ def test_token_dropout_replaces_symbols_but_no_mark(monkeypatch):
     before_BT, after_BT = map(np.asarray, seen)
     assert np.array_equal(before_BT == 0, after_BT == 0)
     assert (before_BT != after_BT).sum() > 0.8 * (before_BT > 0).sum()
+
+
+def test_dropout_scales_up_what_it_keeps():
+    ones = jnp.ones((100, 100))
+    kept = dropout(sample_network({}, KEY, jnp.float32(0.2)))(ones)
+    assert set(np.unique(kept)) == {0.0, 1.25}
+    assert float(kept.mean()) == pytest.approx(1, abs=0.03)
+    drop = dropout(sample_network({}, KEY, jnp.float32(0.2)))
+    assert not np.array_equal(drop(ones), drop(ones))  # each call draws anew
+    assert dropout({})(ones) is ones
+
+
+def test_dropout_is_drawn_anew_in_each_step():
+    """With a rate of 0 for the weights, the steps differ by what is dropped alone."""
+    train = tokenize(["emma"] * 7, CORPUS.vocab)  # all batches are the same
+    corpus = CORPUS._replace(tokens=CORPUS.tokens._replace(train=train))
+    for rate in (0.0, 0.5):
+        init, steps = training(MODEL, corpus, Recipe(steps=9, batch=5, warmup=0, dropout=rate))
+        state = init(KEY, {"learning_rate": jnp.float32(0), "weight_decay": jnp.float32(0)})
+        _, losses_N = steps(state, 3)
+        assert len(set(np.asarray(losses_N).tolist())) == (1 if rate == 0 else 3)
+
+
+def test_a_model_without_units_refuses_dropout():
+    with pytest.raises(InputError, match="this model has nothing that `dropout` could drop; set it to 0"):
+        training(build("bigram", vocab=CORPUS.vocab.size), CORPUS, Recipe(batch=5, dropout=0.1))
+
+
+def test_the_average_of_the_weights_is_what_is_evaluated():
+    """Against the recurrence, in NumPy, over the weights after each of 30 steps; the decay grows from 0 to 0.9."""
+    recipe = Recipe(steps=30, batch=5, warmup=2, average=0.9)
+    init, steps = training(MODEL, CORPUS, recipe)
+    state = init(KEY)
+    expected = average = np.asarray(state.params["embed"])
+    for t in range(1, 31):
+        state, _ = steps(state, 1)
+        share = max(0.1, 9 / (9 + t))
+        average = (1 - share) * average + share * np.asarray(state.params["embed"])
+    np.testing.assert_allclose(state.weights["embed"], average, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(state.weights["embed"], state.params["embed"], atol=1e-4)
+    assert not np.allclose(state.weights["embed"], expected, atol=1e-2)
+    plain, _ = training(MODEL, CORPUS, Recipe(steps=30, batch=5))
+    state = plain(KEY)
+    assert state.weights is state.params
 
 
 def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():

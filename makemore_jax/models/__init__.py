@@ -1,5 +1,6 @@
 """All models by name. A new model is one file, with its Config, RECIPE and functions, and one line in MODELS."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +11,7 @@ import jax
 
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, num_params
-from makemore_jax.models import backoff, bigram, bow, mlp, ngram, rnn, transformer, wavenet
+from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
 from makemore_jax.recipe import Recipe
 
 MAX_NUMBERS = 2**32  # in the parameters and the cache of one line: 16 GiB in float32
@@ -25,6 +26,14 @@ class Entry(NamedTuple):
     fixed: dict[str, Any] = {}  # sizes that the name decides  # noqa: RUF012 (never written to)
 
 
+def _mixture(config: mixture.Config) -> Model:
+    return mixture.mixture(tuple(build_config(part) for part in config.parts))
+
+
+def _ensemble(config: mixture.EnsembleConfig) -> Model:
+    return mixture.ensemble(build_config(config.parts[0]), config.members)
+
+
 MODELS = {
     "ngram": Entry(ngram.Config, ngram.ngram),
     "backoff": Entry(backoff.Config, backoff.backoff),
@@ -36,6 +45,8 @@ MODELS = {
     "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}),
     "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}),
     "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE),
+    "mixture": Entry(mixture.Config, _mixture),
+    "ensemble": Entry(mixture.EnsembleConfig, _ensemble),
 }
 NEURAL = tuple(name for name, entry in MODELS.items() if entry.recipe)  # learned by gradient descent
 
@@ -64,7 +75,10 @@ def configure(name: str, /, **sizes: Any) -> Any:
 
 
 def check_type(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the int, float, bool or str that the field declares; raises `InputError` if it is none."""
+    """`value` as the int, float, bool, str or parts that the field declares; raises `InputError` if it is none."""
+    if get_origin(kind) is tuple:  # the configs of a mixture's parts, or their descriptions
+        require(isinstance(value, list | tuple), f"`{name}` must be a list of models")
+        return tuple(part if dataclasses.is_dataclass(part) else configure_described(part) for part in value)
     if get_origin(kind) is Literal:
         choices = ", ".join(map(repr, get_args(kind)))
         require(isinstance(value, str) and value in get_args(kind), f"`{name}` must be one of {choices}")
@@ -89,6 +103,35 @@ def count_numbers(builder: Callable, config: Any) -> int:
     return num_params(jax.eval_shape(init))
 
 
+def describe(config: Any) -> dict[str, Any]:
+    """The name of the model of a config and its sizes, ready for JSON; the parts of a mixture are described in turn.
+
+    Raises:
+      InputError: the model has no name in the table.
+    """
+    sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    sizes |= {name: [describe(part) for part in size] for name, size in sizes.items() if isinstance(size, tuple)}
+    return {"model": name_of(config), "sizes": sizes}
+
+
+def configure_described(about: Any) -> Any:
+    """The config that `describe` described; raises what `configure` raises."""
+    kinds = {"model": str, "sizes": dict}
+    complete = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
+    require(complete, "does not say which model it is")
+    return configure(about["model"], **about["sizes"])
+
+
+def build_config(config: Any) -> Model:
+    """The model of a config, found by its type."""
+    return MODELS[name_of(config)].build(config)
+
+
+def is_counted(config: Any) -> bool:
+    """Whether the shapes of the parameters depend on the data, as those of counts do."""
+    return isinstance(config, ngram.Config | backoff.Config)
+
+
 def build(name: str, /, **sizes: Any) -> Model:
     """The model of this name with these sizes; raises what `configure` raises."""
     config = configure(name, **sizes)
@@ -96,11 +139,7 @@ def build(name: str, /, **sizes: Any) -> Model:
 
 
 def name_of(config: Any) -> str:
-    """The name in MODELS of a model's config.
-
-    Raises:
-      InputError: there is none, such as for a mixture of models.
-    """
+    """The name in MODELS of a model's config; raises `InputError` if there is none."""
     for name, entry in MODELS.items():
         if type(config) is entry.config and all(getattr(config, size) == value for size, value in entry.fixed.items()):
             return name

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
 from makemore_jax.model import Model, positions, reset_at_mark
-from makemore_jax.nn import init_embedding, init_linear, linear
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear
 from makemore_jax.recipe import Recipe
 
 
@@ -52,9 +52,10 @@ def sum_in_line(value_BTD: jax.Array, starts_BT: jax.Array) -> jax.Array:
 
 def read_out(params: dict, embed: jax.Array, mean: jax.Array) -> tuple[jax.Array, dict]:
     """Logits and activations from each token's embedding and the mean so far, (..., D)."""
-    seen = embed + mean
+    drop = dropout(params)
+    seen = drop(embed + mean)
     hidden = jnp.tanh(linear(params["hidden"], seen))
-    return linear(params["head"], seen + linear(params["out"], hidden)), {"mean": mean, "hidden": hidden}
+    return linear(params["head"], drop(seen + linear(params["out"], hidden))), {"mean": mean, "hidden": hidden}
 
 
 @cache

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
 from makemore_jax.model import Model, positions, require_unrollable, shift_in_line, step_window
-from makemore_jax.nn import init_embedding, init_linear, linear
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear
 from makemore_jax.recipe import Recipe
 
 
@@ -52,10 +52,10 @@ def mlp(config: Config) -> Model:
         }
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        position_BT = positions(x_BT)
+        position_BT, drop = positions(x_BT), dropout(params)
         symbols = [shift_in_line(x_BT, age, position_BT, blank=config.vocab) for age in range(config.window)]
-        embed_BTRD = params["embed"][jnp.stack(symbols, axis=-1)]
+        embed_BTRD = drop(params["embed"][jnp.stack(symbols, axis=-1)])
         hidden_BTH = jnp.tanh(linear(params["hidden"], embed_BTRD.reshape(*x_BT.shape, -1)))
-        return linear(params["head"], hidden_BTH), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
+        return linear(params["head"], drop(hidden_BTH)), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
 
     return Model(config, init, forward, *step_window(forward, config.window))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, reset_at_mark
-from makemore_jax.nn import init_embedding, init_linear, linear
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear
 from makemore_jax.recipe import Recipe
 
 
@@ -104,16 +104,17 @@ def rnn(config: Config) -> Model:
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         start, x_TB = init_cache(params, x_BT.shape[0]), x_BT.T
-        input_TBG = linear(params["from_x"], params["embed"][x_TB])
+        drop = dropout(params)
+        input_TBG, from_h = linear(params["from_x"], drop(params["embed"][x_TB])), drop(params["from_h"])
 
         def body(state, inputs):
             x_B, input_BG = inputs
-            state, gates = cell(params["from_h"], input_BG, reset_at_mark(state, start, x_B))
+            state, gates = cell(from_h, input_BG, reset_at_mark(state, start, x_B))
             return state, state | gates
 
         _, activations = jax.lax.scan(body, start, (x_TB, input_TBG))
         activations = {name: jnp.swapaxes(value_TBH, 0, 1) for name, value_TBH in activations.items()}
-        return linear(params["head"], activations["h"]), activations
+        return linear(params["head"], drop(activations["h"])), activations
 
     def init_cache(params: dict, batch: int) -> dict:
         return {name: jnp.broadcast_to(start_H, (batch, config.hidden)) for name, start_H in params["start"].items()}

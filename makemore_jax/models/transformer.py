@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark
-from makemore_jax.nn import init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, upcast
+from makemore_jax.nn import dropout, init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, upcast
 from makemore_jax.recipe import Recipe
 
 
@@ -168,11 +168,12 @@ def transformer(config: Config) -> Model:
         position_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
         ago_TS = s_S[:, None] - s_S
         visible_B1TS = ((ago_TS >= 0) & (ago_TS <= position_BT[..., None]))[:, None]  # the past, back to the mark
-        x_BTD, weights = embed(config, params, x_BT, position_BT), []
+        drop, weights = dropout(params), []
+        x_BTD = drop(embed(config, params, x_BT, position_BT))
         for block in params["blocks"]:
             mean_BTD, weight_BNTS = attend(*queries_keys_values(config, block, x_BTD, position_BT), visible_B1TS)
-            x_BTD = x_BTD + linear(block["out"], mean_BTD)
-            x_BTD = x_BTD + mlp(config, block, x_BTD)
+            x_BTD = x_BTD + drop(linear(block["out"], mean_BTD))
+            x_BTD = x_BTD + drop(mlp(config, block, x_BTD))
             weights.append(weight_BNTS)
         return read_out(config, params, x_BTD), {"attention": jnp.stack(weights, axis=1), "residual": x_BTD}
 

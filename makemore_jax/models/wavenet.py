@@ -11,6 +11,7 @@ Before the start of a line every layer sees zeros. For sampling, each layer cach
 costs one column of the network (Paine et al. 2016, arXiv:1611.09482).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, shift_in_line
-from makemore_jax.nn import init_embedding, init_linear, linear
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear
 from makemore_jax.recipe import Recipe
 
 
@@ -79,17 +80,19 @@ def init_params(config: Config, key: jax.Array) -> dict:
     }
 
 
-def convolve(params: dict, past: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def convolve(
+    params: dict, past: jax.Array, x: jax.Array, drop: Callable = lambda x: x
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One layer at any positions, (..., C): the next layer's input, its term of the skip connection, its gates."""
     filtered, gate = jnp.split(linear(params["gate"], jnp.concatenate([past, x], -1)), 2, axis=-1)
     gate = jax.nn.sigmoid(gate)
-    out = jnp.tanh(filtered) * gate
+    out = drop(jnp.tanh(filtered) * gate)
     return x + linear(params["residual"], out), linear(params["skip"], out), gate
 
 
-def read_out(params: dict, skip: jax.Array) -> jax.Array:
+def read_out(params: dict, skip: jax.Array, drop: Callable = lambda x: x) -> jax.Array:
     """Logits from the sum of the skip connections."""
-    return linear(params["head"], jax.nn.relu(linear(params["hidden"], jax.nn.relu(skip))))
+    return linear(params["head"], drop(jax.nn.relu(linear(params["hidden"], drop(jax.nn.relu(skip))))))
 
 
 @cache
@@ -97,12 +100,13 @@ def wavenet(config: Config) -> Model:
     """The model of these sizes."""
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        x_BTC, position_BT, skip, gates = params["embed"][x_BT], positions(x_BT), 0, []
+        drop, position_BT, skip, gates = dropout(params), positions(x_BT), 0, []
+        x_BTC = drop(params["embed"][x_BT])
         for layer, dilation in zip(params["layers"], config.dilations, strict=True):
             past_BTC = shift_in_line(x_BTC, dilation, position_BT)
-            x_BTC, skip_out, gate_BTC = convolve(layer, past_BTC, x_BTC)
+            x_BTC, skip_out, gate_BTC = convolve(layer, past_BTC, x_BTC, drop)
             skip, gates = skip + skip_out, [*gates, gate_BTC]
-        return read_out(params, skip), {"gate": jnp.stack(gates, axis=1), "skip": skip}
+        return read_out(params, skip, drop), {"gate": jnp.stack(gates, axis=1), "skip": skip}
 
     def init_cache(params: dict, batch: int) -> tuple[jax.Array, ...]:
         return tuple(jnp.zeros((batch, dilation, config.channels)) for dilation in config.dilations)

@@ -1,0 +1,79 @@
+"""Trained models joined into one: an ensemble of equals, and a mixture whose weights are chosen on held-out lines."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from makemore_jax.data.tokens import Tokens
+from makemore_jax.errors import require
+from makemore_jax.loss import stream_nll
+from makemore_jax.models.mixture import ensemble as build_ensemble
+from makemore_jax.models.mixture import fit_weights, mixture
+from makemore_jax.trained import Trained
+
+
+def ensemble(members: Sequence[Trained]) -> Trained:
+    """The mean of the predictions of several trainings of one model, such as `sweep(...).best`; one is that itself.
+
+    Raises:
+      InputError: there are none, or their sizes or vocabularies differ.
+    """
+    _require_one_vocabulary(members)
+    first = members[0]
+    same = all(member.model.config == first.model.config for member in members)
+    require(same, "the members of an ensemble are of different sizes; mix them instead")
+    if len(members) == 1:
+        return first
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(member.params for member in members))
+    model = build_ensemble(first.model, len(members))
+    return Trained(model, params, first.vocab, min(member.block for member in members))
+
+
+def mix(parts: Sequence[Trained], dev: Tokens | None = None, weights: Sequence[float] | None = None) -> Trained:
+    """The weighted mean of the predictions of several trained models.
+
+    Trainings of one model become an ensemble, which is one part. Without `weights`, one for each part, they are those
+    under which the `dev` tokens are most likely (expectation maximisation); without `dev` tokens either, equal ones.
+
+    Raises:
+      InputError: there are no parts, their vocabularies differ, or the weights are not as many, or do not sum to 1.
+    """
+    _require_one_vocabulary(parts)
+    groups: dict = {}
+    for part in parts:
+        groups.setdefault(part.model.config, []).append(part)
+    parts = [ensemble(group) for group in groups.values()]
+    params = {"parts": [part.params for part in parts]}
+    if weights is not None:
+        params["log_weight"] = _check_weights(weights, len(parts))
+    elif dev is not None:
+        log_prob_KM = -np.stack([stream_nll(part.model, part.params, dev) for part in parts])
+        params["log_weight"] = fit_weights(log_prob_KM)
+    else:
+        params["log_weight"] = jnp.zeros(len(parts))
+    model = mixture(tuple(part.model for part in parts))
+    return Trained(model, params, parts[0].vocab, min(part.block for part in parts))
+
+
+def weights(mixed: Trained) -> np.ndarray:
+    """(K,) the weights of the parts of a mixture; they sum to 1."""
+    return np.asarray(jax.nn.softmax(mixed.params["log_weight"]))
+
+
+def _check_weights(weights: Sequence[float], parts: int) -> jax.Array:
+    """Weights as log-weights."""
+    weight_K = np.asarray(weights, np.float64)
+    require(weight_K.shape == (parts,), f"`weights` are {len(weights)} for {parts} parts; give one for each")
+    fits = bool(np.all(weight_K >= 0)) and abs(weight_K.sum() - 1) < 1e-6
+    require(fits, f"`weights` sum to {weight_K.sum():g}; they must be 0 or more and sum to 1")
+    with np.errstate(divide="ignore"):
+        return jnp.float32(np.log(weight_K))
+
+
+def _require_one_vocabulary(parts: Sequence[Trained]) -> None:
+    require(len(parts) > 0, "there are no models to mix; give at least one")
+    for number, part in enumerate(parts, 1):
+        same = part.vocab == parts[0].vocab
+        require(same, f"model {number} has another vocabulary than the first; mix models of the same data")

@@ -1,0 +1,136 @@
+"""Mixtures: the weighted mean of the predictions of several models is a model (Jelinek and Mercer 1980).
+
+    P(y | c) = sum over k of w_k P_k(y | c)
+
+The mean is never worse than the weighted mean of the parts' losses, since -log is convex, and better where they
+disagree. Two forms: `mixture` of unlike models, whose log-weights are parameters beside those of the parts, and
+`ensemble` of many parameters of one model, with equal weights, held as one stacked tree and computed by `vmap`.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from makemore_jax.errors import require, require_positive
+from makemore_jax.model import Model, require_unrollable
+
+
+@dataclass(frozen=True)
+class Config:
+    """The parts of a mixture."""
+
+    vocab: int
+    """V: number of symbols, the same for all parts."""
+    parts: tuple[Any, ...]
+    """K configurations of models."""
+
+    def __post_init__(self):
+        require(len(self.parts) > 0, "a mixture has no parts; give at least one")
+        for part in self.parts:
+            wrong = f"a part of {part.vocab} symbols in a mixture over {self.vocab}; all parts need one vocabulary"
+            require(part.vocab == self.vocab, wrong)
+
+    @property
+    def block(self) -> int | None:
+        """The longest line that all parts can read."""
+        return min((block for part in self.parts if (block := getattr(part, "block", None))), default=None)
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """The members of an ensemble."""
+
+    vocab: int
+    """V: number of symbols."""
+    parts: tuple[Any]
+    """The one configuration of all members."""
+    members: int = 4
+    """S: number of members, each with parameters of its own."""
+
+    def __post_init__(self):
+        require_positive(self, "members")
+        require_unrollable(self, "members")
+        require(len(self.parts) == 1 and self.parts[0].vocab == self.vocab, "an ensemble has one part, of its `vocab`")
+
+    @property
+    def block(self) -> int | None:
+        """The longest line that the members can read."""
+        return getattr(self.parts[0], "block", None)
+
+
+def log_probs(logits: jax.Array) -> jax.Array:
+    """Logits as log-probabilities, in float32 at least."""
+    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+
+
+@cache
+def mixture(models: tuple[Model, ...]) -> Model:
+    """The mixture of these models; `init` gives equal weights.
+
+    Parameters: `parts`, those of each model, and `log_weight` (K,), which is normalised whenever it is used.
+    """
+    config = Config(models[0].vocab if models else 0, tuple(model.config for model in models))
+
+    def init(key: jax.Array) -> dict:
+        parts = [model.init(key) for model, key in zip(models, jax.random.split(key, len(models)), strict=True)]
+        return {"parts": parts, "log_weight": jnp.zeros(len(models))}
+
+    def mix(params: dict, logits: list[jax.Array]) -> jax.Array:
+        log_weight_K = jax.nn.log_softmax(params["log_weight"])
+        weighted = [log_weight + log_probs(part) for log_weight, part in zip(log_weight_K, logits, strict=True)]
+        return jax.nn.logsumexp(jnp.stack(weighted), axis=0)
+
+    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+        return mix(params, [model.apply(part, x_BT) for model, part in zip(models, params["parts"], strict=True)]), {}
+
+    def init_cache(params: dict, batch: int) -> list:
+        return [model.init_cache(part, batch) for model, part in zip(models, params["parts"], strict=True)]
+
+    def step(params: dict, cache: list, x_B: jax.Array) -> tuple[jax.Array, list]:
+        stepped = [model.step(part, old, x_B) for model, part, old in zip(models, params["parts"], cache, strict=True)]
+        return mix(params, [logits_BV for logits_BV, _ in stepped]), [new for _, new in stepped]
+
+    return Model(config, init, forward, init_cache, step)
+
+
+@cache
+def ensemble(model: Model, members: int) -> Model:
+    """`members` of one model with equal weights; its parameters are the members', stacked along a leading axis S."""
+    config = EnsembleConfig(model.vocab, (model.config,), members)
+
+    def init(key: jax.Array) -> dict:
+        return jax.vmap(model.init)(jax.random.split(key, members))
+
+    def mean(logits_S: jax.Array) -> jax.Array:
+        return jax.nn.logsumexp(log_probs(logits_S), axis=0) - jnp.log(members)
+
+    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+        return mean(jax.vmap(model.apply, (0, None))(params, x_BT)), {}
+
+    def init_cache(params: dict, batch: int) -> Any:
+        return jax.vmap(lambda member: model.init_cache(member, batch), out_axes=1)(params)  # the batch axis is first
+
+    def step(params: dict, cache: Any, x_B: jax.Array) -> tuple[jax.Array, Any]:
+        logits_SBV, cache = jax.vmap(model.step, (0, 1, None), (0, 1))(params, cache, x_B)
+        return mean(logits_SBV), cache
+
+    return Model(config, init, forward, init_cache, step)
+
+
+@jax.jit
+def fit_weights(log_prob_KM: jax.Array, rounds: int = 300) -> jax.Array:
+    """(K,) log-weights under which M observed tokens are most likely; row k holds log P_k of each.
+
+    Expectation maximisation: the share of each token that a part explains, averaged over tokens, is its next weight.
+    The problem is convex, so that equal weights lead to the optimum (Jelinek and Mercer 1980).
+    """
+    parts, tokens = log_prob_KM.shape
+
+    def update(_: int, log_weight_K: jax.Array) -> jax.Array:
+        log_share_KM = jax.nn.log_softmax(log_weight_K[:, None] + log_prob_KM, axis=0)
+        return jax.nn.logsumexp(log_share_KM, axis=1) - jnp.log(tokens)
+
+    return jax.lax.fori_loop(0, rounds, update, jnp.full(parts, -jnp.log(parts)))

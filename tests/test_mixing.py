@@ -1,0 +1,98 @@
+"""Mixtures: the equations in NumPy, weights by expectation maximisation, saving, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import makemore_jax as mm
+from makemore_jax.data.corpus import encode
+from makemore_jax.data.lines import Split
+from makemore_jax.errors import InputError
+from makemore_jax.loss import line_nll, stream_nll
+from makemore_jax.mixing import weights
+from makemore_jax.models import build
+from makemore_jax.models.mixture import fit_weights
+
+LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]
+CORPUS = encode(Split(LINES, ["ava", "mia"], ["amia"]), digest="")
+DEV = CORPUS.tokens.dev
+
+
+def trained(name, seed=0, corpus=CORPUS, **sizes):
+    """A model with random parameters far from 0, so that each predicts otherwise."""
+    model = build(name, vocab=corpus.vocab.size, **sizes)
+    params = jax.tree.map(lambda leaf: 3 * leaf, model.init(jax.random.key(seed)))
+    return mm.Trained(model, params, corpus.vocab, corpus.block)
+
+
+RNNS = [trained("rnn", seed, embed=5, hidden=7) for seed in range(3)]
+MLP = trained("mlp", 3, window=3, embed=5, hidden=11)
+PROB_KM = np.exp(-np.stack([stream_nll(part.model, part.params, DEV) for part in (*RNNS, MLP)]).astype(np.float64))
+
+
+def test_the_parts_differ():
+    assert len({round(mm.evaluate(part, DEV).nats, 3) for part in (*RNNS, MLP)}) == 4
+
+
+def test_an_ensemble_is_the_mean_of_the_predictions():
+    together = mm.ensemble(RNNS)
+    assert together.params["embed"].shape == (3, CORPUS.vocab.size, 5)  # one stacked tree
+    expected = -np.log(PROB_KM[:3].mean(0)).mean()
+    assert mm.evaluate(together, DEV).nats == pytest.approx(expected, rel=1e-5)
+    assert mm.ensemble(RNNS[:1]) is RNNS[0]
+
+
+def test_a_mixture_is_the_weighted_mean_and_equal_parts_are_an_ensemble():
+    mixed = mm.mix([*RNNS, MLP], weights=[0.3, 0.7])
+    expected = -np.log(0.3 * PROB_KM[:3].mean(0) + 0.7 * PROB_KM[3]).mean()
+    assert mm.evaluate(mixed, DEV).nats == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(weights(mixed), [0.3, 0.7], rtol=1e-6)
+    np.testing.assert_allclose(weights(mm.mix([*RNNS, MLP])), [0.5, 0.5])
+    alone = mm.mix([*RNNS, MLP], weights=[0, 1])
+    assert mm.evaluate(alone, DEV).nats == pytest.approx(mm.evaluate(MLP, DEV).nats, rel=1e-5)
+
+
+def test_expectation_maximisation_finds_the_best_weights():
+    """Against a fine grid over two parts, one of which is better and neither of which is useless."""
+    random = np.random.default_rng(0)
+    log_prob_KM = np.log(random.uniform(0.05, [[0.9], [0.6]], (2, 500)))
+    w = np.exp(fit_weights(jnp.float32(log_prob_KM)))
+    assert w.sum() == pytest.approx(1, abs=1e-5)
+    grid = np.linspace(0, 1, 1001)[1:-1, None]
+    losses = -np.log(grid * np.exp(log_prob_KM[0]) + (1 - grid) * np.exp(log_prob_KM[1])).mean(1)
+    assert 0.02 < grid[losses.argmin(), 0] < 0.98
+    assert w[0] == pytest.approx(grid[losses.argmin(), 0], abs=0.005)
+
+
+def test_weights_chosen_on_dev_are_no_worse_than_any_others():
+    mixed = mm.mix([*RNNS, MLP, mm.count(CORPUS, 2)], DEV)
+    best = mm.evaluate(mixed, DEV).nats
+    for others in ([1, 0, 0], [0, 1, 0], [0, 0, 1], [0.2, 0.2, 0.6]):
+        assert best <= mm.evaluate(mm.mix([*RNNS, MLP, mm.count(CORPUS, 2)], weights=others), DEV).nats + 1e-6
+
+
+def test_a_mixture_is_saved_and_opened(tmp_path):
+    mixed = mm.mix([*RNNS, mm.count(CORPUS, 3)], DEV)
+    mm.save(mixed, tmp_path / "mixture.safetensors")
+    opened = mm.open(tmp_path / "mixture.safetensors")
+    assert opened.model is mixed.model
+    nll_N = line_nll(opened.model, opened.params, CORPUS.tokens.train)
+    assert np.array_equal(nll_N, line_nll(mixed.model, mixed.params, CORPUS.tokens.train))
+    key = jax.random.key(5)
+    assert mm.sample(key, opened, 5, prefix="m") == mm.sample(key, mixed, 5, prefix="m")
+
+
+def test_parts_and_weights_that_do_not_fit():
+    other = encode(Split(["xyz"], ["x"], ["y"]), digest="")
+    for message, make in (
+        ("model 2 has another vocabulary than the first", lambda: mm.mix([MLP, trained("mlp", corpus=other)])),
+        ("there are no models to mix", lambda: mm.mix([])),
+        ("the members of an ensemble are of different sizes", lambda: mm.ensemble([MLP, RNNS[0]])),
+        ("`weights` are 3 for 2 parts", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),
+        ("`weights` sum to 1.1; they must be 0 or more and sum to 1", lambda: mm.mix([*RNNS, MLP], weights=[0.4, 0.7])),
+        ("`weights` sum to 1; they must be 0 or more", lambda: mm.mix([*RNNS, MLP], weights=[-1, 2])),
+        ("`weights` sum to nan", lambda: mm.mix([*RNNS, MLP], weights=[float("nan"), 1])),
+    ):
+        with pytest.raises(InputError, match=message):
+            make()

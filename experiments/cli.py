@@ -30,6 +30,7 @@ VIEW = (
     "no_figures",
     "tensorboard",
     "save_every",
+    "preset",
 )  # flags that change where and how, not what
 
 

@@ -1,11 +1,12 @@
-"""Every model on the same lines: one table, one figure. Counting is the baseline.
+"""Every model on the same lines: one table, one figure. Counting is the baseline, a mixture of all is the aim.
 
 Run it:   python -m experiments.compare
-          python -m experiments.compare --peer-data names.txt     and on makemore.py's split of the lecture's file
+          python -m experiments.compare --presets quick best --peer-data names.txt     also tuned for the lowest loss,
+                                                          and on makemore.py's split of the lecture's file
           python -m experiments.compare --steps 200 --seeds 2     a quick look
 Expect:   runs/compare/compare.png, and a table in which LSTM, WaveNet, GRU and transformer beat the n-gram with
-          back-off, the MLP comes close to it, and the others do not
-Takes:    about 4 minutes on 2 CPU cores, twice that with --peer-data
+          back-off, the MLP comes close to it, the others do not, and mixtures beat them all
+Then:     python -m experiments.sample runs/compare     samples from the mixture
 """
 
 import importlib.util
@@ -26,8 +27,9 @@ from makemore_jax import plot
 from makemore_jax.data.corpus import Corpus, encode, makemore_split
 from makemore_jax.data.store import Encoding
 from makemore_jax.errors import require, require_positive
+from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
-from makemore_jax.models import NEURAL
+from makemore_jax.models import MODELS, NEURAL, PRESETS
 from makemore_jax.sweeps import sweep
 from makemore_jax.trainer import resolve
 
@@ -48,6 +50,8 @@ class Config(Output, Text):
     """The lecture's names.txt: also train on makemore.py's split of it, where 1,000 random lines are held out."""
     models: tuple[Literal[NEURAL], ...] = NEURAL
     """Which models to compare."""
+    presets: tuple[Literal[PRESETS], ...] = ("quick",)
+    """How to train them: quick, best, or both."""
     seeds: int = 3
     """Number of runs of each model."""
     steps: int | None = None
@@ -61,6 +65,7 @@ class Config(Output, Text):
         require_positive(self, "seeds", "samples")
         require(self.steps is None or self.steps > 0, f"`steps` is {self.steps}; it must be at least 1")
         require(len(self.models) > 0, "`models` names none; give at least one")
+        require(len(self.presets) > 0, "`presets` names none; give at least one")
 
 
 class Row(NamedTuple):
@@ -71,24 +76,59 @@ class Row(NamedTuple):
     best_steps: list[int]
     seconds: float  # per run: compiling, training and evaluating
     nats: dict[str, list[float]]  # on train, dev and test
+    samples_per_second: float
     novelty: dict
     samples: list[str]
 
 
-def compare(name: str, corpus: Corpus, config: Config) -> Row:
-    """Train a model by its own recipe with several seeds at once, or count the n-grams, and measure it."""
+class Trainings(NamedTuple):
+    """A model, trained with several seeds or put together from others."""
+
+    trained: list[mm.Trained]
+    seconds: float
+    steps: int = 0
+    best_steps: list[int] = [0]  # noqa: RUF012 (never written to)
+
+
+def count(corpus: Corpus) -> Trainings:
+    """The n-gram with back-off."""
     began = time.perf_counter()
-    if name == "n-gram":
-        best, steps, best_steps = [mm.count(corpus)], 0, [0]
-    else:
-        model, recipe = resolve(name, corpus, None, {"steps": config.steps} if config.steps else {})
-        evaluations = max(1, recipe.steps // EVALUATE_EVERY)
-        runs = sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations)
-        best, steps, best_steps = runs.best, recipe.steps, runs.best_step_R.tolist()
-    seconds = (time.perf_counter() - began) / len(best)
-    nats = {part: [mm.evaluate(run, tokens).nats for run in best] for part, tokens in corpus.tokens.items()}
-    texts = mm.sample(jax.random.key(0), best[0], config.samples)
-    return Row(num_params(best[0].params), steps, best_steps, seconds, nats, corpus.novelty(texts), texts[:20])
+    return Trainings([mm.count(corpus)], time.perf_counter() - began)
+
+
+def train(name: str, preset: str, corpus: Corpus, config: Config) -> Trainings:
+    """Train a model by its own recipe with several seeds at once."""
+    began, options = time.perf_counter(), {"steps": config.steps} if config.steps else {}
+    model, recipe = resolve(name, corpus, None, options, preset)
+    evaluations = max(1, recipe.steps // EVALUATE_EVERY)
+    runs = sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations)
+    seconds = (time.perf_counter() - began) / config.seeds
+    return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist())
+
+
+def ensemble(row: Trainings) -> Trainings:
+    """The runs of one model as one model."""
+    return Trainings([mm.ensemble(row.trained)], row.seconds * len(row.trained))
+
+
+def mix(rows: list[Trainings], corpus: Corpus, like: mm.Trained | None = None) -> Trainings:
+    """All runs of all models as one model: with the weights that are best on dev, or those of the mixture `like`."""
+    began = time.perf_counter()
+    runs = [run for row in rows for run in row.trained]
+    mixed = mm.mix(runs, corpus.tokens.dev, weights(like) if like else None)
+    seconds = sum(row.seconds * len(row.trained) for row in rows) + time.perf_counter() - began
+    return Trainings([mixed], seconds)
+
+
+def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
+    """The losses of each run, and samples of the first."""
+    first, key = row.trained[0], jax.random.key(0)
+    nats = {part: [mm.evaluate(run, tokens).nats for run in row.trained] for part, tokens in corpus.tokens.items()}
+    texts, began = mm.sample(key, first, config.samples), time.perf_counter()
+    mm.sample(key, first, config.samples)  # once more, compiled
+    speed = config.samples / (time.perf_counter() - began)
+    sizes = num_params(first.params), row.steps, row.best_steps, row.seconds
+    return Row(*sizes, nats, speed, corpus.novelty(texts), texts[:20])
 
 
 def mean_and_range(values: list[float]) -> str:
@@ -97,37 +137,72 @@ def mean_and_range(values: list[float]) -> str:
 
 
 def run(config: Config) -> dict:
-    """Train all models, row by row."""
+    """Train all models, row by row, and put them together."""
     corpora = {"split": config.load()}
     if config.peer_data:
         lines, digest = makemore_split(config.peer_data, config.max_length, config.lowercase)
         corpora["peer"] = encode(lines, digest, Encoding(config.level, config.lowercase, config.min_count))
-    with cli.claim(config, config.out, corpora["split"].digest, ("compare.png",)) as out:
+    names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
+    tuned = [model for model in config.models if MODELS[model].best or "quick" not in config.presets]
+    names |= {f"{model}, best": (model, "best") for model in tuned if "best" in config.presets}
+    with cli.claim_run(config, config.out, corpora["split"].digest, ("compare.png",)) as folder:
         introduce(config, corpora["split"])
-        last = {"its_split": "<19", "published": "<12"} if config.peer_data else {"samples": "<36"}
-        head = {"model": "<12", "parameters": ">11,", "steps": ">8,", "seconds": ">9.1f", "train": ">9.4f"}
-        table = cli.Table(**head, dev=">17", test=">17", new=">6.0%", **{f"  {name}": w for name, w in last.items()})
-        tables: dict[str, dict[str, Row]] = {name: {} for name in corpora}
-        for name in ("n-gram", *config.models):
-            for split, corpus in reversed(corpora.items()):
-                tables[split][name] = compare(name, corpus, config)
-            row = tables["split"][name]
-            more = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
-            if config.peer_data:
-                theirs = mean_and_range(tables["peer"][name].nats["test"])
-                more = {"  its_split": f"  {theirs}", "  published": "  " + PUBLISHED.get(name, "")}
-            losses = {part: mean_and_range(row.nats[part]) for part in ("dev", "test")}
-            share = row.novelty["new"] / row.novelty["samples"]
-            sizes = {"parameters": row.parameters, "steps": row.steps, "seconds": row.seconds}
-            table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **losses, new=share, **more)
+        table, rows = heading(config), {split: {} for split in corpora}
+
+        def show(name: str, made: dict[str, Trainings]) -> dict[str, Trainings]:
+            for split, row in made.items():
+                rows[split][name] = measure(row, corpora[split], config)
+            print_row(table, name, rows)
+            return made
+
+        trained = {"n-gram": show("n-gram", {split: count(corpus) for split, corpus in corpora.items()})}
+        for name, which in names.items():
+            trained[name] = show(name, {split: train(*which, corpus, config) for split, corpus in corpora.items()})
+        best = min(names, key=lambda name: np.mean(rows["split"][name].nats["dev"]))
+        show(f"{config.seeds} x {best}", {split: ensemble(row) for split, row in trained[best].items()})
+        mixed = mix([made["split"] for made in trained.values()], corpora["split"])
+        both, mixture = {"split": mixed}, mixed.trained[0]
+        if config.peer_data:  # its dev lines are its test lines: the weights are those of the clean split
+            both["peer"] = mix([made["peer"] for made in trained.values()], corpora["peer"], mixture)
+        show("mixture of all", both)
+        print_weights(mixture)
+        folder.save_best(mixture)
         if not config.no_figures:
-            losses = {name: np.array(row.nats["test"]) for name, row in tables["split"].items()}
-            comparison(losses, "n-gram", out / "compare.png", config.level)
-            print(f"\ndrawn in {out / 'compare.png'}")
+            losses = {name: np.array(row.nats["test"]) for name, row in rows["split"].items()}
+            comparison(losses, "n-gram", config.out / "compare.png", config.level)
+            print(f"drawn in {config.out / 'compare.png'}")
+        print(f"samples from the mixture: python -m experiments.sample {config.out}")
         summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
-        summary |= {name: {model: row._asdict() for model, row in rows.items()} for name, rows in tables.items()}
-        cli.write_json(out / "summary.json", summary)
+        summary |= {split: {name: row._asdict() for name, row in found.items()} for split, found in rows.items()}
+        summary |= {"weights": weights(mixture)}
+        folder.write_json("summary.json", summary)
     return summary
+
+
+def heading(config: Config) -> cli.Table:
+    """The head of the table; its last columns are about makemore.py's split, or some samples."""
+    last = {"  its_split": "<19", "  published": "<12"} if config.peer_data else {"  samples": "<36"}
+    sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "seconds": ">9.1f", "train": ">9.4f"}
+    return cli.Table(**sizes, dev=">17", test=">17", **{"samples/s": ">11,.0f"}, new=">6.0%", **last)
+
+
+def print_row(table: cli.Table, name: str, rows: dict[str, dict[str, Row]]) -> None:
+    """A row of the table; `rows` are of the clean split and, beside it, of makemore.py's."""
+    row = rows["split"][name]
+    last = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
+    if "peer" in rows:
+        theirs = mean_and_range(rows["peer"][name].nats["test"])
+        last = {"  its_split": f"  {theirs}", "  published": "  " + PUBLISHED.get(name, "")}
+    losses = {part: mean_and_range(row.nats[part]) for part in ("dev", "test")}
+    sizes = {"parameters": row.parameters, "steps": row.steps or None, "seconds": row.seconds}
+    more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
+    table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **losses, **more, **last)
+
+
+def print_weights(mixture: mm.Trained) -> None:
+    """What the mixture is made of."""
+    shares = (f"{weight:.3f} {name}" for name, weight in zip(parts(mixture), weights(mixture), strict=True))
+    print(f"\nweights in the mixture: {', '.join(shares)}")
 
 
 def introduce(config: Config, corpus: Corpus) -> None:

@@ -15,7 +15,7 @@ from makemore_jax.data import corpus
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.vocab import LEVELS
 from makemore_jax.errors import InputError, require
-from makemore_jax.models import MODELS, NEURAL
+from makemore_jax.models import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 
 
@@ -65,32 +65,42 @@ class Output:
     """Draw no figures."""
 
 
-def model_flag(flags: list[str], default: str) -> str:
-    """The value of the last `--model` among the flags, which decides what other flags there are."""
-    model = default
+@dataclass(frozen=True, kw_only=True)
+class Trains:
+    """A command that trains a model; see `with_model`."""
+
+    preset: Literal[PRESETS] = "quick"
+    """Defaults of the sizes and of the training recipe: quick takes seconds, best has the lowest loss on the names."""
+
+
+def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    """The value of the last flag of this name, which decides what other flags there are."""
+    chosen = default
     for flag, following in zip(flags, [*flags[1:], ""], strict=True):
-        name, given, value = flag.partition("=")
-        if name == "--model":
-            model = value if given else following
-    require(model in NEURAL, f"`model` is {model!r}; it must be one of {', '.join(NEURAL)}")
-    return model
+        found, given, value = flag.partition("=")
+        if found == f"--{name}":
+            chosen = value if given else following
+    require(chosen in choices, f"`{name}` is {chosen!r}; it must be one of {', '.join(choices)}")
+    return chosen
 
 
-def with_model(base: type, model: str) -> type:
-    """`base` with two fields more: `recipe` and `sizes`, whose fields are flags with this model's defaults.
+def with_model(base: type, flags: list[str]) -> type:
+    """`base` with two fields more: `recipe` and `sizes`, whose fields are flags with the defaults of a model.
 
-    Sizes that the data or the model's name decides are no flags.
+    Which model, and which of its presets, the flags say. Sizes that the data or the model's name decides are no flags.
     """
+    model = last_value(flags, "model", base.model, NEURAL)
     entry = MODELS[model]
+    preset_sizes, recipe = entry.preset(last_value(flags, "preset", base.preset, PRESETS))
     fixed = {"vocab": 1, "block": 1} | entry.fixed
     hidden = [
         (field.name, tyro.conf.Suppress[tyro.conf.Fixed[Any]], fixed[field.name])
         for field in dataclasses.fields(entry.config)
         if field.name in fixed
-    ]
+    ] + [(name, entry.config.__annotations__[name], size) for name, size in preset_sizes.items()]
     sizes = dataclasses.make_dataclass(f"{model}_sizes", hidden, bases=(entry.config,), frozen=True)
     parts = [
-        ("recipe", tyro.conf.OmitArgPrefixes[Recipe], entry.recipe),
+        ("recipe", tyro.conf.OmitArgPrefixes[Recipe], recipe),
         ("sizes", tyro.conf.OmitArgPrefixes[sizes], dataclasses.field(default_factory=sizes)),
     ]
     whole = dataclasses.make_dataclass(base.__name__, parts, bases=(base,), frozen=True)

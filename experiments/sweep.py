@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments import cli
-from experiments.flags import Output, Text, chosen_sizes, model_flag, with_model
+from experiments.flags import Output, Text, Trains, chosen_sizes, with_model
 from makemore_jax import plot
 from makemore_jax.counting import baselines
 from makemore_jax.errors import require_positive
@@ -22,7 +22,7 @@ from makemore_jax.sweeps import sweep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Text):
+class Config(Output, Trains, Text):
     """Train a model with several seeds and learning rates at once, as one program."""
 
     model: Literal[NEURAL] = "mlp"
@@ -70,4 +70,4 @@ def run(config: Any) -> dict:
 
 
 if __name__ == "__main__":
-    cli.main(lambda: with_model(Config, model_flag(sys.argv[1:], Config.model)), run)
+    cli.main(lambda: with_model(Config, sys.argv[1:]), run)

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.flags import Output, Seed, Text, chosen_sizes, model_flag, with_model
+from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, with_model
 from experiments.signals import REQUEST, Stopped
 from makemore_jax import plot, sharding
 from makemore_jax.counting import baselines
@@ -35,7 +35,7 @@ SHOWN = 6  # samples printed at each evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed, Text):
+class Config(Output, Seed, Trains, Text):
     """Train a neural model on the lines of a text file."""
 
     model: Literal[NEURAL] = "transformer"
@@ -170,4 +170,4 @@ def tensorboard(out: Path) -> Any:
 
 
 if __name__ == "__main__":
-    cli.main(lambda: with_model(Config, model_flag(sys.argv[1:], Config.model)), run)
+    cli.main(lambda: with_model(Config, sys.argv[1:]), run)

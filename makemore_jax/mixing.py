@@ -9,8 +9,9 @@ import numpy as np
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.errors import require
 from makemore_jax.loss import stream_nll
+from makemore_jax.models import build_config, name_of
+from makemore_jax.models.mixture import EnsembleConfig, fit_weights, mixture
 from makemore_jax.models.mixture import ensemble as build_ensemble
-from makemore_jax.models.mixture import fit_weights, mixture
 from makemore_jax.trained import Trained
 
 
@@ -60,6 +61,18 @@ def mix(parts: Sequence[Trained], dev: Tokens | None = None, weights: Sequence[f
 def weights(mixed: Trained) -> np.ndarray:
     """(K,) the weights of the parts of a mixture; they sum to 1."""
     return np.asarray(jax.nn.softmax(mixed.params["log_weight"]))
+
+
+def parts(mixed: Trained) -> dict[str, Trained]:
+    """The parts of a mixture by name, such as "3 x lstm": a number tells apart those that differ in their sizes."""
+    found: dict[str, Trained] = {}
+    for config, params in zip(mixed.model.config.parts, mixed.params["parts"], strict=True):
+        members = f"{config.members} x " if isinstance(config, EnsembleConfig) else ""
+        name = members + name_of(config.parts[0] if members else config)
+        same = sum(other == name or other.startswith(f"{name} (") for other in found)
+        name += f" ({same + 1})" if same else ""
+        found[name] = Trained(build_config(config), params, mixed.vocab, mixed.block)
+    return found
 
 
 def _check_weights(weights: Sequence[float], parts: int) -> jax.Array:

@@ -208,6 +208,7 @@ def train(
     corpus: Corpus,
     recipe: Recipe | None = None,
     *,
+    preset: str = "quick",
     evaluate_every: int = 500,
     progress: bool = True,
     on_evaluation: Callable[[Evaluation], bool | None] = lambda evaluation: None,
@@ -220,6 +221,7 @@ def train(
       model: a name in `MODELS`, or a `Model`.
       corpus: from `load`.
       recipe: how to train; without one, the model's own.
+      preset: which sizes and recipe a model given by name has: "quick", or "best" for the lowest loss.
       evaluate_every: steps between evaluations on dev.
       progress: show a progress bar.
       on_evaluation: is told of each evaluation; training stops where it returns true.
@@ -228,7 +230,7 @@ def train(
     Raises:
       InputError: there is no such model or size, the data does not fit it, or training diverged.
     """
-    built, recipe = resolve(model, corpus, recipe, overrides)
+    built, recipe = resolve(model, corpus, recipe, overrides, preset)
     label = model if isinstance(model, str) else "train"
     run = Run(key, built, corpus, recipe, evaluate_every=evaluate_every)
     return run.train(progress=progress, label=label, on_evaluation=on_evaluation)

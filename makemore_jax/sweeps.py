@@ -37,6 +37,7 @@ def sweep(
     rates: Sequence[float] | None = None,
     recipe: Recipe | None = None,
     *,
+    preset: str = "quick",
     evaluations: int = 10,
     progress: bool = True,
     **overrides: Any,
@@ -48,7 +49,7 @@ def sweep(
     Raises:
       InputError: what `train` raises; streamed data; no seeds or rates.
     """
-    model, recipe = resolve(model, corpus, recipe, overrides)
+    model, recipe = resolve(model, corpus, recipe, overrides, preset)
     require(not corpus.streamed, "`stream` is for one run at a time; a sweep needs its data in memory")
     rates = [recipe.learning_rate] if rates is None else list(rates)
     require(len(seeds) > 0, "`seeds` is empty; give at least one")

@@ -231,9 +231,11 @@ def training(
 
 
 def resolve(
-    model: str | Model, corpus: Corpus, recipe: Recipe | None = None, overrides: dict | None = None
+    model: str | Model, corpus: Corpus, recipe: Recipe | None = None, overrides: dict | None = None, preset="quick"
 ) -> tuple[Model, Recipe]:
     """A model, by name or built, and its recipe; `overrides` are sizes of the model and numbers of the recipe.
+
+    Without a `recipe` it is the model's own, and sizes that are not given are those of the `preset`, "quick" or "best".
 
     Raises:
       InputError: there is no such model, size or number.
@@ -242,9 +244,9 @@ def resolve(
     changes = {name: value for name, value in overrides.items() if name in fields}
     sizes = {name: value for name, value in overrides.items() if name not in fields}
     if isinstance(model, str):
-        sizes = sizes_for(model, corpus) | sizes
-        model, default = build(model, **sizes), MODELS[model].recipe
-        require(default is not None, "this model is counted and not trained; see `count`")
+        decided = sizes_for(model, corpus)
+        preset_sizes, default = MODELS[model].preset(preset)
+        model = build(model, **(preset_sizes | decided | sizes))
     else:
         require(not sizes, f"{', '.join(sizes)}: sizes of a model that is built already; its config holds them")
         default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)

@@ -14,6 +14,7 @@ from makemore_jax.model import Model, num_params
 from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
 from makemore_jax.recipe import Recipe
 
+PRESETS = ("quick", "best")  # in seconds, for a class; the lowest loss, in minutes
 MAX_NUMBERS = 2**32  # in the parameters and the cache of one line: 16 GiB in float32
 
 
@@ -24,6 +25,13 @@ class Entry(NamedTuple):
     build: Callable  # (config) -> Model, cached
     recipe: Recipe | None = None  # None: there is nothing to train, only to count
     fixed: dict[str, Any] = {}  # sizes that the name decides  # noqa: RUF012 (never written to)
+    best: tuple[dict, Recipe] | None = None  # sizes and a recipe for the lowest loss, however long it takes
+
+    def preset(self, name: str) -> tuple[dict, Recipe]:
+        """Sizes, where they differ from the defaults of `config`, and the recipe of one of `PRESETS`."""
+        require(name in PRESETS, f"`preset` is {name!r}; it must be one of {', '.join(PRESETS)}")
+        require(self.recipe is not None, "this model is counted and not trained; see `count`")
+        return self.best if self.best and name == "best" else ({}, self.recipe)
 
 
 def _mixture(config: mixture.Config) -> Model:
@@ -41,9 +49,9 @@ MODELS = {
     "mlp": Entry(mlp.Config, mlp.mlp, mlp.RECIPE),
     "wavenet": Entry(wavenet.Config, wavenet.wavenet, wavenet.RECIPE),
     "bow": Entry(bow.Config, bow.bow, bow.RECIPE),
-    "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}),
-    "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}),
-    "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}),
+    "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}, rnn.BEST),
+    "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}, rnn.BEST),
+    "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}, rnn.BEST),
     "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE),
     "mixture": Entry(mixture.Config, _mixture),
     "ensemble": Entry(mixture.EnsembleConfig, _ensemble),

@@ -1,0 +1,84 @@
+"""Mix trained runs into one model, with weights chosen on the dev lines.
+
+Run it:   python -m experiments.train --model lstm
+          python -m experiments.train --model lstm --seed 1 --out runs/lstm1
+          python -m experiments.mix runs/lstm runs/lstm1 --count 5
+Then:     python -m experiments.sample runs/mixture
+Expect:   a lower loss than that of any part: where parts disagree, their mean is better than each
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+import makemore_jax as mm
+from experiments import cli
+from experiments.flags import Output
+from makemore_jax.errors import require
+from makemore_jax.mixing import parts, weights
+from makemore_jax.model import num_params
+from makemore_jax.run_folder import read_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Output):
+    """Mix trained runs of the same data into one model: the weighted mean of their predictions."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders that experiments.train wrote. Runs of one model and size share a weight, as an ensemble."""
+    count: int | None = None
+    """Also count n-grams with back-off up to this order on the train lines, and mix them in."""
+    weights: tuple[float, ...] | None = None
+    """Weights of the parts, which sum to 1; by default, those that give the lowest loss on the dev lines."""
+    data: Path | None = None
+    """Text file that the runs were trained on; by default, where they found it."""
+    out: Path = Path("runs/mixture")
+    """Folder for the mixture."""
+
+    def __post_init__(self):
+        require(self.count is None or self.count > 0, f"`count` is {self.count}; it must be at least 1")
+
+
+def load(config: Config) -> tuple[mm.Corpus, Path]:
+    """The data that all runs were trained on, and where it is.
+
+    Raises:
+      InputError: a folder is not a run's, the runs differ in their data, or the data is not as it was.
+    """
+    found = {run: read_config(run) for run in config.runs}
+    for run, trained_on in found.items():
+        require(trained_on is not None, f"{run}: does not say what it was trained on; name folders of runs")
+    first, about = next(iter(found.items()))
+    for run, trained_on in found.items():
+        same = trained_on["lines_sha256"] == about["lines_sha256"]
+        require(same, f"{run}: was trained on other data than {first}; its dev lines may be the other's train lines")
+    path = config.data or Path(about["data"])
+    settings = {name: about[name] for name in ("max_length", "level", "lowercase", "min_count") if name in about}
+    corpus = mm.load(path, **settings)
+    require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
+    return corpus, path
+
+
+def run(config: Config) -> dict:
+    """Mix, and print the weight and the losses of each part."""
+    require(len(config.runs) > 0, "there are no runs to mix; name at least one folder")
+    corpus, path = load(config)
+    runs = [mm.open(run) for run in config.runs] + ([mm.count(corpus, config.count)] if config.count else [])
+    mixture = mm.mix(runs, corpus.tokens.dev, config.weights)
+    with cli.claim_run(replace(config, data=path), config.out, corpus.digest) as folder:
+        table, rows = cli.Table(part="<28", weight=">8.3f", parameters=">12,", dev=">9.4f", test=">9.4f"), []
+        shares = {**dict(zip(parts(mixture), weights(mixture), strict=True)), "mixture": None}
+        for name, part in {**parts(mixture), "mixture": mixture}.items():
+            nats = {split: mm.evaluate(part, getattr(corpus.tokens, split)).nats for split in ("dev", "test")}
+            rows.append({"part": name, "weight": shares[name], "parameters": num_params(part.params), **nats})
+            table.row(**rows[-1])
+        folder.save_best(mixture)
+        print(f"saved in {config.out}: python -m experiments.sample {config.out}")
+        summary = {"experiment": "mix", "parts": rows, **cli.environment()}
+        folder.write_json("summary.json", summary)
+    return summary
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,11 @@ def columns(texts: dict[str, list[str]]) -> None:
     """Print lists of texts side by side under their names."""
     for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
         print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """The mean of several runs, and half of the distance between the lowest and the highest."""
+    return f"{np.mean(values):.4f}" + (f" ±{(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else "")
 
 
 class Table:

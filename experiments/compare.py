@@ -131,11 +131,6 @@ def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
     return Row(*sizes, nats, speed, corpus.novelty(texts), texts[:20])
 
 
-def mean_and_range(values: list[float]) -> str:
-    """The mean, and half of the distance between the lowest and the highest."""
-    return f"{np.mean(values):.4f}" + (f" ±{(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else "")
-
-
 def run(config: Config) -> dict:
     """Train all models, row by row, and put them together."""
     corpora = {"split": config.load()}
@@ -191,9 +186,9 @@ def print_row(table: cli.Table, name: str, rows: dict[str, dict[str, Row]]) -> N
     row = rows["split"][name]
     last = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
     if "peer" in rows:
-        theirs = mean_and_range(rows["peer"][name].nats["test"])
+        theirs = cli.mean_and_range(rows["peer"][name].nats["test"])
         last = {"  its_split": f"  {theirs}", "  published": "  " + PUBLISHED.get(name, "")}
-    losses = {part: mean_and_range(row.nats[part]) for part in ("dev", "test")}
+    losses = {part: cli.mean_and_range(row.nats[part]) for part in ("dev", "test")}
     sizes = {"parameters": row.parameters, "steps": row.steps or None, "seconds": row.seconds}
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
     table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **losses, **more, **last)

@@ -82,7 +82,7 @@ class Config(Output, Seed):
     """Which models to train; ngram counts pairs, backoff counts up to five symbols."""
     lines: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
     """Numbers of train lines."""
-    steps: int = 1500
+    steps: int = 1000
     """Training steps on 10,000 lines or more; fewer on fewer lines."""
     seeds: int = 2
     """Number of runs of each neural model."""
@@ -155,7 +155,7 @@ def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
     corpus = mm.Corpus(source.vocab, Split([], [], []), parts.map(lambda part: tokenize(part, source.vocab)), "", 0)
     corpus = corpus._replace(block=source.model.block)
     floor = evaluate(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
-    table = cli.Table(model="<12", **{f"{lines:,}_lines": ">16" for lines in config.lines})
+    table = cli.Table(model="<12", **{f"{lines:,}_lines": ">17" for lines in config.lines})
     excess = {}
     for name in config.models:
         nats = []
@@ -164,15 +164,11 @@ def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
             trained = train(config, name, corpus._replace(tokens=tokens))
             nats.append([mm.evaluate(one, tokens.test).nats - floor for one in trained])
         excess[name] = np.array(nats)
-        shown = {f"{lines:,}_lines": cell(value_S) for lines, value_S in zip(config.lines, nats, strict=True)}
+        shown = {
+            f"{lines:,}_lines": cli.mean_and_range(value_S) for lines, value_S in zip(config.lines, nats, strict=True)
+        }
         table.row(model=name, **shown)
     return excess
-
-
-def cell(value_S: list[float]) -> str:
-    """The mean over seeds, and half of the range."""
-    spread = f" ±{(max(value_S) - min(value_S)) / 2:.3f}" if len(value_S) > 1 else ""
-    return f"{np.mean(value_S):.4f}{spread}"
 
 
 def first_lines(tokens: Tokens, count: int) -> Tokens:
@@ -191,7 +187,7 @@ def train(config: Config, name: str, corpus: mm.Corpus) -> list[mm.Trained]:
     steps = max(config.steps // (1 if lines >= 10_000 else 2 if lines >= 1000 else 5), 5)
     recipe = mm.Recipe(steps=steps, batch=min(64, lines), learning_rate=RATES.get(name, 1e-2), warmup=steps // 10)
     seeds = range(config.seed, config.seed + config.seeds)
-    return sweep(name, corpus, seeds, recipe=recipe, evaluations=5, progress=False, **SIZES.get(name, {})).best
+    return sweep(name, corpus, seeds, recipe=recipe, evaluations=4, progress=False, **SIZES.get(name, {})).best
 
 
 def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], length: float) -> dict[str, np.ndarray]:

@@ -102,7 +102,7 @@ def normalise(counts: np.ndarray) -> np.ndarray:
     return np.divide(counts, total, out=np.zeros(np.shape(counts)), where=total > 0)
 
 
-def markov(name: str, counts: np.ndarray, symbols: str, block: int = 32) -> Source:
+def markov(name: str, counts: np.ndarray, symbols: str, block: int = 64) -> Source:
     """A Markov chain of order n whose transitions are counts of shape (V,) * (n + 1), the next symbol last."""
     counts, prob = np.asarray(counts), normalise(counts)
     order, log_prob = counts.ndim - 1, jnp.log(jnp.float32(prob))
@@ -237,7 +237,7 @@ def sums(digits: int = 3) -> Source:
     return source("sums", symbols, length + 1, (jnp.zeros(length, jnp.int32), jnp.int32(0)), step, exact)
 
 
-def languages(name: str, counts: list[np.ndarray], symbols: str, block: int = 32) -> Source:
+def languages(name: str, counts: list[np.ndarray], symbols: str, block: int = 64) -> Source:
     """Each line is of one of several Markov chains of order 1, all equally likely: which one must be inferred."""
     log_prob_LVV = jnp.log(jnp.float32(np.stack([normalise(table) for table in counts])))
 

@@ -365,8 +365,11 @@ def test_the_comparison_is_one_table(command, file, tmp_path):
     assert status == 0, err
     summary = json.loads(out.splitlines()[-1])
     rows = summary["split"]
-    assert list(rows) == list(summary["peer"]) == ["n-gram", "bigram"]
-    assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2]
+    assert list(rows) == list(summary["peer"]) == ["n-gram", "bigram", "2 x bigram", "mixture of all"]
+    assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2, 1, 1]
+    assert rows["mixture of all"]["nats"]["dev"][0] <= min(row["nats"]["dev"][0] for row in rows.values())
+    assert sum(summary["weights"]) == pytest.approx(1, abs=1e-5)
+    assert command("sample", tmp_path / "run", "--n", 3)[0] == 0
     assert rows["bigram"]["parameters"] == len({*"\n".join(file.read_text())}) ** 2
     assert len(set(rows["bigram"]["nats"]["test"])) == 2  # seeds differ
     assert rows["bigram"]["nats"]["test"] != summary["peer"]["bigram"]["nats"]["test"]  # and so do the splits
@@ -385,3 +388,67 @@ def test_makemores_split_holds_out_random_lines_of_the_file(names, tmp_path):
     assert [len(part) for part in lines] == [len(names) - 1000, 1000, 1000]
     assert sorted(lines.train + lines.test) == sorted(names)
     assert 80 < len(set(lines.test) & set(lines.train)) < 220  # which the clean split avoids
+
+
+def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
+    """The parts and their weights are printed; the mixture is sampled from, and is refused as any run is."""
+    assert train("--seed", 1)[0] == 0
+    flags = [whole, tmp_path / "run", "--count", 3, "--out", tmp_path / "mixture", "--json"]
+    status, out, err = command("mix", *flags)
+    assert status == 0, err
+    parts = json.loads(out.splitlines()[-1])["parts"]
+    assert [row["part"] for row in parts] == ["2 x mlp", "backoff", "mixture"]
+    assert sum(row["weight"] for row in parts[:2]) == pytest.approx(1, abs=1e-5)
+    assert parts[2]["dev"] <= min(row["dev"] for row in parts[:2]) + 1e-6
+    assert command("sample", tmp_path / "mixture", "--n", 3)[0] == 0
+    other = tmp_path / "other.txt"
+    other.write_text(file.read_text() + "\nemmanuelle")
+    assert train("--data", other, out="other")[0] == 0
+    for bad, message in (
+        ([whole, tmp_path / "none"], "none: does not say what it was trained on"),
+        ([whole, tmp_path / "other"], "was trained on other data than"),
+        ([whole, "--weights", 0.5], "--weights sum to 0.5; they must be 0 or more and sum to 1"),
+        ([whole, "--weights", 0.5, 0.5], "--weights are 2 for 1 parts"),
+        ([whole, "--count", 0], "--count is 0"),
+        ([whole, "--data", other], "is no longer the data that"),
+        ([], "at least one"),
+    ):
+        status, _, err = command("mix", *bad, "--out", tmp_path / "bad")
+        assert (status, err.count("\n")) == (2, 1)
+        assert message in err
+
+
+def test_excess_over_the_floor(command, tmp_path):
+    flags = ["--sources", "copy", "--models", "backoff", "bigram", "--lines", 50, 100, "--steps", 5, "--seeds", 1]
+    status, out, err = command("truth", *flags, "--out", tmp_path / "run", "--json")
+    assert status == 0, err
+    found = json.loads(out.splitlines()[-1])["copy"]
+    assert found["floor"]["nats"] == pytest.approx(1.0397, abs=1e-4)  # (ln 8 + 4.5 ln 8) / 11
+    assert np.array(found["excess"]["bigram"]).shape == (2, 1)
+    assert np.min(found["excess"]["backoff"]) > 0.5  # an n-gram does not learn to copy
+    assert (tmp_path / "run/copy.png").exists()
+    written = tmp_path / "sums.txt"
+    assert command("truth", "--sources", "sums", "--lines", 20, "--write", written)[0] == 0
+    assert len(written.read_text().splitlines()) == 20
+    for bad in (["--lines", 0], ["--sources"], ["--models"], ["--write", written], ["--seeds", 0]):
+        status, _, err = command("truth", *bad)
+        assert (status, err.count("\n")) == (2, 1)
+
+
+def test_laws_of_scaling(command, file, tmp_path):
+    from experiments.scaling import fit_law
+
+    n = np.array([500.0, 1000, 2000, 4000, 8000, 16_000])
+    law = fit_law(n, 1.5 + 8 * n**-0.4)
+    assert (law.floor, law.scale, law.exponent) == pytest.approx((1.5, 8, 0.4), rel=1e-3)
+    assert law(320_000) == pytest.approx(1.5 + 8 * 320_000**-0.4, rel=1e-4)
+    noisy = fit_law(n, 1.5 + 8 * n**-0.4 + 0.01 * np.array([1, -1, 1, -1, 1, -1]))
+    assert noisy.interval(320_000) > 10 * law.interval(320_000)
+    assert fit_law(n, n) is None  # a loss that rises
+    assert fit_law(n[:4], n[:4] ** -0.4) is None  # too few points to see how well it fits
+    flags = ["--models", "mlp", "--lines", 50, "--widths", 3, "--seeds", 1, "--data", file, "--out", tmp_path / "run"]
+    status, out, err = command("scaling", *flags)
+    assert status == 0, err
+    assert "mlp: no power law fits" in out
+    assert (tmp_path / "run/scaling.png").exists()
+    assert command("scaling", "--widths", 0)[0] == 2

@@ -57,6 +57,7 @@ class Config:
 
 
 RECIPE = Recipe(steps=3000)
+BEST = {"channels": 128, "skip": 256}, Recipe(steps=4000, dropout=0.2, average=0.999)
 
 
 def init_layer(config: Config, key: jax.Array) -> dict:

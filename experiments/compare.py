@@ -26,6 +26,7 @@ from experiments.flags import Output, Text
 from makemore_jax import plot
 from makemore_jax.data.corpus import Corpus, encode, makemore_split
 from makemore_jax.data.store import Encoding
+from makemore_jax.data.tokens import Tokens
 from makemore_jax.errors import require, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
@@ -74,7 +75,7 @@ class Row(NamedTuple):
     parameters: int
     steps: int
     best_steps: list[int]
-    seconds: float  # per run: compiling, training and evaluating
+    seconds: float  # of processor time per run, on all cores: compiling, training and evaluating on dev
     nats: dict[str, list[float]]  # on train, dev and test
     samples_per_second: float
     novelty: dict
@@ -92,17 +93,17 @@ class Trainings(NamedTuple):
 
 def count(corpus: Corpus) -> Trainings:
     """The n-gram with back-off."""
-    began = time.perf_counter()
-    return Trainings([mm.count(corpus)], time.perf_counter() - began)
+    began = time.process_time()
+    return Trainings([mm.count(corpus)], time.process_time() - began)
 
 
 def train(name: str, preset: str, corpus: Corpus, config: Config) -> Trainings:
     """Train a model by its own recipe with several seeds at once."""
-    began, options = time.perf_counter(), {"steps": config.steps} if config.steps else {}
+    began, options = time.process_time(), {"steps": config.steps} if config.steps else {}
     model, recipe = resolve(name, corpus, None, options, preset)
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
     runs = sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations)
-    seconds = (time.perf_counter() - began) / config.seeds
+    seconds = (time.process_time() - began) / config.seeds
     return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist())
 
 
@@ -113,17 +114,22 @@ def ensemble(row: Trainings) -> Trainings:
 
 def mix(rows: list[Trainings], corpus: Corpus, like: mm.Trained | None = None) -> Trainings:
     """All runs of all models as one model: with the weights that are best on dev, or those of the mixture `like`."""
-    began = time.perf_counter()
+    began = time.process_time()
     runs = [run for row in rows for run in row.trained]
     mixed = mm.mix(runs, corpus.tokens.dev, weights(like) if like else None)
-    seconds = sum(row.seconds * len(row.trained) for row in rows) + time.perf_counter() - began
+    seconds = sum(row.seconds * len(row.trained) for row in rows) + time.process_time() - began
     return Trainings([mixed], seconds)
+
+
+def losses(row: Trainings, tokens: Tokens) -> list[float]:
+    """The loss of each run, in nats per token."""
+    return [mm.evaluate(run, tokens).nats for run in row.trained]
 
 
 def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
     """The losses of each run, and samples of the first."""
     first, key = row.trained[0], jax.random.key(0)
-    nats = {part: [mm.evaluate(run, tokens).nats for run in row.trained] for part, tokens in corpus.tokens.items()}
+    nats = {part: losses(row, tokens) for part, tokens in corpus.tokens.items()}
     texts, began = mm.sample(key, first, config.samples), time.perf_counter()
     mm.sample(key, first, config.samples)  # once more, compiled
     speed = config.samples / (time.perf_counter() - began)
@@ -142,18 +148,19 @@ def run(config: Config) -> dict:
     names |= {f"{model}, best": (model, "best") for model in tuned if "best" in config.presets}
     with cli.claim_run(config, config.out, corpora["split"].digest, ("compare.png",)) as folder:
         introduce(config, corpora["split"])
-        table, rows = heading(config), {split: {} for split in corpora}
+        table, rows, theirs = heading(config), {}, {}
 
         def show(name: str, made: dict[str, Trainings]) -> dict[str, Trainings]:
-            for split, row in made.items():
-                rows[split][name] = measure(row, corpora[split], config)
-            print_row(table, name, rows)
+            rows[name] = measure(made["split"], corpora["split"], config)
+            if config.peer_data:
+                theirs[name] = losses(made["peer"], corpora["peer"].tokens.test)
+            print_row(table, name, rows[name], theirs.get(name))
             return made
 
         trained = {"n-gram": show("n-gram", {split: count(corpus) for split, corpus in corpora.items()})}
         for name, which in names.items():
             trained[name] = show(name, {split: train(*which, corpus, config) for split, corpus in corpora.items()})
-        best = min(names, key=lambda name: np.mean(rows["split"][name].nats["dev"]))
+        best = min(names, key=lambda name: np.mean(rows[name].nats["dev"]))
         show(f"{config.seeds} x {best}", {split: ensemble(row) for split, row in trained[best].items()})
         mixed = mix([made["split"] for made in trained.values()], corpora["split"])
         both, mixture = {"split": mixed}, mixed.trained[0]
@@ -163,13 +170,13 @@ def run(config: Config) -> dict:
         print_weights(mixture)
         folder.save_best(mixture)
         if not config.no_figures:
-            losses = {name: np.array(row.nats["test"]) for name, row in rows["split"].items()}
-            comparison(losses, "n-gram", config.out / "compare.png", config.level)
+            test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
+            comparison(test, "n-gram", config.out / "compare.png", config.level)
             print(f"drawn in {config.out / 'compare.png'}")
         print(f"samples from the mixture: python -m experiments.sample {config.out}")
         summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
-        summary |= {split: {name: row._asdict() for name, row in found.items()} for split, found in rows.items()}
-        summary |= {"weights": weights(mixture)}
+        summary |= {"split": {name: row._asdict() for name, row in rows.items()}, "peer": theirs}
+        summary |= {"weights": dict(zip(parts(mixture), weights(mixture), strict=True))}
         folder.write_json("summary.json", summary)
     return summary
 
@@ -177,21 +184,19 @@ def run(config: Config) -> dict:
 def heading(config: Config) -> cli.Table:
     """The head of the table; its last columns are about makemore.py's split, or some samples."""
     last = {"  its_split": "<19", "  published": "<12"} if config.peer_data else {"  samples": "<36"}
-    sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "seconds": ">9.1f", "train": ">9.4f"}
+    sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "CPU_s": ">9.1f", "train": ">9.4f"}
     return cli.Table(**sizes, dev=">17", test=">17", **{"samples/s": ">11,.0f"}, new=">6.0%", **last)
 
 
-def print_row(table: cli.Table, name: str, rows: dict[str, dict[str, Row]]) -> None:
-    """A row of the table; `rows` are of the clean split and, beside it, of makemore.py's."""
-    row = rows["split"][name]
+def print_row(table: cli.Table, name: str, row: Row, theirs: list[float] | None) -> None:
+    """A row of the table; `theirs` are the test losses on makemore.py's split."""
     last = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
-    if "peer" in rows:
-        theirs = cli.mean_and_range(rows["peer"][name].nats["test"])
-        last = {"  its_split": f"  {theirs}", "  published": "  " + PUBLISHED.get(name, "")}
-    losses = {part: cli.mean_and_range(row.nats[part]) for part in ("dev", "test")}
-    sizes = {"parameters": row.parameters, "steps": row.steps or None, "seconds": row.seconds}
+    if theirs:
+        last = {"  its_split": f"  {cli.mean_and_range(theirs)}", "  published": "  " + PUBLISHED.get(name, "")}
+    means = {part: cli.mean_and_range(row.nats[part]) for part in ("dev", "test")}
+    sizes = {"parameters": row.parameters, "steps": row.steps or None, "CPU_s": row.seconds}
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
-    table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **losses, **more, **last)
+    table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **means, **more, **last)
 
 
 def print_weights(mixture: mm.Trained) -> None:

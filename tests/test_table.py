@@ -24,6 +24,7 @@ from makemore_jax.models import (
     name_of,
 )
 from makemore_jax.models.bigram import Config, bigram
+from makemore_jax.trainer import has_dropout
 
 PARTS = {  # what a mixture and an ensemble are made of
     "mixture": {"parts": [configure("gru", vocab=7), configure("bow", vocab=7, block=5), configure("ngram", vocab=7)]},
@@ -72,6 +73,18 @@ def test_names_that_share_a_config_class():
 def test_neural_models_have_a_recipe():
     assert {"ngram", "backoff", "mixture", "ensemble"}.isdisjoint(NEURAL)
     assert all((MODELS[name].recipe is not None) == (name in NEURAL) for name in MODELS)
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_presets_are_sizes_and_a_recipe(name):
+    quick, best = MODELS[name].preset("quick"), MODELS[name].preset("best")
+    assert quick == ({}, MODELS[name].recipe)
+    assert (best == quick) == (name == "bigram")  # a bigram can be no better
+    for sizes, recipe in (quick, best):
+        assert build(name, vocab=7, **sizes).vocab == 7
+        assert recipe.dropout == 0 or has_dropout(build(name, vocab=7, **sizes))
+    with pytest.raises(InputError, match="`preset` is 'slow'; it must be one of quick, best"):
+        MODELS[name].preset("slow")
 
 
 @pytest.mark.parametrize(

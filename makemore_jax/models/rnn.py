@@ -44,7 +44,11 @@ class Config:
 
 
 RECIPE = Recipe(steps=4000, learning_rate=5e-3)  # good for all three cells
-BEST = {"hidden": 256}, Recipe(steps=8000, learning_rate=5e-3, dropout=0.3, average=0.999)
+BEST = {
+    "rnn": ({"hidden": 192}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.1, average=0.999)),
+    "gru": ({"hidden": 256}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.25, average=0.999)),
+    "lstm": ({"hidden": 256}, Recipe(steps=8000, learning_rate=5e-3, dropout=0.25, average=0.999)),
+}
 
 
 def rnn_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:

@@ -208,11 +208,9 @@ def test_a_run_that_cannot_save_keeps_what_it_has(command, file, tmp_path, whole
 
 
 def test_closed_streams_are_no_error(file, tmp_path):
-    for number, closing in enumerate((">&-", "<&- >&- 2>&-")):
-        flags = process(file, tmp_path / str(number), "--steps", 10)
-        done = subprocess.run(["bash", "-c", f'exec "$@" {closing}', "closed", *flags], cwd=ROOT, capture_output=True)
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert mm.open(tmp_path / str(number)).vocab.size > 2
+    flags = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "closed", *process(file, tmp_path / "run", "--steps", 10)]
+    assert subprocess.run(flags, cwd=ROOT, check=False).returncode == 0
+    assert mm.open(tmp_path / "run").vocab.size > 2
 
 
 def test_no_home_is_no_error(whole):
@@ -325,9 +323,7 @@ def test_bad_prefixes(command, whole):
 
 
 SIZES = {
-    "mlp": ["--window", 3, "--embed", 5, "--hidden", 13],
     "wavenet": ["--layers", 2, "--cycle", 2, "--channels", 5, "--skip", 7],
-    "lstm": ["--embed", 5, "--hidden", 13],
     "transformer": ["--layers", 1, "--heads", 2, "--embed", 6],
 }
 
@@ -337,7 +333,7 @@ def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_p
     flags = ["--model", model, "--data", file, "--out", tmp_path / "run", "--steps", 2, "--batch", 8, "--samples", 0]
     assert command("train", *flags, *SIZES[model], "--no-figures")[0] == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    status, out, err = command("look", tmp_path / "run", "--line", "mia", "--out", tmp_path / "pictures")
+    status, out, err = command("look", tmp_path / "run", "--line", "mia", "--lines", 20, "--out", tmp_path / "pictures")
     assert status == 0, err
     pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert pictures >= {"letters.png", "reach.png"}
@@ -349,7 +345,7 @@ def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_p
 
 
 def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilations):
-    sizes = [*SIZES["mlp"], "--batch", 8, "--steps", 20, "--evaluations", 2, "--warmup", 2]
+    sizes = [*SMALL[2:8], "--batch", 8, "--steps", 20, "--evaluations", 2, "--warmup", 2]
     flags = ["--seeds", 2, "--rates", 1e-3, 1e-2, "--data", file, "--out", tmp_path / "run", "--json"]
     status, out, err = command("sweep", *sizes, *flags)
     assert status == 0, err

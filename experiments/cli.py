@@ -18,27 +18,19 @@ import makemore_jax
 from experiments.flags import Output, Seed, Text, parse  # noqa: F401
 from experiments.signals import Stopped, stop_on_signals
 from makemore_jax import run_folder
+from makemore_jax.data.lines import printable
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_json  # noqa: F401
 from makemore_jax.run_folder import RunFolder
 
-VIEW = (
-    "out",
-    "overwrite",
-    "resume",
-    "json",
-    "no_figures",
-    "tensorboard",
-    "save_every",
-    "preset",
-)  # flags that change where and how, not what
+# Flags that change where and how a run is made, but not its result.
+VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
-    """Parse the flags as the type that `config_type()` gives, run, and print the summary as JSON if `--json` asks so.
+    """Parse the flags into the type that `config_type()` returns, run, and with `--json` print the summary as JSON.
 
-    A user's mistake ends in one line on standard error and exit status 2; a signal that asks to stop, in 128 plus its
-    number.
+    A user's mistake ends in one line on standard error and exit status 2; a signal to stop, in 128 plus its number.
     """
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
@@ -61,7 +53,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        fail("out of memory; ask for less, or cut the data")
+        fail("out of memory; choose smaller sizes, or cut the data")
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
@@ -122,7 +114,7 @@ def claim_run(
 
 
 def environment() -> dict:
-    """The versions and the device behind a run's figures."""
+    """The versions and the device that a run uses."""
     device = jax.devices()[0]
     versions = {"makemore_jax": makemore_jax.__version__, "python": sys.version.split()[0]}
     versions |= {module.__name__: module.__version__ for module in (jax, np, optax)}
@@ -132,11 +124,6 @@ def environment() -> dict:
 def title(text: str) -> None:
     """The heading of a section."""
     print(f"\n{text}\n{'-' * len(text)}")
-
-
-def printable(text: str) -> str:
-    """`text` with escapes for whatever a terminal would obey instead of showing."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def clip(text: str, width: int = 40) -> str:
@@ -160,7 +147,7 @@ class Table:
     """Rows printed under a heading, one by one; a column is its name and the format of its values, as in ">9.4f"."""
 
     def __init__(self, **columns: str):
-        """Print the heading. Underscores in names are spaces; a column is as wide as its name or its format asks."""
+        """Print the heading. Underscores in names are spaces; a column is as wide as its name and its format need."""
         self.formats = columns
         self.widths = {}
         for name, style in columns.items():

@@ -1,4 +1,4 @@
-"""Files on disk: JSON that every reader takes, and writes that leave the whole file or none."""
+"""Files on disk: strict JSON, and atomic writes, which leave either the whole file or none of it."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def to_json(value: Any, **style: Any) -> str:
-    """JSON that every reader takes: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
+    """Strict JSON, for any parser: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -30,12 +30,12 @@ def to_json(value: Any, **style: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step; see `write_bytes`."""
+    """Replace a JSON file atomically; see `write_bytes`."""
     write_bytes(path, (to_json(value, indent=2) + "\n").encode())
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file in one step: write beside it, sync, rename. Permissions are those that the umask gives.
+    """Replace a file atomically: write a new file beside it, sync, rename. Permissions follow the umask.
 
     Raises:
       OSError: it cannot be written; what stood there before is untouched.
@@ -51,7 +51,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # the rename survives a power cut, too
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+    sync(path.parent)  # so that the rename survives a power cut, too
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

@@ -186,7 +186,7 @@ def test_a_store_in_use_and_one_that_fails_are_left_alone(file, tmp_path, monkey
             raise OSError(28, "No space left on device")
         return os.rename(path, *target)
 
-    for owner, name in ((store, "_sync"), (Path, "rename")):  # before, and after the old store is moved out of the way
+    for owner, name in ((store, "sync"), (Path, "rename")):  # before, and after the old store is moved out of the way
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(InputError, match=r"store': cannot be written \(no space left on device\)"):

@@ -1,4 +1,4 @@
-"""Tokens in files, for data larger than memory: encoded in two passes over the text, then mapped and not read.
+"""Tokens in files, for data larger than memory: encoded in two passes over the text, then memory-mapped.
 
 A folder holds the token stream and the line lengths of each of train, dev and test, the vocabulary, and about.json,
 which says what they were made from, with a checksum of each file and of itself.
@@ -19,6 +19,7 @@ from makemore_jax.data.lines import Split, file_status, read_chunks, split
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import sync
 
 ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
 FILES = {"about.json", "vocab.json", *ARRAYS}
@@ -34,7 +35,7 @@ class Encoding(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a folder holds."""
+    """The contents of a folder."""
 
     vocab: Vocab
     tokens: Split[Tokens]  # the streams are maps of files
@@ -45,7 +46,7 @@ def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Sto
     """Map the tokens of the text file `path` that `write_store` put into `folder`.
 
     Raises:
-      InputError: there are none, they are of another file or encoding, or a file is damaged; says which.
+      InputError: there are none, they are of another file or encoding, or a file is damaged; the message says which.
     """
     source = _source(path, encoding)
     require((folder / "about.json").is_file(), f"{str(folder)!r}: holds no encoded text")
@@ -70,7 +71,7 @@ def write_store(
     """Encode the text file `path` into `folder`, in memory that does not grow with the file, and map the result.
 
     One pass over the text finds the vocabulary (bytes need none), one encodes it; `progress` gets the bytes of each
-    chunk of each pass. What was encoded in `folder` before is replaced once everything is written, and not earlier.
+    chunk of each pass. What `folder` held before is replaced only when everything is written.
 
     Raises:
       InputError: the text cannot be read, or the folder cannot be written or holds other files.
@@ -85,7 +86,7 @@ def write_store(
             folder.rename(old)  # a run that has mapped these files keeps them
         part.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-        _sync(folder.parent)
+        sync(folder.parent)
     except OSError as error:
         raise InputError(f"{str(folder)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
     finally:
@@ -123,7 +124,7 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
     about = _sealed({"source": source, "digest": digest.hexdigest(), "checksums": checksums})
     (folder / "about.json").write_text(about)
     for file in (*folder.iterdir(), folder):
-        _sync(file)
+        sync(file)
 
 
 def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def _sealed(about: dict[str, Any]) -> str:
 
 
 def _read_about(path: Path) -> dict[str, Any]:
-    """What `_sealed` wrote, to the byte."""
+    """Read back what `_sealed` wrote; a change of any byte is noticed."""
     try:
         text = path.read_bytes()
         about = json.loads(text)
@@ -156,11 +157,3 @@ def _read_about(path: Path) -> dict[str, Any]:
         whole = False
     require(whole, f"{str(path)!r}: damaged")
     return about
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)

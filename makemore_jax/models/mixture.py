@@ -3,8 +3,8 @@
     P(y | c) = sum over k of w_k P_k(y | c)
 
 The mean is never worse than the weighted mean of the parts' losses, since -log is convex, and better where they
-disagree. Two forms: `mixture` of unlike models, whose log-weights are parameters beside those of the parts, and
-`ensemble` of many parameters of one model, with equal weights, held as one stacked tree and computed by `vmap`.
+disagree. Two forms: `mixture` of different models, whose log-weights are parameters beside those of the parts, and
+`ensemble` of one model with several sets of parameters and equal weights, stacked in one tree and computed by `vmap`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, require_unrollable
+from makemore_jax.nn import upcast
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class EnsembleConfig:
 
 def log_probs(logits: jax.Array) -> jax.Array:
     """Logits as log-probabilities, in float32 at least."""
-    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    return jax.nn.log_softmax(upcast(logits))
 
 
 @cache
@@ -125,7 +126,7 @@ def fit_weights(log_prob_KM: jax.Array, rounds: int = 300) -> jax.Array:
     """(K,) log-weights under which M observed tokens are most likely; row k holds log P_k of each.
 
     Expectation maximisation: the share of each token that a part explains, averaged over tokens, is its next weight.
-    The problem is convex, so that equal weights lead to the optimum (Jelinek and Mercer 1980).
+    The problem is convex, so starting from equal weights leads to the optimum (Jelinek and Mercer 1980).
     """
     parts, tokens = log_prob_KM.shape
 

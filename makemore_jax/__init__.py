@@ -54,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`mm.plot` is imported when it is first used: matplotlib takes its time."""
+    """Import `mm.plot` on first use, since matplotlib is slow to import."""
     if name == "plot":
         return importlib.import_module("makemore_jax.plot")
     raise AttributeError(f"module 'makemore_jax' has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""One pytree of arrays, and what it is, as one safetensors file that is verified when it is read.
+"""A pytree of arrays and its description in one safetensors file, which is verified when it is read.
 
-Names are the keys on the way to a leaf, joined by dots. The header holds a description as JSON, and a SHA-256 over it
-and over every array: a damaged file is refused, whichever bit has flipped.
+The name of an array is the path to its leaf, joined by dots. The header holds the description as JSON, and a
+SHA-256 over it and over every array: a damaged file is refused, whichever bit has flipped.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from makemore_jax.files import write_bytes
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by name; random keys as the integers that they are made of."""
+    """The leaves of a pytree by name; random keys as their raw integers."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): _plain(leaf) for path, leaf in leaves}
 
@@ -40,7 +40,7 @@ def unflatten(leaves: dict[str, Any], like: Any, any_shape: Callable[[str], bool
     """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays.
 
     Raises:
-      ValueError: names, types or shapes differ from those of `like`; where `any_shape(name)`, only the rank counts.
+      ValueError: names, types or shapes differ from those of `like`; where `any_shape(name)` is true, only ranks count.
     """
     kind = lambda name, leaf: (leaf.dtype, len(leaf.shape) if any_shape(name) else leaf.shape)
     expected = {name: kind(name, leaf) for name, leaf in flatten(like).items()}
@@ -77,7 +77,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays of a file that `write` wrote, by name, and its description.
 
     Raises:
-      InputError: the file is missing, damaged, or another program's.
+      InputError: the file is missing, damaged, or was written by another program.
     """
     try:
         raw = Path(path).read_bytes() if Path(path).is_file() else None

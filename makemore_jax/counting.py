@@ -9,23 +9,23 @@ from makemore_jax.trained import Trained
 
 
 def count(corpus: Corpus, order: int = 5) -> Trained:
-    """The n-gram with back-off (Kneser-Ney) of the train lines: as good as counting gets."""
+    """An n-gram with back-off (Kneser-Ney), counted on the train lines: the strongest of the counting models."""
     config = backoff.Config(corpus.vocab.size, order)
     params = backoff.fit(config, *corpus.tokens.train.pairs)
     return Trained(backoff.backoff(config), params, corpus.vocab, corpus.block)
 
 
 def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Trained:
-    """The dense n-gram of the train lines, with `smoothing` added to each count; streamed tokens are read in pieces."""
+    """A dense n-gram, counted on the train lines, with `smoothing` added to each count. Streams are read in chunks."""
     config = ngram.Config(corpus.vocab.size, order)
     counts = ngram.count_stream(config, corpus.tokens.train.stream_M)
     return Trained(ngram.ngram(config), ngram.fit(counts, smoothing), corpus.vocab, corpus.block)
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:
-    """Dev losses in nats per token that need no training: uniform, and n-grams of the train lines of growing order.
+    """Dev losses, in nats per token, of models that need no training: uniform, and n-grams of increasing order.
 
-    For streamed data, dense tables of orders 1 and 2 are counted.
+    For streamed data these are dense tables of orders 1 and 2.
     """
     dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
     for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):

@@ -6,8 +6,8 @@ from typing import Any
 class InputError(ValueError):
     """Bad input. The message is one line: what is wrong, where, and what to do.
 
-    A parameter stands in backticks, as in "`hidden` is 0; it must be at least 1"; commands print it as a flag. They
-    exit with status 2. Any other exception is a bug of ours and keeps its traceback.
+    Names of parameters are in backticks, as in "`hidden` is 0; it must be at least 1"; commands print them as flags
+    and exit with status 2. Any other exception is a bug in this project and keeps its traceback.
     """
 
 
@@ -24,6 +24,6 @@ def require_positive(config: Any, *names: str) -> None:
 
 
 def require_float(name: str, value: float, zero: bool = True) -> None:
-    """Raise `InputError` unless `value` is positive and well inside float32's range, or 0 where `zero` allows it."""
+    """Raise `InputError` unless `value` is positive and well within float32's range, or is 0 and `zero` is true."""
     fits = 1e-30 <= value <= 1e30 or (zero and value == 0)
     require(fits, f"`{name}` is {value}; it must be {'0 or ' if zero else ''}from 1e-30 to 1e30")

@@ -1,7 +1,7 @@
 """GPT-2's published weights as parameters of our transformer (Radford et al. 2019; the layout of Hugging Face).
 
-A folder holds `config.json` and `*.safetensors` and, for text, `vocab.json` and `merges.txt`. Our tensors are theirs,
-name by name, and matrices are (inputs, outputs) in both. Only the order of symbols differs: ours start with the mark,
+A folder holds `config.json` and `*.safetensors` and, for text, `vocab.json` and `merges.txt`. Our tensors match theirs
+one to one, and matrices are (inputs, outputs) in both. Only the order of symbols differs: ours start with the mark,
 which is GPT-2's <|endoftext|>, the token between two documents. (GPT-2 can look past it into the previous document; by
 the law of the mark, our transformer does not.)
 """
@@ -22,7 +22,7 @@ from makemore_jax.models import configure
 from makemore_jax.models.transformer import Config, transformer
 
 SIZES = {"vocab": "vocab_size", "block": "n_positions", "layers": "n_layer", "heads": "n_head", "embed": "n_embd"}
-SUPPORTED = {  # settings that our transformer does not have, and the values that describe it; the first is the default
+SUPPORTED = {  # settings that our transformer lacks, and the values that it implements; the first is the default
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "layer_norm_epsilon": (1e-5,),
     "scale_attn_weights": (True,),
@@ -67,7 +67,7 @@ def load(folder: str | Path) -> GPT2:
     """Read a GPT-2 folder.
 
     Raises:
-      InputError: a file is missing or damaged, or needs what our transformer does not do.
+      InputError: a file is missing or damaged, or asks for something that our transformer lacks.
     """
     path = Path(folder) / "config.json"
     try:
@@ -157,7 +157,7 @@ def shorten(gpt2: GPT2, block: int) -> GPT2:
     """The same model for lines of at most `block` tokens: fewer positions, and a smaller cache for sampling."""
     require(
         0 < block <= gpt2.config.block,
-        f"{block} tokens with the start and the end; the model has positions for {gpt2.config.block}: ask for fewer",
+        f"{block} tokens, start and end included, exceed the model's {gpt2.config.block} positions; ask for fewer",
     )
     params = gpt2.params | {"position": gpt2.params["position"][:block]}
     return GPT2(dataclasses.replace(gpt2.config, block=block), params, gpt2.token_V)

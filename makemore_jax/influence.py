@@ -32,8 +32,8 @@ class Substitution(NamedTuple):
 def substitution(model: Model, params: Params, tokens: Tokens, lines: int = 500, max_symbols: int = 40) -> Substitution:
     """Replace each symbol by each other one: how much does the distribution of the next symbol change?
 
-    The mean is over the places where the row's symbol stands in `lines` lines, spread evenly over the data, or in fewer
-    if lines are long. Of a larger vocabulary the `max_symbols` most frequent are compared.
+    The mean is over all occurrences of the row's symbol in `lines` lines, spread evenly over the data, or in fewer if
+    lines are long. Of a larger vocabulary, only the `max_symbols` most frequent symbols are compared.
 
     Raises:
       InputError: there are no lines, or the model cannot read one that long.
@@ -52,7 +52,7 @@ def reach(key: jax.Array, model: Model, params: Params, tokens: Tokens, lines: i
     """(T,) how much a prediction changes when the symbol 0, 1, 2, ... steps back is replaced; 0 is the newest.
 
     The replacement is drawn from the symbols of the data. The mean is over all places in `lines` lines, spread evenly
-    over the data, or in fewer if lines are long; the longest distances that none of them has are left out.
+    over the data, or in fewer if lines are long. Distances that none of the lines reaches are left out.
 
     Raises:
       InputError: there are no lines, the model cannot read one that long, or there are no two symbols to exchange.
@@ -91,7 +91,7 @@ def _substitute(model: Model, params: Params, symbols_K: jax.Array, x_BT: jax.Ar
 
 @partial(jax.jit, static_argnames="model")
 def _replace(model: Model, params: Params, x_BT: jax.Array, other_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
-    """(2, T) by distance: the sum of the change, and how many predictions it is of."""
+    """(2, T) by distance: the sum of the changes, and the number of predictions in it."""
     t_T, logits_BTV = jnp.arange(x_BT.shape[1]), model.apply(params, x_BT)
 
     def body(sums_2T, start):

@@ -79,7 +79,7 @@ def evaluate(model: Model, params: Params, tokens: Tokens) -> Quality:
     """The exact loss over a data set: every token is scored once, and the sum over lines is in float64.
 
     Raises:
-      InputError: what `longest_line` raises.
+      InputError: as for `longest_line`.
     """
     return quality(line_nll(model, params, tokens).sum(), np.sum(tokens.length_N))
 
@@ -88,17 +88,17 @@ def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     """(N,) float64: the nats of each whole line with its end mark; inf if the model gives it probability 0.
 
     Raises:
-      InputError: what `longest_line` raises.
+      InputError: as for `longest_line`.
     """
     nll_M, length_N = stream_nll(model, params, tokens), np.asarray(tokens.length_N, np.int64)
     return np.add.reduceat(nll_M, np.cumsum(length_N) - length_N, dtype=np.float64)
 
 
 def stream_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
-    """(M,) float32: the nats of each token that the lines give to predict, line after line.
+    """(M,) float32: the nats of each predicted token, line after line.
 
     Raises:
-      InputError: what `longest_line` raises.
+      InputError: as for `longest_line`.
     """
     width, length_N = longest_line(model, tokens), np.asarray(tokens.length_N, np.int64)
     first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
@@ -124,7 +124,7 @@ def longest_line(model: Model, tokens: Tokens) -> int:
 def _packings(length_N: np.ndarray, width: int, vocab: int) -> Iterator[Packing]:
     """All lines, packed into batches whose number of rows is a power of two or the largest that memory allows.
 
-    Data sets of about one size then share a compiled program.
+    Data sets of similar size then share a compiled program.
     """
     max_rows = max(1, min(BATCH_TOKENS, BATCH_LOGITS // vocab) // width)
     chunk_N = np.cumsum(length_N, dtype=np.int64) // PACK_TOKENS

@@ -1,4 +1,4 @@
-"""Trained models joined into one: an ensemble of equals, and a mixture whose weights are chosen on held-out lines."""
+"""Combine trained models: an ensemble of equal members, or a mixture with weights fitted on held-out lines."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from makemore_jax.trained import Trained
 
 
 def ensemble(members: Sequence[Trained]) -> Trained:
-    """The mean of the predictions of several trainings of one model, such as `sweep(...).best`; one is that itself.
+    """The mean prediction of several training runs of one model, such as `sweep(...).best`; a single one is returned.
 
     Raises:
       InputError: there are none, or their sizes or vocabularies differ.
@@ -24,7 +24,7 @@ def ensemble(members: Sequence[Trained]) -> Trained:
     _require_one_vocabulary(members)
     first = members[0]
     same = all(member.model.config == first.model.config for member in members)
-    require(same, "the members of an ensemble are of different sizes; mix them instead")
+    require(same, "the members of an ensemble have different sizes; mix them instead")
     if len(members) == 1:
         return first
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(member.params for member in members))
@@ -35,11 +35,12 @@ def ensemble(members: Sequence[Trained]) -> Trained:
 def mix(parts: Sequence[Trained], dev: Tokens | None = None, weights: Sequence[float] | None = None) -> Trained:
     """The weighted mean of the predictions of several trained models.
 
-    Trainings of one model become an ensemble, which is one part. Without `weights`, one for each part, they are those
-    under which the `dev` tokens are most likely (expectation maximisation); without `dev` tokens either, equal ones.
+    Models of the same sizes first become an ensemble, which is one part. `weights` has a number for each part. Without
+    it, the weights that make the `dev` tokens most likely are found by expectation maximisation; without `dev` either,
+    they are equal.
 
     Raises:
-      InputError: there are no parts, their vocabularies differ, or the weights are not as many, or do not sum to 1.
+      InputError: there are no parts, their vocabularies differ, or `weights` has another length or another sum than 1.
     """
     _require_one_vocabulary(parts)
     groups: dict = {}
@@ -64,7 +65,7 @@ def weights(mixed: Trained) -> np.ndarray:
 
 
 def parts(mixed: Trained) -> dict[str, Trained]:
-    """The parts of a mixture by name, such as "3 x lstm": a number tells apart those that differ in their sizes."""
+    """The parts of a mixture by name, such as "3 x lstm": models of one name but of different sizes are numbered."""
     found: dict[str, Trained] = {}
     for config, params in zip(mixed.model.config.parts, mixed.params["parts"], strict=True):
         members = f"{config.members} x " if isinstance(config, EnsembleConfig) else ""
@@ -78,7 +79,7 @@ def parts(mixed: Trained) -> dict[str, Trained]:
 def _check_weights(weights: Sequence[float], parts: int) -> jax.Array:
     """Weights as log-weights."""
     weight_K = np.asarray(weights, np.float64)
-    require(weight_K.shape == (parts,), f"`weights` are {len(weights)} for {parts} parts; give one for each")
+    require(weight_K.shape == (parts,), f"`weights` has {len(weights)} numbers for {parts} parts; give one for each")
     fits = bool(np.all(weight_K >= 0)) and abs(weight_K.sum() - 1) < 1e-6
     require(fits, f"`weights` sum to {weight_K.sum():g}; they must be 0 or more and sum to 1")
     with np.errstate(divide="ignore"):
@@ -89,4 +90,4 @@ def _require_one_vocabulary(parts: Sequence[Trained]) -> None:
     require(len(parts) > 0, "there are no models to mix; give at least one")
     for number, part in enumerate(parts, 1):
         same = part.vocab == parts[0].vocab
-        require(same, f"model {number} has another vocabulary than the first; mix models of the same data")
+        require(same, f"the vocabulary of model {number} differs from the first's; mix models of the same data")

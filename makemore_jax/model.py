@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
 
-MAX_UNROLLED = 1000  # of what a model unrolls into its program, such as layers: beyond it, compiling takes minutes
+MAX_UNROLLED = 1000  # layers or other parts unrolled into the compiled program: with more, compiling takes minutes
 
 Params = Any  # nested dicts of arrays; repeated layers are a list
-Cache = Any  # a pytree whose leaves have a leading batch axis: what a sequence must remember
+Cache = Any  # a pytree whose leaves have a leading batch axis: what `step` remembers of each line
 
 
 class Model(NamedTuple):
@@ -40,7 +40,7 @@ class Model(NamedTuple):
     init_cache: Callable  # (params, batch)      -> cache
     step: Callable  # (params, cache, x_B) -> logits_BV, cache         one token at a time, for sampling
 
-    # activations: a dict of what the model computed on the way, each array with the batch axis first; {} if nothing.
+    # activations: a dict of intermediate values, each an array with the batch axis first; {} if there are none.
 
     @property
     def apply(self) -> Callable:
@@ -69,7 +69,7 @@ def logits_only(forward: Callable) -> Callable:
 
 
 def num_params(params: Params) -> int:
-    """The number of parameters; shapes alone will do (`jax.eval_shape`)."""
+    """The number of parameters. Shapes are enough, such as those from `jax.eval_shape`."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -88,7 +88,7 @@ def expand(value: jax.Array, ndim: int) -> jax.Array:
 def require_block(model: Model, length: int) -> None:
     """Raise `InputError` if lines of `length` tokens, the end mark included, are longer than the model's block."""
     fits = model.block is None or length <= model.block
-    require(fits, f"lines of {length} tokens with their end mark; the model's `block` is {model.block}")
+    require(fits, f"lines of {length} tokens, the end mark included, exceed the model's `block` of {model.block}")
 
 
 def reset_at_mark(cache: Cache, fresh: Cache, x_B: jax.Array) -> Cache:

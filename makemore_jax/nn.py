@@ -1,4 +1,4 @@
-"""The few layers that models share: for each an `init` that makes its parameters, and a function of those.
+"""The layers that models share: for each, an `init_...` function that makes its parameters, and one that applies it.
 
 A layer maps the last axis and keeps any leading ones.
 """
@@ -12,24 +12,24 @@ import jax.numpy as jnp
 
 
 def init_linear(key: jax.Array, inputs: int, outputs: int, scale: float = 1.0, bias: bool = True) -> dict:
-    """Weights of variance `scale`**2 / inputs, which keeps the variance at a scale of 1; biases of 0."""
+    """Weights of variance `scale`**2 / inputs, so that a scale of 1 preserves the input's variance; biases of 0."""
     params = {"w": jax.random.normal(key, (inputs, outputs)) * (scale / math.sqrt(inputs))}
     return params | {"b": jnp.zeros(outputs)} if bias else params
 
 
 def linear(params: dict, x: jax.Array) -> jax.Array:
-    """x @ w + b. The leading axes become one: XLA on CPU multiplies one matrix twice as fast as a stack of them."""
+    """x @ w + b. Leading axes are flattened: XLA on CPU multiplies one matrix twice as fast as a stack of them."""
     y = x.reshape(-1, x.shape[-1]) @ params["w"]
     return add_bias(params, y).reshape(*x.shape[:-1], -1)
 
 
 def add_bias(params: dict, y: jax.Array) -> jax.Array:
-    """y + b, in layers that have a bias."""
+    """y + b if the layer has a bias, otherwise y."""
     return y + params["b"] if "b" in params else y
 
 
 def init_embedding(key: jax.Array, symbols: int, width: int, scale: float = 1.0) -> jax.Array:
-    """(symbols, width) normal with standard deviation `scale`."""
+    """(symbols, width) normal random numbers with standard deviation `scale`."""
     return jax.random.normal(key, (symbols, width)) * scale
 
 
@@ -39,7 +39,7 @@ def init_norm(width: int, bias: bool = True) -> dict:
 
 
 def upcast(x: jax.Array) -> jax.Array:
-    """To at least float32, for sums and exponentials that bfloat16 would spoil."""
+    """Cast to float32 or wider, for sums and exponentials that need more precision than bfloat16 has."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -58,18 +58,18 @@ def rms_norm(params: dict, x: jax.Array) -> jax.Array:
 
 
 def sample_network(params: dict, key: jax.Array, rate: jax.Array) -> dict:
-    """Parameters of a random network: those of `params` with a key, by which `dropout` drops a fraction `rate`.
+    """The same parameters with a random key, from which `dropout` draws a fraction `rate` of units or weights to drop.
 
-    Dropout trains an ensemble of networks that share their weights; a key picks one of them. It is one more parameter,
-    so that a model stays a function of its parameters and its input: without the key it is the whole network.
+    Dropout trains an ensemble of networks that share their weights; a key picks one of them. The key is one more
+    parameter, so a model stays a function of its parameters and its input. Without a key, nothing is dropped.
     """
     return params | {"dropout": {"key": key, "rate": rate}}
 
 
 def dropout(params: dict) -> Callable:
-    """The function `drop(x)` of these parameters: zeroes a random fraction of x and scales up what is left.
+    """Returns `drop(x)`, which zeroes a random fraction of x and scales up the rest.
 
-    Without a key in the parameters (see `sample_network`) it gives x itself. Each call draws anew. Applied to
+    Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask. Applied to
     activations it is dropout (Srivastava et al. 2014, JMLR 15:1929), to weights DropConnect (Wan et al. 2013).
     """
     if "dropout" not in params:

@@ -1,4 +1,6 @@
-"""Figures of what was trained. Each function returns a Figure, which a notebook shows, and saves it if `path` is given.
+"""Figures of trained models and of training.
+
+Each function returns a Figure, which a notebook shows, and saves it if `path` is given.
 
 The helpers at the top are for figures of your own: `figure`, `save`, `label`, `shown`, `name_axes`.
 """
@@ -59,14 +61,14 @@ def label(symbol: str) -> str:
 
 
 def shown(counts_VV: np.ndarray) -> np.ndarray:
-    """The tokens that a heat map of bigram counts has room for: the mark and the most frequent, in their own order."""
+    """The tokens that a heat map of bigram counts has room for: the mark and the most frequent, in vocabulary order."""
     frequency_V = np.asarray(counts_VV).sum(0).astype(np.float64)
     frequency_V[MARK] = np.inf
     return np.sort(np.argsort(-frequency_V, kind="stable")[:SHOWN])
 
 
 def name_axes(axes: Axes, names: Sequence[str], fontsize: float) -> None:
-    """Name the rows and columns of a square heat map, without ticks and frame."""
+    """Name the rows and columns of a square heat map; no ticks and no frame."""
     rotation = 90 if max(map(len, names)) > 2 else 0
     axes.set_xticks(range(len(names)), names, fontsize=fontsize, rotation=rotation, **PLAIN)
     axes.set_yticks(range(len(names)), names, fontsize=fontsize, **PLAIN)
@@ -83,8 +85,8 @@ def losses(
 ) -> Figure:
     """Loss against gradient step: a curve for each (steps, losses), and a dashed line at each named level.
 
-    Losses are in nats per `unit`; `log` is for the step axis. Earlier curves are wider and paler, so that curves that
-    coincide can all be seen.
+    Losses are in nats per `unit`; `log` makes the step axis logarithmic. Earlier curves are wider and paler, so that
+    all can be seen where they coincide.
     """
     canvas = figure(9, 5)
     axes = canvas.subplots()
@@ -120,11 +122,12 @@ def _finish_losses(axes: Axes, levels: Mapping[str, float], unit: str) -> None:
 
 
 def substitution(found: Substitution, symbols: Sequence[str], path: str | Path | None = None) -> Figure:
-    """What a model knows about its symbols: which of them can stand for each other.
+    """What a model knows about its symbols: which of them are interchangeable.
 
     A heat map of `influence.substitution`, in percent: darker where the model hardly notices. `symbols` are the whole
-    vocabulary's. Rows and columns are in the order of a tree that joins the most alike first (average linkage, on the
-    mean of both directions). Its cophenetic correlation says how well the tree agrees with the matrix: 1 is exactly.
+    vocabulary's. Rows and columns are in the order of a tree that joins the most similar symbols first (hierarchical
+    clustering, average linkage, on the mean of both directions). Its cophenetic correlation says how well the tree
+    represents the matrix: 1 is perfect.
     """
     change_KK = np.asarray(found.change_KK)
     require(len(change_KK) > 1, "there are no two symbols to compare")
@@ -170,7 +173,7 @@ def traces(activations: Activations, path: str | Path | None = None) -> Figure:
     One panel for each array of (time, units); one per layer for those of (layers, time, units).
 
     Raises:
-      InputError: the model has none, as a model of counts.
+      InputError: the model has none; counting models have none.
     """
     length, panels = len(activations.symbols), {}
     for name in sorted(activations.values, key=[*TITLES, *activations.values].index):
@@ -196,7 +199,7 @@ def traces(activations: Activations, path: str | Path | None = None) -> Figure:
 
 
 def attention(activations: Activations, path: str | Path | None = None) -> Figure:
-    """Where each position (row) of each head looks (column), darker where more; a row of panels for each layer.
+    """Attention weights: where each position (row) looks (column); a row of panels for each layer, one for each head.
 
     Raises:
       InputError: the model has no attention.

@@ -4,12 +4,12 @@ import sys
 import warnings
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # without ipywidgets a notebook gets the bar as text, and need not be told
+    warnings.simplefilter("ignore")  # that without ipywidgets the bar is plain text
     from tqdm.auto import tqdm
 
 
 def progress_bar(total: int, label: str | None, show: bool = True, **options: object) -> tqdm:
-    """A bar that counts to `total`; hidden without `show` or a `label`, and where output is no terminal or notebook."""
+    """A bar that counts to `total`; hidden without `show` or `label`, and outside of terminals and notebooks."""
     in_notebook = "ipykernel.zmqshell" in sys.modules
     hidden = True if not (show and label) else False if in_notebook else None
     return tqdm(total=total, desc=label, disable=hidden, leave=False, **options)

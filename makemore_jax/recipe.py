@@ -1,4 +1,4 @@
-"""How a neural model is trained: the numbers, and the optimiser that they make."""
+"""How a neural model is trained: the hyperparameters, and the optimiser built from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from makemore_jax.errors import require, require_float, require_positive
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW on random batches of lines; the learning rate warms up, then decays by a cosine."""
+    """AdamW on random batches of lines; the learning rate warms up, then decays along a cosine."""
 
     steps: int = 10_000
     """Optimiser steps."""
@@ -33,7 +33,7 @@ class Recipe:
     dropout: float = 0.0
     """Dropout: zero this fraction of the hidden units in each training step."""
     token_dropout: float = 0.0
-    """Replace this fraction of the input tokens by random ones, as a regulariser."""
+    """Replace this fraction of the input tokens with random ones, as a regulariser."""
     average: float = 0.0
     """Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999; 0 for none."""
     micro_batches: int = 1
@@ -50,7 +50,7 @@ class Recipe:
         require_float("clip", self.clip, zero=False)
         for name in ("dropout", "token_dropout", "average"):
             value = getattr(self, name)
-            require(0 <= value < 1, f"`{name}` is {value}; it must be from 0 to below 1")
+            require(0 <= value < 1, f"`{name}` is {value}; it must be at least 0 and below 1")
         require(
             self.micro_batches > 0 and self.batch % self.micro_batches == 0,
             f"`micro_batches` is {self.micro_batches}; it must divide the `batch` of {self.batch}",
@@ -58,7 +58,7 @@ class Recipe:
 
     @property
     def hyper(self) -> dict:
-        """The floats that may differ between runs of one program, as arrays: `vmap` over them trains many runs."""
+        """The floats that may differ between runs, as arrays: `vmap` over them trains many runs as one program."""
         return {"learning_rate": jnp.float32(self.learning_rate), "weight_decay": jnp.float32(self.weight_decay)}
 
 
@@ -75,9 +75,9 @@ class AverageState(NamedTuple):
 
 
 def average_weights(decay: float) -> optax.GradientTransformation:
-    """Keep an exponential moving average of the weights beside the updates, which pass as they are.
+    """Keep an exponential moving average of the weights; updates pass through unchanged (Polyak and Juditsky 1992).
 
-    Polyak and Juditsky 1992. The decay grows from 0 to `decay`, so that the random start is soon forgotten.
+    The decay rises from 0.1 to `decay`, so that the random initial weights are soon forgotten.
     """
 
     def init(params: Any) -> AverageState:

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, who may write it, and how it is verified. Everything else only asks it.
+"""The folder of a run: what is in it, who may write to it, and how it is verified.
 
     config.json                   what was asked for, and the digest of the data: the run's identity
     best.safetensors              the best weights on dev so far, as `trained.save` writes them
@@ -38,10 +38,10 @@ FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
 
 
 class RunFolder:
-    """A folder that this process may write to; from `claim`."""
+    """A run folder that this process may write to; `claim` returns it."""
 
     def __init__(self, path: Path, config: dict):
-        """For the run of this configuration."""
+        """The folder at `path`, for the run of this configuration."""
         self.path, self.config = path, config
         self.identity = identity(config)
 
@@ -78,9 +78,9 @@ class RunFolder:
         return next((int(path.stem) for path in states(self.path)), None)
 
     def restore_state(self, like: Any) -> tuple[Any, dict] | None:
-        """The newest state that is whole and this run's, in the structure of `like`, and its description; or None.
+        """The newest intact state of this run, in the structure of `like`, and its description; None if there is none.
 
-        Later ones, which could not be read, are set aside: the run will write them again.
+        Later ones, which could not be read, are renamed to `.damaged`: the run will write them again.
 
         Raises:
           InputError: there are checkpoints, and none can be read. Nothing is changed then.
@@ -104,7 +104,7 @@ class RunFolder:
 
 
 def identity(config: dict) -> str:
-    """What tells runs apart: a digest of the configuration and the data; where the data lies does not matter."""
+    """What tells runs apart: a digest of the configuration and of the data, wherever the data is stored."""
     kept = {name: value for name, value in config.items() if name not in ("data", "stream")}
     return checkpoint.fingerprint({}, json.dumps(kept, sort_keys=True))
 
@@ -127,7 +127,7 @@ def read_config(path: Path) -> dict | None:
 def open_run(path: str | Path) -> Trained:
     """The best weights of a run folder, or those of one safetensors file, as a trained model. Writes nothing.
 
-    If the best weights are damaged, the newest checkpoint that is whole stands in, with a warning.
+    If the best weights are damaged, the newest intact checkpoint is used instead, with a warning.
 
     Raises:
       InputError: there is no such run, nothing has been saved yet, or nothing in it can be read.
@@ -138,7 +138,7 @@ def open_run(path: str | Path) -> Trained:
         return restore(_params(leaves, about), about, str(path))
     require(path.is_dir(), f"{str(path)!r}: no such run folder or safetensors file")
     files = [file for file in (path / "best.safetensors", *states(path)) if file.exists()]
-    require(bool(files), f"{str(path)!r}: no run, or nothing has been saved yet")
+    require(bool(files), f"{str(path)!r}: not a run folder, or nothing has been saved yet")
     problems = []
     for file in files:
         try:
@@ -166,8 +166,8 @@ def claim(
 ) -> Iterator[RunFolder]:
     """Hold the folder for the run of `config` while it writes; `files` are the names that it may write besides.
 
-    What an earlier run left is deleted if that never got far, had the same configuration and no checkpoints, or if
-    `overwrite` says so: its own files, by name, and no others. To `resume`, everything stays.
+    The files of an earlier run are deleted, by name and no others, if `overwrite` is true or if little is lost: it has
+    no checkpoints, and either it never finished or it had the same configuration. `resume` deletes nothing.
 
     Raises:
       InputError: another process is writing, the folder holds another run or files that are not a run's, there is no
@@ -227,12 +227,12 @@ def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -
     differing = [name for name in differing if name not in ("files", "data", "stream")]
     if overwrite and not resume:
         return
-    way_out = "choose another `out`, or say `overwrite`"
+    way_out = "choose another `out`, or pass `overwrite`"
     if differing and (resume or saved or (path / "summary.json").exists()):
         what = ", ".join(f"{name} {kept.get(name)!r} there, {config.get(name)!r} here" for name in differing)
         raise InputError(f"{str(path)!r}: holds a run of another configuration ({what}); {way_out}")
-    done = saved and not resume
-    require(not done, f"{str(path)!r}: holds this run already; continue it with `resume`, or start over: `overwrite`")
+    way_out = "continue it with `resume`, or start over with `overwrite`"
+    require(resume or not saved, f"{str(path)!r}: holds this run already; {way_out}")
 
 
 def _belongs(file: Path, config: dict) -> bool:

@@ -19,18 +19,18 @@ from makemore_jax.run_folder import RunFolder
 from makemore_jax.trained import Trained
 from makemore_jax.trainer import TrainState, resolve, train_loop, training
 
-CHUNK = 50  # steps per call, between looks at the clock and moves of the progress bar
+CHUNK = 50  # steps per jitted call; after each, the progress bar moves, and the run may save or stop
 
 
 class Evaluation(NamedTuple):
-    """What a run tells at each evaluation."""
+    """What a run reports at each evaluation."""
 
     step: int
-    train: float  # nats per token: the mean over the batches since the evaluation before
+    train: float  # nats per token: the mean over the batches since the previous evaluation
     dev: float  # nats per token
     best: bool  # the lowest dev loss so far
     trained: Trained  # the model as it is now; the next steps overwrite its parameters
-    tokens_per_second: float  # since the evaluation before
+    tokens_per_second: float  # since the previous evaluation
 
 
 class Run:
@@ -53,9 +53,9 @@ class Run:
 
         Args:
           key: determines the run: initial weights and batches.
-          model: what to train.
-          corpus: on which data.
-          recipe: how.
+          model: the model to train.
+          corpus: the data to train it on.
+          recipe: how to train it.
           evaluate_every: steps between evaluations on dev; the best weights there are kept.
           patience: stop early after this many evaluations without a better dev loss.
           save_every: seconds between saves to the `folder`, besides those at evaluations.
@@ -63,7 +63,7 @@ class Run:
           folder: from `run_folder.claim`; without one nothing is saved.
 
         Raises:
-          InputError: what `training` raises, or a folder whose checkpoints are all damaged.
+          InputError: as for `training`; or all checkpoints in the folder are damaged.
         """
         self.model, self.corpus, self.recipe, self.folder = model, corpus, recipe, folder
         self.evaluate_every, self.patience, self.save_every = evaluate_every, patience, save_every
@@ -93,7 +93,7 @@ class Run:
         return Trained(self.model, params, self.corpus.vocab, self.corpus.block)
 
     def _copy(self, params: Params) -> Params:
-        return jax.tree.map(jnp.copy, params)  # the next steps take the memory of the state's own
+        return jax.tree.map(jnp.copy, params)  # the next steps overwrite the buffers of the state
 
     def train(
         self,
@@ -105,8 +105,8 @@ class Run:
     ) -> Trained:
         """Train to the end of the recipe; returns the best weights on dev.
 
-        Training stops early where `on_evaluation` returns true, or, to be resumed, where `should_stop` does or a
-        KeyboardInterrupt arrives during an evaluation: then `interrupted` is set.
+        Training stops early if `on_evaluation` returns true. It is interrupted, and can be resumed, if `should_stop`
+        returns true or a KeyboardInterrupt arrives during an evaluation: then `interrupted` is set.
 
         Raises:
           InputError: training diverged, or the folder cannot be written; what was saved before is kept.
@@ -153,7 +153,7 @@ class Run:
         return self.step - self.best_step >= (self.patience or math.inf) * self.evaluate_every
 
     def _evaluate(self, on_evaluation: Callable) -> bool:
-        """Score dev, keep the best, tell; whether to stop. A KeyboardInterrupt leaves the evaluation for later."""
+        """Evaluate on dev, keep the best, report; returns whether to stop. A KeyboardInterrupt postpones it all."""
         step, (from_step, from_time) = self.step, self.timed_from
         tokens = (step - from_step) * self.recipe.batch * self.corpus.tokens.train.length_N.mean()
         per_second = tokens / (time.perf_counter() - from_time)
@@ -175,7 +175,7 @@ class Run:
         return bool(on_evaluation(Evaluation(step, self._mean_train(), dev, better, trained, per_second)))
 
     def _mean_train(self) -> float:
-        """The mean train loss over the steps since the evaluation before the last."""
+        """The mean train loss over the steps since the previous evaluation."""
         rows = [(0, 0.0, None), *self.losses]
         first = max((i for i, row in enumerate(rows[:-1]) if row[2] is not None), default=0)
         steps = [(row[0] - before[0], row[1]) for before, row in itertools.pairwise(rows[first:])]
@@ -197,7 +197,7 @@ class Run:
         self.folder.write_metrics(rows)
 
     def _note(self) -> dict[str, str]:
-        """What the progress bar says beside the loss."""
+        """What the progress bar shows beside the loss."""
         evaluated = [dev for *_, dev in self.losses if dev is not None]
         return {"dev": f"{evaluated[-1]:.4f}"} if evaluated else {}
 
@@ -224,8 +224,8 @@ def train(
       preset: which sizes and recipe a model given by name has: "quick", or "best" for the lowest loss.
       evaluate_every: steps between evaluations on dev.
       progress: show a progress bar.
-      on_evaluation: is told of each evaluation; training stops where it returns true.
-      **overrides: sizes of a model given by name (`hidden=64`), and numbers of its recipe (`steps=500`).
+      on_evaluation: called with each evaluation; training stops if it returns true.
+      **overrides: sizes of a model given by name (`hidden=64`), and fields of its recipe (`steps=500`).
 
     Raises:
       InputError: there is no such model or size, the data does not fit it, or training diverged.

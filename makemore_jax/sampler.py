@@ -18,7 +18,7 @@ from makemore_jax.errors import require, require_float
 from makemore_jax.model import Cache, Model, Params, require_block
 
 # (lines, slots): a request is padded to this many lines, decoded this many at a time. Three programs serve all requests
-# up to 128 lines; few slots keep the caches in the processor's, which on a CPU is faster.
+# up to 128 lines. With few slots, the caches of keys, values and states fit into the CPU's own cache.
 BUCKETS = ((1, 1), (32, 8), (128, 48))
 
 
@@ -40,7 +40,7 @@ class SamplingParams:
 
     @property
     def arrays(self) -> tuple:
-        """temperature, top_k, top_p as arrays, so that other values compile nothing."""
+        """temperature, top_k, top_p as arrays, so that other values do not compile again."""
         top_k = min(self.top_k or np.inf, np.iinfo(np.int32).max)
         return np.float32(self.temperature), np.int32(top_k), np.float32(self.top_p)
 
@@ -56,7 +56,7 @@ class Samples(NamedTuple):
 def filter_logits(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
     """(V,) logits to draw from: divided by `temperature`, then `top_k`, then `top_p`; -inf where filtered out.
 
-    Of equally likely symbols the lower comes first. Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751.
+    Ties go to the lower symbol. Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751.
     """
     greedy = temperature == 0  # the limit of a low temperature: the most likely symbol alone
     scaled_V = (logits_V - logits_V.max()) / jnp.where(greedy, 1, temperature)

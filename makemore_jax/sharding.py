@@ -1,4 +1,4 @@
-"""Data parallelism: the rows of each batch are divided among devices, and models need not know.
+"""Data parallelism: the rows of each batch are divided among devices; models need not know about it.
 
 Every device holds the parameters and the tokens. The program is the one for a single device; XLA partitions it and
 sums the gradients.

@@ -1,9 +1,9 @@
-"""Sources: models with nothing to learn, which write lines and know the probability of each exactly.
+"""Sources: models without parameters, which generate lines and give the exact probability of each.
 
-A source is a `Model` without parameters: its `step` gives the exact distribution of the next symbol. So it is sampled,
-scored and evaluated as any model is, and its loss on its own lines is the floor: no model can have a lower one, except
-by luck, and what a model's loss has above it are its excess nats. Every line ends within `block` tokens, by force if
-need be, and that is part of the distribution.
+A source is a `Model` whose `step` gives the true distribution of the next symbol. It is sampled, scored and evaluated
+like any other model, and its loss on its own lines is the floor: no model can do better, except by luck, and the
+difference is a model's excess loss. Every line ends within `block` tokens, if need be by a forced end mark, and that is
+part of the distribution.
 """
 
 import math
@@ -32,7 +32,7 @@ class Floor(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A model without parameters, what its symbols look like, and its entropy."""
+    """A model without parameters, its vocabulary, and its entropy."""
 
     model: Model
     vocab: Vocab
@@ -146,10 +146,10 @@ def hidden_markov(
 
 
 def brackets(pairs: str = "()[]", p_open: float = 0.45, block: int = 32) -> Source:
-    """Balanced brackets of several kinds: who closes them must remember the whole stack.
+    """Balanced brackets of several kinds: to close them, a model must remember the whole stack.
 
-    With probability `p_open` the next bracket opens, of any kind alike; otherwise the last one closes, or the line ends
-    if none is open. The first bracket opens, and none opens that could not be closed within the block.
+    With probability `p_open` a bracket opens, all kinds equally likely; otherwise the last one closes, or the line ends
+    if none is open. The first bracket always opens, and a bracket opens only if the block leaves room to close it.
     """
     kinds = len(pairs) // 2
     opens = 1 + 2 * np.arange(kinds)  # the tokens ( [ ...; each is followed by the one that closes it
@@ -185,9 +185,9 @@ def brackets(pairs: str = "()[]", p_open: float = 0.45, block: int = 32) -> Sour
 
 
 def copy(backwards: bool = False, letters: str = "abcdefgh", longest: int = 8) -> Source:
-    """A random word, #, and the word again, or backwards: the second half is free for whoever can remember the first.
+    """A random word, #, and the word again, or backwards: a model that remembers the first half predicts the second.
 
-    The word has 1 to `longest` letters, all lengths and letters alike.
+    The word has 1 to `longest` letters; all lengths are equally likely, and so are all letters.
     """
     hash_token = len(letters) + 1
 
@@ -213,7 +213,7 @@ def copy(backwards: bool = False, letters: str = "abcdefgh", longest: int = 8) -
 
 
 def sums(digits: int = 3) -> Source:
-    """Sums a+b=c of two random numbers of that many digits; c backwards, so that the digits to carry come first."""
+    """Sums a+b=c of two random numbers of that many digits; c is written backwards, in the order of carrying."""
     symbols = "0123456789+="
     length = 3 * digits + 3  # a + b = c, c with one digit more
 

@@ -19,14 +19,14 @@ from makemore_jax.trainer import resolve, training
 
 
 class Runs(NamedTuple):
-    """R runs, each evaluated E times: seeds side by side, the learning rates one after the other."""
+    """R runs, each evaluated E times: all seeds of the first learning rate, then those of the next, and so on."""
 
     best: list[Trained]  # each run at its best evaluation on dev
     best_step_R: np.ndarray
     seed_R: np.ndarray
     rate_R: np.ndarray
     step_E: np.ndarray
-    train_RE: np.ndarray  # nats per token: the mean over the batches since the evaluation before
+    train_RE: np.ndarray  # nats per token: the mean over the batches since the previous evaluation
     dev_RE: np.ndarray  # nats per token
 
 
@@ -42,12 +42,12 @@ def sweep(
     progress: bool = True,
     **overrides: Any,
 ) -> Runs:
-    """Train every seed with every learning rate at once, as one program; each run equals the run made alone.
+    """Train every seed with every learning rate at once, as one program; each run equals the same run on its own.
 
-    `rates` are those of the recipe where none are given; the other arguments are those of `train`.
+    Without `rates`, the recipe's learning rate is used. The other arguments are as in `train`.
 
     Raises:
-      InputError: what `train` raises; streamed data; no seeds or rates.
+      InputError: as for `train`; the data is streamed; `seeds` or `rates` is empty.
     """
     model, recipe = resolve(model, corpus, recipe, overrides, preset)
     require(not corpus.streamed, "`stream` is for one run at a time; a sweep needs its data in memory")
@@ -73,7 +73,7 @@ def sweep(
             for r in range(len(seed_R)):
                 params = jax.tree.map(lambda leaf, r=r: leaf[r], state_R.weights)
                 dev = evaluate(model, params, corpus.tokens.dev).nats
-                dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # a diverged run is no better than any other
+                dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # so that `argmin` never picks it
                 if dev_RE[r, : e + 1].argmin() == e:
                     best[r], best_step_R[r] = Trained(model, params, corpus.vocab, corpus.block), last
             bar.update(last - first)

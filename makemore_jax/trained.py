@@ -26,19 +26,19 @@ class Trained(NamedTuple):
     model: Model
     params: Params
     vocab: Vocab
-    block: int  # tokens with the end mark: where samples end, and the longest line that it reads
+    block: int  # the longest line that it reads, and the longest sample, in tokens with the end mark
 
     @property
     def about(self) -> dict:
-        """What a file must say beside the parameters, ready for JSON."""
+        """What a file stores beside the parameters, ready for JSON."""
         return {**describe(self.model.config), "block": self.block, **self.vocab.to_dict()}
 
 
 def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
-    """A trained model from arrays by name and what `Trained.about` said.
+    """Rebuild a trained model from its arrays by name and its `Trained.about`.
 
     Raises:
-      InputError: they do not fit together; `source` is named.
+      InputError: they do not fit together; the message names `source`.
     """
     complete = isinstance(about, dict) and isinstance(about.get("block"), int)
     require(complete, f"{source}: does not say which model it holds")
@@ -47,16 +47,16 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
         model = build_config(configure_described(about))
     except InputError as error:
         raise InputError(f"{source}: {str(error).replace('`', '')}") from None
-    require(vocab.size == model.vocab, f"{source}: {vocab.size} symbols for a model of {model.vocab}")
+    require(vocab.size == model.vocab, f"{source}: a vocabulary of {vocab.size} symbols for a model of {model.vocab}")
     fits = 0 < about["block"] <= (model.block or MAX_BLOCK)
-    require(fits, f"{source}: lines of {about['block']} tokens; the model cannot read those")
+    require(fits, f"{source}: lines of {about['block']} tokens are longer than the model can read")
     parts = getattr(model.config, "parts", ())
     counted = tuple(f"parts.{k}." for k, part in enumerate(parts) if is_counted(part))
     any_shape = lambda name: is_counted(model.config) or name.startswith(counted)
     try:
         params = checkpoint.unflatten(leaves, jax.eval_shape(model.init, jax.random.key(0)), any_shape)
     except ValueError:
-        raise InputError(f"{source}: its weights are not those of a {about['model']} of its sizes") from None
+        raise InputError(f"{source}: its weights do not fit a {about['model']} of the sizes that it names") from None
     return Trained(model, params, vocab, about["block"])
 
 
@@ -147,10 +147,10 @@ def sample(
     top_k: int | None = None,
     top_p: float = 1.0,
 ) -> list[str]:
-    """`n` new lines that start with `prefix`; what ends early or is cut at the longest line is not told apart.
+    """`n` new lines that start with `prefix`. Use `draw` to learn which ended by themselves and which were cut.
 
     Raises:
-      InputError: what `draw` and `SamplingParams` raise.
+      InputError: as for `draw` and `SamplingParams`.
     """
     drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p))
     return [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

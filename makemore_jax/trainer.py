@@ -44,7 +44,8 @@ class TrainState(NamedTuple):
 
 def init_state(params: Params, key: jax.Array, hyper: Any, optimizer: Callable) -> TrainState:
     """The state before the first step, for an `optimizer`: (hyper) -> optax.GradientTransformation."""
-    params, key, hyper = jax.tree.map(jnp.copy, (params, key, hyper))  # a run may overwrite its own, not the caller's
+    # Copies, since a run may donate its buffers, and must not donate the caller's.
+    params, key, hyper = jax.tree.map(jnp.copy, (params, key, hyper))
     return TrainState(params, optimizer(hyper).init(params), jnp.int32(0), key, hyper)
 
 
@@ -82,7 +83,7 @@ _steps_in_place = jax.jit(train_steps, static_argnames=_static, donate_argnames=
 def steps_on(data: Any, loss: Callable, optimizer: Callable, in_place: bool = False) -> Callable:
     """`train_steps` on this data, compiled: (state, count) -> (state, losses_N).
 
-    `in_place` gives the memory of the old state to the new one: it saves a copy, and the old one cannot be read again.
+    `in_place` donates the buffers of the old state to the new one: that saves a copy and invalidates the old state.
     """
     compiled = _steps_in_place if in_place else _steps
     return lambda state, count: compiled(state, data, loss=loss, optimizer=optimizer, count=count)
@@ -101,16 +102,16 @@ def train_loop(
 ) -> TrainState:
     """Train until state.step == until, `chunk` steps per call of `steps`: (state, count) -> (state, losses_N).
 
-    After each chunk comes `on_chunk(state, losses of the chunk)`; training stops where it returns true. A progress bar
-    named `label` shows the loss and what `note()` adds.
+    After each chunk, `on_chunk(state, losses of the chunk)` is called; training stops if it returns true. A progress
+    bar named `label` shows the loss and what `note()` returns.
 
     Raises:
-      InputError: the loss is no longer finite; says at which step. `on_chunk` has not seen that chunk.
+      InputError: the loss is infinite or NaN; the message says at which step. `on_chunk` is not called for that chunk.
     """
     taken, stop = int(state.step), False
     with progress_bar(until, label, progress, initial=taken, unit="step") as bar:
         while taken < until and not stop:
-            count = min(chunk - taken % chunk, until - taken)  # chunks end at multiples, wherever the run began
+            count = min(chunk - taken % chunk, until - taken)  # chunks end at multiples, wherever it resumed
             state, losses_N = steps(state, count)
             losses_N = np.asarray(losses_N)
             if (bad := np.flatnonzero(~np.isfinite(losses_N))).size:
@@ -159,7 +160,7 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
         return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
 
     def replace_some(key: jax.Array, x_BT: jax.Array) -> jax.Array:
-        """Token dropout: random symbols in place of some; the marks that start lines stay."""
+        """Token dropout: replace some symbols with random ones, but never a mark."""
         drop_key, symbol_key = jax.random.split(key)
         drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape) & (x_BT != MARK)
         return jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, model.vocab), x_BT)
@@ -179,7 +180,7 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
 
 @cache
 def has_dropout(model: Model) -> bool:
-    """Whether the key of `sample_network` reaches any operation of the model."""
+    """Whether the model uses dropout: whether any of its operations reads the key of `sample_network`."""
     key = jax.random.key(0)
     apply = lambda key, params, x_BT: model.apply(sample_network(params, key, jnp.float32(0.5)), x_BT)
     program = jax.make_jaxpr(apply)(key, jax.eval_shape(model.init, key), jnp.zeros((1, 2), jnp.int32)).jaxpr
@@ -187,9 +188,9 @@ def has_dropout(model: Model) -> bool:
 
 
 class Training(NamedTuple):
-    """A training run as two pure functions, as `Model` is a network and optax's GradientTransformation an update.
+    """A training run as a pair of pure functions, like `Model` for a network and optax's GradientTransformation.
 
-    jit is in place already; `vmap` over the arguments of `init`, then over `state`, trains many runs as one program.
+    Both are jitted. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs as one program.
     """
 
     init: Callable  # (key, hyper=recipe.hyper) -> TrainState
@@ -205,19 +206,20 @@ def _init(key: jax.Array, hyper: Any, model: Model, recipe: Recipe) -> TrainStat
 def training(
     model: Model, corpus: Corpus, recipe: Recipe = Recipe(), *, devices: int = 1, in_place: bool = False
 ) -> Training:
-    """Training of a model on the train lines of a corpus. `devices` share the rows of each batch; see `steps_on`.
+    """Train a model on the train lines of a corpus. `devices` share the rows of a batch; for `in_place` see `steps_on`.
 
     Raises:
       InputError: a batch holds more lines than there are, a line is longer than the model's block, the vocabularies
-        differ, the model has no use for the recipe's dropout, or there are fewer devices.
+        differ, the model has no dropout and the recipe asks for it, or there are fewer devices.
     """
     lines = len(corpus.tokens.train.length_N)
-    require(model.vocab == corpus.vocab.size, f"a model of {model.vocab} symbols for data with {corpus.vocab.size}")
+    found = corpus.vocab.size
+    require(model.vocab == found, f"the model is for {model.vocab} symbols; the data has {found}")
     require(
         recipe.batch <= lines,
         f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower `batch`",
     )
-    require(recipe.dropout == 0 or has_dropout(model), "this model has nothing that `dropout` could drop; set it to 0")
+    require(recipe.dropout == 0 or has_dropout(model), "this model has no dropout; set `dropout` to 0")
     require_block(model, corpus.block)
     tokens, plan = plan_batches(corpus.tokens.train, recipe.batch // recipe.micro_batches, rows=devices)
     get_batch, replicate = data_parallel(devices, host_batches(tokens) if corpus.streamed else batch)
@@ -233,12 +235,13 @@ def training(
 def resolve(
     model: str | Model, corpus: Corpus, recipe: Recipe | None = None, overrides: dict | None = None, preset="quick"
 ) -> tuple[Model, Recipe]:
-    """A model, by name or built, and its recipe; `overrides` are sizes of the model and numbers of the recipe.
+    """Build a model from its name, or take a built one, and find its recipe.
 
-    Without a `recipe` it is the model's own, and sizes that are not given are those of the `preset`, "quick" or "best".
+    `overrides` are sizes of the model and fields of the recipe. Whatever is not given, sizes or `recipe`, comes from
+    the model's `preset`, "quick" or "best".
 
     Raises:
-      InputError: there is no such model, size or number.
+      InputError: there is no such model, or it has no such size.
     """
     overrides, fields = overrides or {}, [field.name for field in dataclasses.fields(Recipe)]
     changes = {name: value for name, value in overrides.items() if name in fields}
@@ -248,7 +251,7 @@ def resolve(
         preset_sizes, default = MODELS[model].preset(preset)
         model = build(model, **(preset_sizes | decided | sizes))
     else:
-        require(not sizes, f"{', '.join(sizes)}: sizes of a model that is built already; its config holds them")
+        require(not sizes, f"{', '.join(sizes)}: this model is built already; set its sizes in its config")
         default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)
     recipe = recipe or default or Recipe()
     return model, dataclasses.replace(recipe, **changes)

@@ -245,7 +245,7 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
 def test_the_command_says_what_is_wrong(command, folder, tmp_path):
     for flags, message in (
         ([tmp_path / "none"], "vocab.json: no such file; fetch it with the weights"),
-        ([folder, "--tokens", 12], "the model has positions for 11: ask for fewer"),
+        ([folder, "--tokens", 12], "exceed the model's 11 positions; ask for fewer"),
         ([folder, "--tokens", 0], "--tokens is 0"),
         ([folder, "--n", 0], "--n is 0"),
     ):

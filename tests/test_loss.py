@@ -143,7 +143,7 @@ def test_a_line_longer_than_the_block_is_refused():
     model = build("transformer", vocab=V, block=4, layers=1, heads=1, embed=3)
     params = model.init(jax.random.key(0))
     assert evaluate(model, params, tokenize(["abb"], VOCAB)).tokens == 4
-    with pytest.raises(InputError, match="lines of 5 tokens with their end mark; the model's `block` is 4"):
+    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's `block` of 4"):
         evaluate(model, params, tokenize(["a", "abba"], VOCAB))
 
 

@@ -228,5 +228,5 @@ def test_lines_longer_than_the_block_are_refused():
     model = build("transformer", vocab=V, block=4, layers=1, heads=1, embed=3)
     params = model.init(KEY)
     assert sample_tokens(KEY, model, params, [[]], 4).token_BT.shape == (1, 4)
-    with pytest.raises(InputError, match="lines of 5 tokens with their end mark; the model's `block` is 4"):
+    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's `block` of 4"):
         sample_tokens(KEY, model, params, [[]], 5)

@@ -214,7 +214,7 @@ def test_dropout_is_drawn_anew_in_each_step():
 
 
 def test_a_model_without_units_refuses_dropout():
-    with pytest.raises(InputError, match="this model has nothing that `dropout` could drop; set it to 0"):
+    with pytest.raises(InputError, match="this model has no dropout; set `dropout` to 0"):
         training(build("bigram", vocab=CORPUS.vocab.size), CORPUS, Recipe(batch=5, dropout=0.1))
 
 
@@ -256,8 +256,8 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="a batch holds 8 lines, and there are 7 to train on; add lines, or"):
         training(MODEL, CORPUS, Recipe(batch=8))
-    with pytest.raises(InputError, match=f"a model of 3 symbols for data with {CORPUS.vocab.size}"):
+    with pytest.raises(InputError, match=f"the model is for 3 symbols; the data has {CORPUS.vocab.size}"):
         training(build("bigram", vocab=3), CORPUS)
     short = build("bow", vocab=CORPUS.vocab.size, block=4, embed=5, hidden=7)
-    with pytest.raises(InputError, match="lines of 6 tokens with their end mark; the model's `block` is 4"):
+    with pytest.raises(InputError, match="lines of 6 tokens, the end mark included, exceed the model's `block` of 4"):
         training(short, CORPUS, Recipe(batch=5))

@@ -15,7 +15,7 @@ from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.progress import progress_bar
 
-STREAMED_LINES = 10_000  # of streamed data, this many lines of a split are evaluated
+STREAMED_LINES = 10_000  # of streamed data, only this many lines of dev and of test are evaluated
 
 
 class Corpus(NamedTuple):
@@ -38,7 +38,7 @@ class Corpus(NamedTuple):
         return self.tokens.map(_first_lines) if self.streamed else self.tokens
 
     def novelty(self, texts: list[str]) -> dict:
-        """How many of these texts are new: `novelty` against the lines as the vocabulary spells them."""
+        """How many of these texts are new: `novelty`, with the lines spelled as the vocabulary decodes them."""
         train, dev, test = (map(self.vocab.canonical, lines) for lines in self.lines)
         return novelty(texts, train, itertools.chain(dev, test))
 
@@ -62,8 +62,8 @@ def load(
       level: what a token is: "character", "word" or "byte".
       lowercase: lowercase all text.
       min_count: at word level, words rarer than this in the train lines are unknown.
-      stream: keep the tokens in files beside the text, for data larger than memory. They are made at the first call;
-        a bar shows the `progress`, and `report` is told why.
+      stream: keep the tokens in files beside the text, for data larger than memory. They are written by the first
+        call: `progress` shows a bar, and `report` is called with the reason.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out.
@@ -108,9 +108,9 @@ def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Calla
 def makemore_split(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> tuple[Split, str]:
     """The lines of a file split as makemore.py does it, and their digest: up to 1,000 random lines are held out.
 
-    Lines repeat, so some of those held out are in train as well, and dev and test are the same: the losses flatter, and
-    are for comparison with published figures only. With PyTorch installed, these are the lines that makemore.py holds
-    out with its default seed; otherwise another random sample.
+    Lines repeat, so some of those held out are in train as well, and dev and test are the same lines: losses come out
+    too low, and are for comparison with published figures only. With PyTorch installed, these are the lines that
+    makemore.py holds out with its default seed; otherwise another random sample.
     """
     lines = read_lines(path, max_length, lowercase)
     require(len(lines) >= 10, f"{str(path)!r}: {len(lines)} lines are too few to hold a tenth out; add more")

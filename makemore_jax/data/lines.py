@@ -28,7 +28,7 @@ def normalize(text: str, lowercase: bool = False) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with escapes for the characters that a terminal would obey instead of showing."""
+    """`text` with escapes for control characters, which a terminal would obey instead of showing."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
@@ -67,7 +67,7 @@ def read_chunks(
 
 
 def file_status(path: str | Path) -> os.stat_result:
-    """The status of a text file, which is not opened: a pipe would keep the reader waiting, and a device may not end.
+    """The status of a text file, without opening it: opening a pipe would block, and a device may never end.
 
     Raises:
       InputError: no such file, or not a regular file.
@@ -110,7 +110,7 @@ def _decode(raw: bytes, name: str, number: int) -> str:
 
 
 def _is_clean(text: str) -> bool:
-    """Whether `_clean` would return a stripped text as it is. Quick to see for ASCII, and true of most such files."""
+    """Whether `_clean` would return a stripped text as it is. Quick to check, and true of most ASCII files."""
     if not text.isascii():
         return False
     code_M = np.frombuffer(text.encode(), np.uint8)
@@ -156,7 +156,7 @@ class Split(NamedTuple, Generic[T]):
 def split(lines: Iterable[str], dev: float = 0.1, test: float = 0.1) -> Split[list[str]]:
     """Deal lines into train, dev and test by a hash of the line (BLAKE2b of its UTF-8, as a fraction of one).
 
-    Equal lines are always on one side, and adding lines to the file moves none of the others.
+    Equal lines always land in the same part, and adding lines to the file moves none of the others.
     """
     parts = Split([], [], [])
     for line in lines:

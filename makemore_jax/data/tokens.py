@@ -22,9 +22,9 @@ from makemore_jax.errors import require
 class Tokens(NamedTuple):
     """N lines as one stream of M tokens. A pytree: the arrays may live on the host or on the device."""
 
-    stream_M: np.ndarray  # int32, in files smaller: the mark, then each line followed by the mark
-    start_N: np.ndarray  # int32, in files int64: where in the stream the mark before each line stands
-    length_N: np.ndarray  # int32: how many tokens each line gives to predict: its symbols and the end mark
+    stream_M: np.ndarray  # int32, or smaller in files: the mark, then each line followed by the mark
+    start_N: np.ndarray  # int32, in files int64: the position in the stream of the mark before each line
+    length_N: np.ndarray  # int32: the number of tokens of each line to predict: its symbols and the end mark
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def pack(length_N: np.ndarray, width: int, rows: int = 1) -> Packing:
 
 
 def _first_fit(length_N: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-    """The cell where each line starts, counted through all rows, (N,), and the number of rows."""
+    """(N,) the flat index of the cell where each line starts, and the number of rows."""
     remaining = {length: np.flatnonzero(length_N == length).tolist() for length in np.unique(length_N).tolist()}
     lengths, first_N, row = list(remaining), [0] * len(length_N), 0  # the lengths ascend
     require(max(lengths, default=0) <= width, f"`width` is {width}; a line is longer")
@@ -130,7 +130,7 @@ def plan_batches(tokens: Tokens, slots: int, rows: int = 1) -> tuple[Tokens, Bat
     """Sort the lines by length, and plan batches of `slots` lines, one from each of as many equal strata.
 
     The lines of a stratum are of nearly equal length, so its slot needs little padding, and every batch has one shape.
-    Devices that share the rows of a batch need a multiple of their number, `rows`.
+    The number of rows is a multiple of `rows`, so that as many devices can share them.
     """
     lines = len(tokens.length_N)
     order_N = np.argsort(tokens.length_N, kind="stable")

@@ -22,7 +22,7 @@ MARK = 0
 UNKNOWN = 1  # at word level: any word that is not in the vocabulary
 MAX_CHARACTERS = 2**16  # distinct ones; a file with more is hardly text, and its embeddings would fill the memory
 NEWLINE = ord("\n")
-BYTES = np.delete(np.arange(256, dtype=np.uint8), NEWLINE)  # those of tokens 1, 2, ...: all that are no line end
+BYTES = np.delete(np.arange(256, dtype=np.uint8), NEWLINE)  # of tokens 1, 2, ...: all but the line end
 BYTE_SYMBOLS = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in BYTES)
 CLOSING, OPENING = frozenset(".,;:!?%)]}'’”»…"), frozenset("([{“‘«¿¡")  # no space before; none after
 
@@ -74,7 +74,7 @@ def code_points(text: str) -> np.ndarray:
 
 
 def find_characters(texts: Iterable[str], min_count: int) -> list[str]:
-    """The characters, in code-point order; all of them, as `min_count` is for words."""
+    """All characters, in code-point order; `min_count` is for words only."""
     seen = np.zeros(0x110000, bool)
     for text in texts:
         seen[code_points(text)] = True

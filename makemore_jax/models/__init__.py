@@ -14,7 +14,7 @@ from makemore_jax.model import Model, num_params
 from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
 from makemore_jax.recipe import Recipe
 
-PRESETS = ("quick", "best")  # in seconds, for a class; the lowest loss, in minutes
+PRESETS = ("quick", "best")  # trained in seconds, for a class; trained for the lowest loss, in minutes
 MAX_NUMBERS = 2**32  # in the parameters and the cache of one line: 16 GiB in float32
 
 
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     def preset(self, name: str) -> tuple[dict, Recipe]:
         """Sizes, where they differ from the defaults of `config`, and the recipe of one of `PRESETS`."""
         require(name in PRESETS, f"`preset` is {name!r}; it must be one of {', '.join(PRESETS)}")
-        require(self.recipe is not None, "this model is counted and not trained; see `count`")
+        require(self.recipe is not None, "this model is counted, not trained; see makemore_jax.count")
         return self.best if self.best and name == "best" else ({}, self.recipe)
 
 

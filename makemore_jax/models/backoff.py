@@ -27,7 +27,7 @@ from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, step_window
 from makemore_jax.models.ngram import contexts
 
-MAX_ORDER = 64  # each length of context is part of the program
+MAX_ORDER = 64  # each length of context is unrolled into the program
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def find_child(level: dict, node_BT: jax.Array, symbol_BT: jax.Array, vocab: int
 
 
 def interpolate(level: dict, node_BT: jax.Array, shorter_BTV: jax.Array) -> jax.Array:
-    """P_k from P_{k-1}, which the shorter context gives; the same again where the longer context was never seen."""
+    """P_k from P_{k-1}, the prediction of the shorter context; P_{k-1} itself if the longer one was never seen."""
     index_BTS = level["start"][node_BT][..., None] + level["slot"]
     seen_BTS = jnp.where(index_BTS < level["start"][node_BT + 1][..., None], level["seen"][index_BTS], 0)
     row_BT1, column_BT1 = (axis[..., None] for axis in jnp.indices(node_BT.shape, sparse=False))

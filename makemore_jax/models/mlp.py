@@ -3,7 +3,7 @@
     e = the embeddings of the last R symbols, newest first, concatenated
     logits = tanh(e @ W1 + b1) @ W2 + b2
 
-Before the start of a line stands a blank, symbol V, with an embedding of its own.
+Positions before the start of a line hold a blank, symbol V, with an embedding of its own.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def mlp(config: Config) -> Model:
         return {
             "embed": init_embedding(keys[0], config.vocab + 1, config.embed),
             "hidden": init_linear(keys[1], config.window * config.embed, config.hidden, scale=5 / 3),  # tanh's gain
-            "head": init_linear(keys[2], config.hidden, config.vocab, scale=0.1),  # an unsure start
+            "head": init_linear(keys[2], config.hidden, config.vocab, scale=0.1),  # near-uniform at the start
         }
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:

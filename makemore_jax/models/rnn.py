@@ -7,8 +7,8 @@
            c' = f c + i g,  h' = o tanh(c')
 
 The state before the first symbol is learned. What depends on x alone is one matrix product for the whole line; only the
-rest is in the scan. In training, `dropout` drops weights between states, the same at all times, so that the memory of a
-unit is not erased (Merity et al. 2018, arXiv:1708.02182), and units before the head.
+rest is in the scan. In training, dropout acts on the recurrent weights, with one mask for all time steps so that the
+memory of a unit is not erased (Merity et al. 2018, arXiv:1708.02182), and on the units before the head.
 """
 
 from collections.abc import Callable

@@ -61,7 +61,7 @@ class Config(Output, Seed):
     data: Path = Path("data/digits.txt")
     """One picture per line: its label 0-9, then 64 grey levels a-q. A tenth is held out for dev, a tenth for test."""
     drawn: int = 50
-    """Number of pictures of each digit that the classifier looks at, at least 10."""
+    """Number of pictures to draw of each digit, for the classifier; at least 10."""
     temperature: float = 1.0
     """Sampling temperature: below 1 is more conservative, above 1 more varied."""
     quick: bool = False
@@ -98,7 +98,7 @@ def load(path: Path) -> Corpus:
     """The pictures of a file.
 
     Raises:
-      InputError: a line is no picture, or there are too few pictures: every digit is asked for, and sheets are filled.
+      InputError: a line is not a picture, or there are too few pictures to learn every digit and to fill the sheets.
     """
     lines = read_lines(path)
     for number, line in enumerate(lines, 1):

@@ -70,11 +70,11 @@ class Trains:
     """A command that trains a model; see `with_model`."""
 
     preset: Literal[PRESETS] = "quick"
-    """Defaults of the sizes and of the training recipe: quick takes seconds, best has the lowest loss on the names."""
+    """Defaults of sizes and training recipe: quick trains in seconds, best for the lowest loss on the names."""
 
 
 def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:
-    """The value of the last flag of this name, which decides what other flags there are."""
+    """The last value given to this flag, read before parsing since it decides which other flags exist."""
     chosen = default
     for flag, following in zip(flags, [*flags[1:], ""], strict=True):
         found, given, value = flag.partition("=")
@@ -85,9 +85,9 @@ def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ..
 
 
 def with_model(base: type, flags: list[str]) -> type:
-    """`base` with two fields more: `recipe` and `sizes`, whose fields are flags with the defaults of a model.
+    """`base` with two more fields, `recipe` and `sizes`, whose fields become flags with the defaults of a model.
 
-    Which model, and which of its presets, the flags say. Sizes that the data or the model's name decides are no flags.
+    The flags say which model and which preset. Sizes that follow from the data or from the model's name are no flags.
     """
     model = last_value(flags, "model", base.model, NEURAL)
     entry = MODELS[model]

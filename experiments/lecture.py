@@ -1,4 +1,4 @@
-"""The pieces of the first lecture that its story, `experiments.bigram`, and its benchmark share."""
+"""The parts of the first lecture that its command, `experiments.bigram`, and its benchmark share."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def table_loss(params: Params, counts_VV: jax.Array, hyper: dict, key=None) -> j
 
 
 def penalty(params: Params, hyper: dict) -> jax.Array:
-    """The regulariser pulls W towards 0, where every row is uniform, as smoothing does with a large number."""
+    """The regulariser: it pulls W towards 0, where every row is uniform, as smoothing with a large number does."""
     return hyper["penalty"] * jnp.mean(params["W"] ** 2)
 
 

@@ -33,7 +33,7 @@ class Config(Seed):
     data: Path | None = None
     """Text file whose lines the model reads; by default, the data that it was trained on."""
     lines: int = 1000
-    """Number of lines to measure on."""
+    """Number of lines to average over."""
     out: Path | None = None
     """Folder for the figures; by default runs/look/NAME."""
     json: bool = False

@@ -4,7 +4,7 @@ Run it:   python -m experiments.train --model lstm
           python -m experiments.train --model lstm --seed 1 --out runs/lstm1
           python -m experiments.mix runs/lstm runs/lstm1 --count 5
 Then:     python -m experiments.sample runs/mixture
-Expect:   a lower loss than that of any part: where parts disagree, their mean is better than each
+Expect:   a lower loss than any part has: where the parts disagree, their mean is better than each of them
 """
 
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ class Config(Output):
     """Mix trained runs of the same data into one model: the weighted mean of their predictions."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders that experiments.train wrote. Runs of one model and size share a weight, as an ensemble."""
+    """Run folders that experiments.train wrote. Runs of equal model and sizes form an ensemble, with one weight."""
     count: int | None = None
     """Also count n-grams with back-off up to this order on the train lines, and mix them in."""
     weights: tuple[float, ...] | None = None
     """Weights of the parts, which sum to 1; by default, those that give the lowest loss on the dev lines."""
     data: Path | None = None
-    """Text file that the runs were trained on; by default, where they found it."""
+    """Text file that the runs were trained on; by default, the path that they were given."""
     out: Path = Path("runs/mixture")
     """Folder for the mixture."""
 

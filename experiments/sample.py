@@ -1,4 +1,4 @@
-"""Make more from a trained run, or from a file of weights.
+"""Sample from a trained run, or from a file of weights.
 
 Run it:   python -m experiments.sample runs/transformer --n 20 --prefix ma --temperature 0.8
 """
@@ -23,12 +23,12 @@ from makemore_jax.trained import Trained, draw
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
-    """Make more of what a run has learned."""
+    """Sample new lines from a trained model, score lines, or export its weights."""
 
     run: tyro.conf.Positional[Path]
     """Run folder that experiments.train wrote, or a .safetensors file that --export wrote."""
     n: int = 20
-    """Number of lines to make."""
+    """Number of lines to sample."""
     prefix: str = ""
     """Text that every line starts with."""
     seed: int = 1
@@ -37,7 +37,7 @@ class Config(Seed):
     """Always take the most likely token: the same as --temperature 0."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     score: tuple[str, ...] = ()
-    """Print the loss of these lines instead of making new ones."""
+    """Print the loss of these lines instead of sampling."""
     export: Path | None = None
     """Write the weights, sizes and vocabulary into this one .safetensors file."""
     json: bool = False
@@ -49,7 +49,7 @@ class Config(Seed):
 
 
 def run(config: Config) -> dict:
-    """Export, score, or make more; returns what was printed."""
+    """Export, score or sample; returns what was printed."""
     trained = mm.open(config.run)
     if config.export:
         mm.save(trained, config.export)
@@ -66,7 +66,7 @@ def run(config: Config) -> dict:
 
 
 def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
-    """Print the loss of each line, whole and per token."""
+    """Print the loss of each line, in total and per token."""
     rows, level = [], trained.vocab.level
     for line, quality in zip(lines, mm.score(trained, lines), strict=True):
         nats = quality.nats * quality.tokens
@@ -76,7 +76,7 @@ def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
 
 
 def novelty(path: Path, trained: Trained, texts: list[str]) -> dict:
-    """How new the samples are, if the data of the run is still as it was."""
+    """How many samples are new, if the data of the run has not changed."""
     config = read_config(path)
     try:
         if config is None or config["stream"]:  # streamed data may be larger than memory

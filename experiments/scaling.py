@@ -42,7 +42,7 @@ class Config(Output, Seed, Text):
     models: tuple[Literal[tuple(WIDTH)], ...] = ("lstm", "transformer")
     """Which models to train; an n-gram with back-off is counted beside them."""
     lines: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16_000)
-    """Numbers of train lines, drawn at random; all of them are always added."""
+    """Numbers of train lines, drawn at random; the whole train set is always included."""
     widths: tuple[int, ...] = (8, 16, 32, 64, 128)
     """Widths of the models: of the hidden state, or of the transformer's embedding."""
     predict: int = 320_000
@@ -69,7 +69,7 @@ class Law(NamedTuple):
     exponent: float
     covariance: np.ndarray  # of the three
     residual: float  # root mean square, nats
-    freedom: int  # points less three
+    freedom: int  # degrees of freedom: points minus three
 
     def __call__(self, n: np.ndarray | float) -> np.ndarray:
         """The loss at n."""

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals with which a cluster takes a machine away, all ask for the same: save and stop."""
+"""Ctrl-C, and the signals that a cluster sends before it takes a machine away, mean the same: save and stop."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-GRACE = 10.0  # seconds for Python to heed a signal; a compilation can keep it waiting for minutes
+GRACE = 10.0  # seconds for Python to handle a signal; a compilation can keep it waiting for minutes
 
 
 class Stopped(KeyboardInterrupt):
@@ -22,14 +22,14 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal has come, for a loop that looks at it between two steps."""
+    """Whether a signal has arrived, for a loop that checks between two steps."""
 
     number: int | None = None
     raises: Callable[[], bool] = staticmethod(lambda: True)  # whether the first signal raises `Stopped` at once
 
     @contextlib.contextmanager
     def noted(self, unless: Callable[[], bool]) -> Iterator[None]:
-        """Inside, the first signal is noted in `number` for a loop to see, `unless` it may raise; the second raises."""
+        """Inside, the first signal only sets `number`, unless `unless()` is true; the second raises."""
         self.raises = unless
         try:
             yield
@@ -42,7 +42,7 @@ REQUEST = StopRequest()
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Inside, a signal raises `Stopped`; or, inside `REQUEST.noted()`, the first one is noted and the second raises."""
+    """Inside, a signal raises `Stopped`; inside `REQUEST.noted()`, the first one is noted and the second raises."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -72,7 +72,7 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def _watch(reader: int, heard: list[int]) -> None:
-    """End the process if a signal came and Python, busy compiling, has not heard it: there is nothing new to save."""
+    """End the process if Python, busy compiling, does not handle a signal in time: there is nothing new to save."""
     while came := os.read(reader, 1):
         time.sleep(GRACE)
         if came[0] in SIGNALS and came[0] not in heard:

@@ -68,7 +68,7 @@ class Config(Output, Seed, Trains, Text):
 
 
 def run(config: Any) -> dict:
-    """Train, and report how good the best checkpoint is."""
+    """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
     sharding.data_parallel(config.devices)  # too few devices are refused before the data is read
     corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
@@ -83,7 +83,7 @@ def run(config: Any) -> dict:
         summary |= {"parameters": num_params(training.state.params), "baselines": levels}
         introduce(config, corpus, summary)
         if config.resume:
-            begun = f"continuing from step {training.step:,}" if training.resumed else "nothing was saved yet: step 0"
+            begun = f"continuing from step {training.step:,}" if training.resumed else "nothing saved yet; from step 0"
             print(begun)
         began = time.perf_counter()
         trained = train(config, training, out)

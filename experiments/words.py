@@ -41,7 +41,7 @@ NEURAL = {  # sizes and recipes for about ten thousand distinct words and a mill
 CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams
 EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
 QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
-READ_LINES = 50  # of test, to see how long a run of words held-out lines share with train lines
+READ_LINES = 50  # of test: how long a run of words do held-out lines share with train lines?
 Hidden = tyro.conf.Suppress[tyro.conf.Fixed[str | bool]]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def without_tensorboard() -> None:
-    """Replace the TensorBoard writer, which is not always installed, by one that writes nothing."""
+    """Replace the TensorBoard writer, which is not always installed, with one that writes nothing."""
     writer = types.ModuleType("torch.utils.tensorboard")
     writer.SummaryWriter = lambda **_: types.SimpleNamespace(add_scalar=lambda *_: None, flush=lambda: None)
     sys.modules["torch.utils.tensorboard"] = writer

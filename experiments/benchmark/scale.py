@@ -1,4 +1,4 @@
-"""How the cost of training grows with each size of the job while the others stay; each point is a process of its own.
+"""How the cost of training grows with each size of the job while the others stay fixed; a process for each point.
 
 Memory is what XLA plans for the program: parameters, optimiser state, tokens and temporaries.
 """

@@ -1,4 +1,4 @@
-"""How soon is a loss reached, from the start of the process? Ours against the default run of makemore.py's own command.
+"""Time from the start of the process to a given loss: our models, and the default run of makemore.py's own command.
 
 The test lines are makemore.py's: 1,000 random ones of the lecture's file, some of which are in train as well.
 """

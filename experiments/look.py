@@ -17,7 +17,7 @@ from experiments.flags import Seed
 from makemore_jax import influence, plot
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import Tokens, tokenize
-from makemore_jax.errors import InputError, require
+from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.run_folder import read_config
 from makemore_jax.trained import Activations, Trained
 
@@ -41,7 +41,7 @@ class Config(Seed):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.lines > 0, f"`lines` is {self.lines}; it must be at least 1")
+        require_positive(self, "lines")
 
 
 def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:

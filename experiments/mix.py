@@ -15,7 +15,7 @@ import tyro
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
 from makemore_jax.run_folder import read_config
@@ -35,9 +35,10 @@ class Config(Output):
     """Text file that the runs were trained on; by default, the path that they were given."""
     out: Path = Path("runs/mixture")
     """Folder for the mixture."""
+    no_figures: tyro.conf.Suppress[tyro.conf.Fixed[bool]] = True  # it draws none
 
     def __post_init__(self):
-        require(self.count is None or self.count > 0, f"`count` is {self.count}; it must be at least 1")
+        require_positive(self, "count")
 
 
 def load(config: Config) -> tuple[mm.Corpus, Path]:

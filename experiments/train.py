@@ -61,9 +61,8 @@ class Config(Output, Seed, Trains, Text):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "evaluate_every", "devices")
+        require_positive(self, "evaluate_every", "devices", "patience")
         require_float("save_every", self.save_every)
-        require(self.patience is None or self.patience > 0, f"`patience` is {self.patience}; it must be at least 1")
         require(0 <= self.samples <= 10**6, f"`samples` is {self.samples}; it must be from 0 to 1,000,000")
 
 

@@ -18,9 +18,10 @@ def require(ok: bool, message: str) -> None:
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """Raise `InputError` unless each of these attributes of `config` is at least 1."""
+    """Raise `InputError` unless each of these attributes of `config` is at least 1, or None."""
     for name in names:
-        require(getattr(config, name) > 0, f"`{name}` is {getattr(config, name)}; it must be at least 1")
+        value = getattr(config, name)
+        require(value is None or value > 0, f"`{name}` is {value}; it must be at least 1")
 
 
 def require_float(name: str, value: float, zero: bool = True) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import require, require_float
+from makemore_jax.errors import require, require_float, require_positive
 from makemore_jax.model import Cache, Model, Params, require_block
 
 # (lines, slots): a request is padded to this many lines, decoded this many at a time. Three programs serve all requests
@@ -35,7 +35,7 @@ class SamplingParams:
 
     def __post_init__(self):
         require_float("temperature", self.temperature)
-        require(self.top_k is None or self.top_k > 0, f"`top_k` is {self.top_k}; it must be at least 1")
+        require_positive(self, "top_k")
         require(0 < self.top_p <= 1, f"`top_p` is {self.top_p}; it must be above 0 and at most 1")
 
     @property

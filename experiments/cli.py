@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 import makemore_jax
-from experiments.flags import Output, Seed, Text, parse  # noqa: F401
+from experiments.flags import parse
 from experiments.signals import Stopped, stop_on_signals
 from makemore_jax import run_folder
 from makemore_jax.data.lines import printable

@@ -45,7 +45,7 @@ class Config(Output, Seed, Trains, Text):
     evaluate_every: int = 500
     """Steps between evaluations on dev; each prints samples and saves a checkpoint."""
     save_every: float = 300.0
-    """Also save a checkpoint whenever this many seconds have passed."""
+    """Also save a checkpoint when this many seconds have passed since the last."""
     devices: int = 1
     """Number of devices that share each batch (data parallelism)."""
     patience: int | None = None
@@ -55,7 +55,7 @@ class Config(Output, Seed, Trains, Text):
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False
-    """Continue the run in that folder; every other flag must be as it was."""
+    """Continue the run in that folder; flags that affect the result must be as before."""
     tensorboard: bool = False
     """Write the losses as TensorBoard events, too."""
 

@@ -191,7 +191,7 @@ def train(config: Config, name: str, corpus: mm.Corpus) -> list[mm.Trained]:
 
 
 def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], length: float) -> dict[str, np.ndarray]:
-    """What theory says of a model of the source's own form: excess = free parameters / (2 x tokens) (Wilks 1938)."""
+    """Theory for a model of the source's own form: excess = free parameters / (2 x tokens) (Wilks 1938)."""
     free = int((counts > 0).sum() - (counts.sum(-1) > 0).sum())
     return {f"{free} parameters / (2 x tokens)": free / (2 * np.array(lines) * length)}
 

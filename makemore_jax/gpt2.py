@@ -100,7 +100,7 @@ def configuration(about: dict[str, Any], source: str) -> Config:
         value, supported = about.get(name, values[0]), " or ".join(map(repr, values))
         require(value in values, f"{source}: {name} is {value!r:.60}; it must be {supported}")
     for name in SIZES.values():
-        require(name in about, f"{source}: config.json has no {name}; is it a GPT-2?")
+        require(name in about, f"{source}: config.json has no {name}; is it a GPT-2 model?")
         valid = type(about[name]) is int and 0 < about[name] < 2**31
         require(valid, f"{source}: {name} is {about[name]!r:.60}; it must be a whole number from 1 to 2**31 - 1")
     sizes = {ours: about[theirs] for ours, theirs in SIZES.items()}
@@ -143,7 +143,7 @@ def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str =
 
 def tensor(weights: dict[str, np.ndarray], name: str, shape: tuple[int, ...], source: str) -> np.ndarray:
     """One tensor in float32; raises what `convert` raises."""
-    require(name in weights, f"{source}: there is no tensor {name}; is it a GPT-2?")
+    require(name in weights, f"{source}: there is no tensor {name}; is it a GPT-2 model?")
     value = weights[name]
     require(value.shape == shape, f"{source}: {name} has shape {value.shape}; its config says {shape}")
     require(value.dtype.name in FLOATS, f"{source}: {name} is of type {value.dtype}; it must be {', '.join(FLOATS)}")

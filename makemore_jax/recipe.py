@@ -31,7 +31,7 @@ class Recipe:
     clip: float = 1.0
     """Clip the gradient to this global norm."""
     dropout: float = 0.0
-    """Dropout: zero this fraction of the hidden units in each training step."""
+    """Dropout: zero this fraction of the hidden units (of recurrent weights, too) in each training step."""
     token_dropout: float = 0.0
     """Replace this fraction of the input tokens with random ones, as a regulariser."""
     average: float = 0.0

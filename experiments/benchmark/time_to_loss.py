@@ -44,7 +44,7 @@ class Reach(PeerContest):
 
 
 class Reached(NamedTuple):
-    """When a run reached which loss; infinite seconds if it ended before the target."""
+    """When a run reached the target, and its loss then; infinite seconds if it never did."""
 
     seconds: float  # from the start of its process
     nats: float

@@ -101,7 +101,7 @@ class Level(NamedTuple):
     table: Callable  # symbols         -> what `encode` looks tokens up in
     encode: Callable  # text, table    -> ids_N: int32, the mark for a line end, -1 for what the table lacks
     decode: Callable  # ids, symbols   -> text
-    respace: Callable = str  # text    -> the text with the spaces that `decode` puts
+    respace: Callable = str  # text    -> the text with the spacing of `decode`
     unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
 
 

@@ -82,7 +82,7 @@ def run(config: Any) -> dict:
         summary |= {"parameters": num_params(training.state.params), "baselines": levels}
         introduce(config, corpus, summary)
         if config.resume:
-            begun = f"continuing from step {training.step:,}" if training.resumed else "nothing saved yet; from step 0"
+            begun = f"continuing from step {training.step:,}" if training.resumed else "nothing was saved yet: step 0"
             print(begun)
         began = time.perf_counter()
         trained = train(config, training, out)

@@ -24,6 +24,7 @@ import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Text
 from makemore_jax import plot
+from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus, encode, makemore_split
 from makemore_jax.data.store import Encoding
 from makemore_jax.data.tokens import Tokens
@@ -32,7 +33,6 @@ from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
 from makemore_jax.models import MODELS, NEURAL, PRESETS
 from makemore_jax.sweeps import sweep
-from makemore_jax.trainer import resolve
 
 EVALUATE_EVERY = 500  # steps
 PUBLISHED = {  # nats per character on random splits of the lecture's file: its notebooks, and makemore.py's README

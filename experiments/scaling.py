@@ -19,11 +19,11 @@ import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Seed, Text
 from makemore_jax import plot
+from makemore_jax.choice import resolve
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.errors import require, require_positive
 from makemore_jax.model import num_params
 from makemore_jax.sweeps import sweep
-from makemore_jax.trainer import resolve
 
 EVALUATE_EVERY = 250  # steps
 WIDTH = {

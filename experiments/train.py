@@ -20,6 +20,7 @@ from experiments import cli
 from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, with_model
 from experiments.signals import REQUEST, Stopped
 from makemore_jax import plot, sharding
+from makemore_jax.choice import resolve
 from makemore_jax.counting import baselines
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.vocab import UNKNOWN
@@ -29,7 +30,6 @@ from makemore_jax.model import num_params
 from makemore_jax.models import NEURAL
 from makemore_jax.runs import Evaluation, Run
 from makemore_jax.trained import Trained, draw, sample
-from makemore_jax.trainer import resolve
 
 SHOWN = 6  # samples printed at each evaluation
 

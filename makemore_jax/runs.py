@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate
@@ -17,7 +18,7 @@ from makemore_jax.model import Model, Params
 from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import RunFolder
 from makemore_jax.trained import Trained
-from makemore_jax.trainer import TrainState, resolve, train_loop, training
+from makemore_jax.trainer import TrainState, train_loop, training
 
 CHUNK = 50  # steps per jitted call; after each, the progress bar moves, and the run may save or stop
 

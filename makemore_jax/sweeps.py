@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.errors import require, require_float
 from makemore_jax.loss import evaluate
@@ -15,7 +16,7 @@ from makemore_jax.model import Model
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe
 from makemore_jax.trained import Trained
-from makemore_jax.trainer import resolve, training
+from makemore_jax.trainer import training
 
 
 class Runs(NamedTuple):

@@ -4,7 +4,6 @@ The batch at step i is a function of the run's key and i alone, so a run continu
 stopped.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params, require_block
-from makemore_jax.models import MODELS, build
 from makemore_jax.nn import sample_network
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe, adamw, averaged
@@ -230,35 +228,3 @@ def training(
         return state if devices == 1 else replicate(state)
 
     return Training(init, steps_on(data, loss, adamw(recipe), in_place))
-
-
-def resolve(
-    model: str | Model, corpus: Corpus, recipe: Recipe | None = None, overrides: dict | None = None, preset="quick"
-) -> tuple[Model, Recipe]:
-    """Build a model from its name, or take a built one, and find its recipe.
-
-    `overrides` are sizes of the model and fields of the recipe. Whatever is not given, sizes or `recipe`, comes from
-    the model's `preset`, "quick" or "best".
-
-    Raises:
-      InputError: there is no such model, or it has no such size.
-    """
-    overrides, fields = overrides or {}, [field.name for field in dataclasses.fields(Recipe)]
-    changes = {name: value for name, value in overrides.items() if name in fields}
-    sizes = {name: value for name, value in overrides.items() if name not in fields}
-    if isinstance(model, str):
-        decided = sizes_for(model, corpus)
-        preset_sizes, default = MODELS[model].preset(preset)
-        model = build(model, **(preset_sizes | decided | sizes))
-    else:
-        require(not sizes, f"{', '.join(sizes)}: this model is built already; set its sizes in its config")
-        default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)
-    recipe = recipe or default or Recipe()
-    return model, dataclasses.replace(recipe, **changes)
-
-
-def sizes_for(name: str, corpus: Corpus) -> dict:
-    """The sizes of a model that the data decides: the vocabulary, and the block where it has one."""
-    require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
-    decided = {"vocab": corpus.vocab.size, "block": corpus.block}
-    return {size: value for size, value in decided.items() if size in MODELS[name].config.__dataclass_fields__}

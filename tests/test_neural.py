@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax.choice import sizes_for
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import batch, tokenize
@@ -17,7 +18,6 @@ from makemore_jax.loss import evaluate, mean_nll
 from makemore_jax.models import MODELS, NEURAL, build
 from makemore_jax.nn import sample_network
 from makemore_jax.recipe import Recipe
-from makemore_jax.trainer import sizes_for
 
 LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]
 CORPUS = encode(Split(LINES, ["ava"], ["mia"]), digest="")

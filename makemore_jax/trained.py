@@ -14,7 +14,7 @@ from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, Params, require_block
-from makemore_jax.models import build_config, configure_described, describe, is_counted
+from makemore_jax.models import build_config, configure_described, counted, describe
 from makemore_jax.sampler import Samples, SamplingParams, sample_tokens
 
 MAX_BLOCK = 2**20  # tokens; a file that asks for longer lines is damaged
@@ -50,11 +50,9 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
     require(vocab.size == model.vocab, f"{source}: {vocab.size} symbols for a model of {model.vocab}")
     fits = 0 < about["block"] <= (model.block or MAX_BLOCK)
     require(fits, f"{source}: lines of {about['block']} tokens; the model cannot read those")
-    parts = getattr(model.config, "parts", ())
-    counted = tuple(f"parts.{k}." for k, part in enumerate(parts) if is_counted(part))
-    any_shape = lambda name: is_counted(model.config) or name.startswith(counted)
+    any_shape, like = counted(model.config), jax.eval_shape(model.init, jax.random.key(0))
     try:
-        params = checkpoint.unflatten(leaves, jax.eval_shape(model.init, jax.random.key(0)), any_shape)
+        params = checkpoint.unflatten(leaves, like, lambda name: name.startswith(any_shape))
     except ValueError:
         raise InputError(f"{source}: its weights are not those of a {about['model']} of its sizes") from None
     return Trained(model, params, vocab, about["block"])

@@ -83,6 +83,27 @@ def test_a_mixture_is_saved_and_opened(tmp_path):
     assert mm.sample(key, opened, 5, prefix="m") == mm.sample(key, mixed, 5, prefix="m")
 
 
+def test_counts_are_saved_and_opened_wherever_they_stand(tmp_path):
+    """Their shapes come from the data: alone, in a mixture of mixtures, and twice, as an ensemble."""
+    counted = mm.count(CORPUS, 3)
+    nested = mm.mix([mm.mix([counted, MLP]), RNNS[0]])
+    for number, made in enumerate((counted, nested, mm.mix([counted, counted, MLP]))):
+        mm.save(made, tmp_path / f"{number}.safetensors")
+        opened = mm.open(tmp_path / f"{number}.safetensors")
+        assert opened.model is made.model
+        jax.tree.map(np.testing.assert_array_equal, opened.params, made.params)
+
+
+def test_counts_of_other_data_are_parts_and_no_ensemble():
+    lines = Split([*LINES, "azeinmrov"], ["ava"], ["mia"])
+    other = encode(lines, digest="")
+    assert other.vocab == CORPUS.vocab
+    parts = [mm.count(corpus, 3) for corpus in (CORPUS, other)]
+    assert list(mm.mix(parts).params["log_weight"]) == [0, 0]
+    with pytest.raises(InputError, match="of different sizes; mix them instead"):
+        mm.ensemble(parts)
+
+
 def test_parts_and_weights_that_do_not_fit():
     other = encode(Split(["xyz"], ["x"], ["y"]), digest="")
     for message, make in (

@@ -35,6 +35,7 @@ except ImportError:  # Windows has no such locks
 
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
+ELSEWHERE = ("data", "stream", "files")  # settings that change where things lie, and not what they are
 
 
 class RunFolder:
@@ -105,7 +106,7 @@ class RunFolder:
 
 def identity(config: dict) -> str:
     """What tells runs apart: a digest of the configuration and the data; where the data lies does not matter."""
-    kept = {name: value for name, value in config.items() if name not in ("data", "stream")}
+    kept = {name: value for name, value in config.items() if name not in ELSEWHERE}
     return checkpoint.fingerprint({}, json.dumps(kept, sort_keys=True))
 
 
@@ -139,10 +140,12 @@ def open_run(path: str | Path) -> Trained:
     require(path.is_dir(), f"{str(path)!r}: no such run folder or safetensors file")
     files = [file for file in (path / "best.safetensors", *states(path)) if file.exists()]
     require(bool(files), f"{str(path)!r}: no run, or nothing has been saved yet")
-    problems = []
+    config, problems = read_config(path), []
     for file in files:
         try:
             leaves, about = checkpoint.read(file)
+            ours = config is None or about.get("run") == identity(config)
+            require(ours, f"{str(file)!r}: of another run than config.json says")
             trained = restore(_params(leaves, about), about, str(file))
         except InputError as error:
             problems.append(str(error))
@@ -224,7 +227,7 @@ def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -
         require(not resume or bool(saved), f"{str(path)!r}: there is no run to resume; start it without `resume`")
         return
     differing = sorted(name for name in kept.keys() | config.keys() if kept.get(name) != config.get(name))
-    differing = [name for name in differing if name not in ("files", "data", "stream")]
+    differing = [name for name in differing if name not in ELSEWHERE]
     if overwrite and not resume:
         return
     way_out = "choose another `out`, or say `overwrite`"

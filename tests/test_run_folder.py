@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from makemore_jax import run_folder
-from makemore_jax.checkpoint import read
+from makemore_jax.checkpoint import read, write
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
@@ -178,11 +178,11 @@ def test_damage_that_resuming_mends(run, whole, name):
     assert contents(run) == contents(whole)
 
 
-def foreign(run):
-    """A checkpoint of another seed's run takes the place of both."""
+def foreign(run, *names):
+    """Another seed's files of these names take the place of the run's; without names, of its checkpoints."""
     train(run.parent / "foreign", until=30, seed=1)
-    for file in states(run):
-        shutil.copy(run.parent / "foreign/checkpoints" / file.name, file)
+    for file in map(run.joinpath, names) if names else states(run):
+        shutil.copy(run.parent / "foreign" / file.relative_to(run), file)
 
 
 # What is done -> what --resume refuses with. Nothing in the folder may change.
@@ -209,11 +209,22 @@ def test_damage_that_resuming_refuses(run, name):
     assert after == before
 
 
+BEST, STATES = "best.safetensors", ("checkpoints/20.safetensors", "checkpoints/30.safetensors")
+
 # What is done -> what reading says: an error, or a warning and the newest whole checkpoint in place of the best.
 READ = {
     "the best has a flipped bit": (lambda run: flip(run / "best.safetensors"), "using 30.safetensors instead"),
     "the best is cut short": (lambda run: cut(run / "best.safetensors"), "using 30.safetensors instead"),
     "the best is gone": (lambda run: (run / "best.safetensors").unlink(), None),
+    "the best is another run's": (
+        lambda run: foreign(run, BEST),
+        "of another run than config.json says; using 30.safetensors instead",
+    ),
+    "all are another run's": (lambda run: foreign(run, BEST, *STATES), InputError),
+    "the best is another run's, and nobody can say so": (
+        lambda run: (foreign(run, BEST), (run / "config.json").unlink()),
+        None,
+    ),
     "only an old checkpoint is whole": (
         lambda run: [flip(run / "best.safetensors"), flip(states(run)[0])],
         "using 20.safetensors instead",
@@ -245,10 +256,16 @@ def test_reading_takes_the_newest_whole_weights_and_writes_nothing(run, name):
     assert {file: file.stat().st_mtime_ns for file in run.parent.rglob("*")} == before
 
 
+@pytest.mark.parametrize("about", [5, ["step"], None, "step"])
+def test_a_description_of_another_kind_is_damage(run, about):
+    for file in (run / BEST, states(run)[0]):
+        write(file, read(file)[0], about)
+    with pytest.warns(UserWarning, match="its description cannot be read"):
+        open_run(run)
+
+
 def edit(file, change):
     """Edit the description of a checkpoint as a person could, with a checksum that fits."""
-    from makemore_jax.checkpoint import write
-
     leaves, about = read(file)
     change(about)
     write(file, leaves, about)
@@ -337,5 +354,6 @@ def test_a_loop_of_links_and_a_file_are_no_folders(tmp_path):
 
 def test_identity_is_the_configuration_and_the_data_wherever_it_lies():
     assert run_folder.identity(CONFIG) == run_folder.identity(CONFIG | {"data": "/elsewhere/names.txt"})
+    assert run_folder.identity(CONFIG) == run_folder.identity(CONFIG | {"files": ["loss.png"], "stream": True})
     for other in ({"seed": 1}, {"lines_sha256": "e"}, {"more": None}):
         assert run_folder.identity(CONFIG) != run_folder.identity(CONFIG | other)

@@ -134,7 +134,7 @@ def train(config: Any, training: Run, out: Path) -> Trained:
             writer.add_scalar(f"loss/{name}", getattr(evaluation, name), evaluation.step)
             writer.flush()
 
-    with REQUEST.noted(unless=lambda: training.evaluating):
+    with REQUEST.noted(unless=lambda: training.evaluating, patient=lambda: training.begun):
         trained = training.train(label=config.model, on_evaluation=show, should_stop=lambda: bool(REQUEST.number))
     if training.interrupted:
         go_on = "to continue, run the same command with --resume"

@@ -120,6 +120,21 @@ with signals.stop_on_signals():
     assert done.stderr == "stopped while compiling; what was saved before is kept\n"
 
 
+def test_steps_that_take_longer_than_the_grace_are_not_lost():
+    """The loop hears the signal after them, and saves."""
+    code = """
+import hashlib, signal, threading
+from experiments import signals
+signals.GRACE = 0.1
+with signals.stop_on_signals(), signals.REQUEST.noted(unless=lambda: False, patient=lambda: True):
+    threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)
+    print(signals.REQUEST.number)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{signal.SIGTERM.value}\n", "")
+
+
 def test_reading_a_run_all_the_time_does_it_no_harm(file, tmp_path, whole):
     out = tmp_path / "run"
     child = subprocess.Popen(process(file, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -190,6 +190,8 @@ def claim(
             _refuse_other_run(path, config, resume, overwrite)
             if not resume:
                 _clear(path)
+            for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
+                part.unlink(missing_ok=True)  # what a process that was killed had begun to write
             folder = RunFolder(path, config)
             folder.write_json("config.json", config)
         except OSError as error:
@@ -204,10 +206,13 @@ def _take(lock: Any, path: Path) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.seek(0)
         holder = lock.read(200).strip() or "another process"
         raise InputError(f"{str(path)!r}: {holder} is writing to it; wait for it, or choose another `out`") from None
+    except OSError as error:  # some network file systems have none
+        reason = (error.strerror or "no locks").lower()
+        warnings.warn(f"{str(path)!r} cannot be locked ({reason}); let one process at a time write to it", stacklevel=2)
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},\n")
     lock.flush()

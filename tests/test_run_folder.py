@@ -1,5 +1,6 @@
 """The folder of a run: a table of damages, each with what resuming and reading must do; locks, readers, permissions."""
 
+import errno
 import json
 import os
 import shutil
@@ -304,6 +305,17 @@ def test_one_process_writes_and_says_who_it_is(run):
     train(run, resume=True)
 
 
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch):
+    """As Lustre is without its option `flock`."""
+
+    def flock(*args):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    (told,) = train(tmp_path / "run", until=10)
+    assert "cannot be locked (function not implemented); let one process at a time write" in told
+
+
 def test_files_have_the_permissions_that_the_umask_gives(tmp_path):
     before = os.umask(0o027)
     try:
@@ -334,6 +346,16 @@ def test_a_folder_is_claimed_only_where_nothing_is_lost(run, tmp_path):
             with pytest.raises(InputError, match="the folder holds files that are not a run's"):
                 train(foreign, overwrite=overwrite)
         assert [file.name for file in foreign.iterdir()] == [name]
+
+
+def test_what_a_killed_process_had_begun_to_write_is_deleted(run):
+    parts = [run / name for name in ("checkpoints/35.safetensors.part", f"{BEST}.part", "metrics.jsonl.part")]
+    for part in parts:
+        part.write_bytes(b"half")
+    open_run(run)
+    assert all(part.exists() for part in parts)
+    train(run, until=30, resume=True)
+    assert not list(run.rglob("*.part"))
 
 
 def test_killed_while_it_claimed_the_folder(tmp_path):

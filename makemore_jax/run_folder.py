@@ -134,11 +134,16 @@ def open_run(path: str | Path) -> Trained:
       InputError: there is no such run, nothing has been saved yet, or nothing in it can be read.
     """
     path = Path(path)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+        files = [file for file in (path / "best.safetensors", *states(path)) if not is_file and file.exists()]
+    except OSError as error:  # before Python 3.14, also where another user may not look
+        raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}") from None
+    if is_file:
         leaves, about = checkpoint.read(path)
         return restore(_params(leaves, about), about, str(path))
-    require(path.is_dir(), f"{str(path)!r}: no such run folder or safetensors file")
-    files = [file for file in (path / "best.safetensors", *states(path)) if file.exists()]
+    require(is_folder, f"{str(path)!r}: no such run folder or safetensors file")
+    require(os.access(path, os.R_OK | os.X_OK), f"{str(path)!r}: permission denied")
     require(bool(files), f"{str(path)!r}: no run, or nothing has been saved yet")
     config, problems = read_config(path), []
     for file in files:

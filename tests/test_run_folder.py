@@ -327,6 +327,19 @@ def test_files_have_the_permissions_that_the_umask_gives(tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
 
 
+def test_a_folder_that_another_user_may_not_read_is_named(run):
+    before = os.geteuid()
+    run.chmod(0)
+    if before == 0:
+        os.seteuid(65534)  # the superuser may read everything
+    try:
+        with pytest.raises(InputError, match="permission denied"):
+            open_run(run)
+    finally:
+        os.seteuid(before)
+        run.chmod(0o755)
+
+
 def test_a_folder_is_claimed_only_where_nothing_is_lost(run, tmp_path):
     with pytest.raises(InputError, match="holds this run already; continue it with `resume`"):
         train(run)

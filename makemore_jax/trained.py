@@ -40,13 +40,15 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
     Raises:
       InputError: they do not fit together; `source` is named.
     """
-    complete = isinstance(about, dict) and isinstance(about.get("block"), int)
+    complete = isinstance(about, dict) and type(about.get("block")) is int
     require(complete, f"{source}: does not say which model it holds")
     vocab = Vocab.from_dict(about, source)
     try:
         model = build_config(configure_described(about))
     except InputError as error:
         raise InputError(f"{source}: {str(error).replace('`', '')}") from None
+    except RecursionError:
+        raise InputError(f"{source}: its description is nested too deeply") from None
     require(vocab.size == model.vocab, f"{source}: {vocab.size} symbols for a model of {model.vocab}")
     fits = 0 < about["block"] <= (model.block or MAX_BLOCK)
     require(fits, f"{source}: lines of {about['block']} tokens; the model cannot read those")
@@ -55,6 +57,8 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
         params = checkpoint.unflatten(leaves, like, lambda name: name.startswith(any_shape))
     except ValueError:
         raise InputError(f"{source}: its weights are not those of a {about['model']} of its sizes") from None
+    bad = next((name for name, leaf in leaves.items() if np.isnan(leaf).any()), None)  # counts may hold -inf
+    require(bad is None, f"{source}: {bad} has a number that is not one")
     return Trained(model, params, vocab, about["block"])
 
 

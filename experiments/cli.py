@@ -18,6 +18,7 @@ import makemore_jax
 from experiments.flags import Output, Seed, Text, parse  # noqa: F401
 from experiments.signals import Stopped, stop_on_signals
 from makemore_jax import run_folder
+from makemore_jax.data.lines import printable
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_json  # noqa: F401
 from makemore_jax.run_folder import RunFolder
@@ -132,11 +133,6 @@ def environment() -> dict:
 def title(text: str) -> None:
     """The heading of a section."""
     print(f"\n{text}\n{'-' * len(text)}")
-
-
-def printable(text: str) -> str:
-    """`text` with escapes for whatever a terminal would obey instead of showing."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def clip(text: str, width: int = 40) -> str:

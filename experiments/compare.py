@@ -172,8 +172,8 @@ def run(config: Config) -> dict:
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             comparison(test, "n-gram", config.out / "compare.png", config.level)
-            print(f"drawn in {config.out / 'compare.png'}")
-        print(f"samples from the mixture: python -m experiments.sample {config.out}")
+            print(f"drawn in {cli.printable(str(config.out / 'compare.png'))}")
+        print(f"samples from the mixture: python -m experiments.sample {cli.printable(str(config.out))}")
         summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
         summary |= {"split": {name: row._asdict() for name, row in rows.items()}, "peer": theirs}
         summary |= {"weights": dict(zip(parts(mixture), weights(mixture), strict=True))}
@@ -208,7 +208,8 @@ def print_weights(mixture: mm.Trained) -> None:
 def introduce(config: Config, corpus: Corpus) -> None:
     """Say what is compared on what."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
-    print(f"{config.data}: {lines} lines; {config.seeds} seeds of each neural model; losses in nats per {config.level}")
+    print(f"{cli.printable(str(config.data))}: {lines} lines;", end=" ")
+    print(f"{config.seeds} seeds of each neural model; losses in nats per {config.level}")
     if config.peer_data:
         which = "the same" if importlib.util.find_spec("torch") else "other"
         print(

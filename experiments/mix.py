@@ -15,10 +15,13 @@ import tyro
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output
-from makemore_jax.errors import require, require_positive
+from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
+from makemore_jax.models import check_type
 from makemore_jax.run_folder import read_config
+
+TEXT = {"max_length": int, "level": str, "lowercase": bool, "min_count": int}  # settings of a run that change its lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +57,14 @@ def load(config: Config) -> tuple[mm.Corpus, Path]:
     for run, trained_on in found.items():
         same = trained_on["lines_sha256"] == about["lines_sha256"]
         require(same, f"{run}: was trained on other data than {first}; its dev lines may be the other's train lines")
-    path = config.data or Path(about["data"])
-    settings = {name: about[name] for name in ("max_length", "level", "lowercase", "min_count") if name in about}
-    corpus = mm.load(path, **settings)
+    path, given = config.data or about.get("data"), {name: about[name] for name in TEXT if about.get(name) is not None}
+    known = isinstance(path, Path) or (isinstance(path, str) and "\0" not in path)
+    require(known, f"{first}: does not say where its data lies; name the file with `data`")
+    try:
+        settings = {name: check_type(name, value, TEXT[name]) for name, value in given.items()}
+    except InputError as error:
+        raise InputError(f"{first / 'config.json'}: {error}".replace("`", "")) from None
+    corpus, path = mm.load(path, **settings), Path(path)
     require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
     return corpus, path
 
@@ -75,7 +83,8 @@ def run(config: Config) -> dict:
             rows.append({"part": name, "weight": shares[name], "parameters": num_params(part.params), **nats})
             table.row(**rows[-1])
         folder.save_best(mixture)
-        print(f"saved in {config.out}: python -m experiments.sample {config.out}")
+        shown = cli.printable(str(config.out))
+        print(f"saved in {shown}: python -m experiments.sample {shown}")
         summary = {"experiment": "mix", "parts": rows, **cli.environment()}
         folder.write_json("summary.json", summary)
     return summary

@@ -114,7 +114,7 @@ def run(config: Config) -> dict:
         by_width = by_number_of_parameters(config, corpus)
         if not config.no_figures:
             draw(config, np.array(lines), by_lines, laws, by_width, out / "scaling.png")
-            print(f"\ndrawn in {out / 'scaling.png'}")
+            print(f"\ndrawn in {cli.printable(str(out / 'scaling.png'))}")
         summary = {"experiment": "scaling", **cli.environment(), "lines": lines, "by_lines": by_lines}
         summary |= {"laws": {name: law and law._asdict() for name, law in laws.items()}, "predictions": predictions}
         cli.write_json(out / "summary.json", summary | {"by_parameters": by_width})

@@ -26,15 +26,19 @@ class StopRequest:
 
     number: int | None = None
     raises: Callable[[], bool] = staticmethod(lambda: True)  # whether the first signal raises `Stopped` at once
+    patient: Callable[[], bool] = staticmethod(lambda: False)  # whether to wait for Python to hear it, however long
 
     @contextlib.contextmanager
-    def noted(self, unless: Callable[[], bool]) -> Iterator[None]:
-        """Inside, the first signal only sets `number`, unless `unless()` is true; the second raises."""
-        self.raises = unless
+    def noted(self, unless: Callable[[], bool], patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Inside, the first signal only sets `number`, unless `unless()` is true; the second raises.
+
+        While `patient()`, there is work that the loop would save: steps and evaluations may take longer than `GRACE`.
+        """
+        self.raises, self.patient = unless, patient
         try:
             yield
         finally:
-            del self.raises
+            del self.raises, self.patient
 
 
 REQUEST = StopRequest()
@@ -75,6 +79,8 @@ def _watch(reader: int, heard: list[int]) -> None:
     """End the process if Python, busy compiling, does not handle a signal in time: there is nothing new to save."""
     while came := os.read(reader, 1):
         time.sleep(GRACE)
+        while came[0] in SIGNALS and came[0] not in heard and REQUEST.patient():
+            time.sleep(0.05)
         if came[0] in SIGNALS and came[0] not in heard:
             print("stopped while compiling; what was saved before is kept", file=sys.stderr, flush=True)
             os._exit(128 + came[0])

@@ -92,7 +92,8 @@ def run(config: Any) -> dict:
         print(f"  nats per {config.level}")
         summary |= {"steps": training.step, "best_step": training.best_step, "nats": losses}
         summary |= novelty(config, corpus, trained)
-        print(f"saved in {out}: python -m experiments.sample {out}")
+        shown = cli.printable(str(out))
+        print(f"saved in {shown}: python -m experiments.sample {shown}")
         if not config.no_figures:
             curves = {"train": [row[:2] for row in training.losses]}
             curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
@@ -105,8 +106,8 @@ def run(config: Any) -> dict:
 def introduce(config: Any, corpus: Corpus, summary: dict) -> None:
     """Print what is trained, on what, and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
-    print(f"{config.model}: {summary['parameters']:,} parameters; {config.data}: {lines} lines,", end=" ")
-    print(f"{corpus.vocab.size:,} symbols")
+    print(f"{config.model}: {summary['parameters']:,} parameters; {cli.printable(str(config.data))}:", end=" ")
+    print(f"{lines} lines, {corpus.vocab.size:,} symbols")
     if config.level == "word":
         print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
     if config.max_length:
@@ -133,11 +134,11 @@ def train(config: Any, training: Run, out: Path) -> Trained:
             writer.add_scalar(f"loss/{name}", getattr(evaluation, name), evaluation.step)
             writer.flush()
 
-    with REQUEST.noted(unless=lambda: training.evaluating):
+    with REQUEST.noted(unless=lambda: training.evaluating, patient=lambda: training.begun):
         trained = training.train(label=config.model, on_evaluation=show, should_stop=lambda: bool(REQUEST.number))
     if training.interrupted:
-        go_on = "to continue, run the same command with --resume"
-        print(f"stopped at step {training.step:,}, saved in {out}; {go_on}", flush=True)
+        go_on = f"saved in {cli.printable(str(out))}; to continue, run the same command with --resume"
+        print(f"stopped at step {training.step:,}, {go_on}", flush=True)
         raise Stopped(REQUEST.number)
     return trained
 

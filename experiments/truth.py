@@ -132,7 +132,7 @@ def run(config: Config) -> dict:
             own = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
             if not config.no_figures:
                 draw(excess, config.lines, own, f"{name}: {SOURCES[name].about}", out / f"{name}.png")
-                print(f"\ndrawn in {out / f'{name}.png'}")
+                print(f"\ndrawn in {cli.printable(str(out / f'{name}.png'))}")
         cli.write_json(out / "summary.json", summary)
     return summary
 

@@ -94,9 +94,11 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     checksum, _, text = str(header).partition(" ")
     require(checksum == fingerprint(leaves, text), f"{str(path)!r}: damaged (its checksum does not match)")
     try:
-        return leaves, json.loads(text)
+        about = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"{str(path)!r}: damaged (its description cannot be read)") from None
+        about = None
+    require(isinstance(about, dict), f"{str(path)!r}: damaged (its description cannot be read)")
+    return leaves, about
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ def ensemble(members: Sequence[Trained]) -> Trained:
     """
     _require_one_vocabulary(members)
     first = members[0]
-    same = all(member.model.config == first.model.config for member in members)
+    same = all(_kind(member) == _kind(first) for member in members)
     require(same, "the members of an ensemble have different sizes; mix them instead")
     if len(members) == 1:
         return first
@@ -45,7 +45,7 @@ def mix(parts: Sequence[Trained], dev: Tokens | None = None, weights: Sequence[f
     _require_one_vocabulary(parts)
     groups: dict = {}
     for part in parts:
-        groups.setdefault(part.model.config, []).append(part)
+        groups.setdefault(_kind(part), []).append(part)
     parts = [ensemble(group) for group in groups.values()]
     params = {"parts": [part.params for part in parts]}
     if weights is not None:
@@ -74,6 +74,11 @@ def parts(mixed: Trained) -> dict[str, Trained]:
         name += f" ({same + 1})" if same else ""
         found[name] = Trained(build_config(config), params, mixed.vocab, mixed.block)
     return found
+
+
+def _kind(part: Trained) -> tuple:
+    """What members of an ensemble have in common: model, sizes, and the shapes, which for counts the data decides."""
+    return part.model.config, tuple(leaf.shape for leaf in jax.tree.leaves(part.params))
 
 
 def _check_weights(weights: Sequence[float], parts: int) -> jax.Array:

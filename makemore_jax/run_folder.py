@@ -35,6 +35,7 @@ except ImportError:  # Windows has no such locks
 
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
+ELSEWHERE = ("data", "stream", "files")  # settings that change where things lie, and not what they are
 
 
 class RunFolder:
@@ -105,7 +106,7 @@ class RunFolder:
 
 def identity(config: dict) -> str:
     """What tells runs apart: a digest of the configuration and of the data, wherever the data is stored."""
-    kept = {name: value for name, value in config.items() if name not in ("data", "stream")}
+    kept = {name: value for name, value in config.items() if name not in ELSEWHERE}
     return checkpoint.fingerprint({}, json.dumps(kept, sort_keys=True))
 
 
@@ -133,16 +134,23 @@ def open_run(path: str | Path) -> Trained:
       InputError: there is no such run, nothing has been saved yet, or nothing in it can be read.
     """
     path = Path(path)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+        files = [file for file in (path / "best.safetensors", *states(path)) if not is_file and file.exists()]
+    except OSError as error:  # before Python 3.14, also where another user may not look
+        raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}") from None
+    if is_file:
         leaves, about = checkpoint.read(path)
         return restore(_params(leaves, about), about, str(path))
-    require(path.is_dir(), f"{str(path)!r}: no such run folder or safetensors file")
-    files = [file for file in (path / "best.safetensors", *states(path)) if file.exists()]
+    require(is_folder, f"{str(path)!r}: no such run folder or safetensors file")
+    require(os.access(path, os.R_OK | os.X_OK), f"{str(path)!r}: permission denied")
     require(bool(files), f"{str(path)!r}: not a run folder, or nothing has been saved yet")
-    problems = []
+    config, problems = read_config(path), []
     for file in files:
         try:
             leaves, about = checkpoint.read(file)
+            ours = config is None or about.get("run") == identity(config)
+            require(ours, f"{str(file)!r}: of another run than config.json says")
             trained = restore(_params(leaves, about), about, str(file))
         except InputError as error:
             problems.append(str(error))
@@ -187,6 +195,8 @@ def claim(
             _refuse_other_run(path, config, resume, overwrite)
             if not resume:
                 _clear(path)
+            for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
+                part.unlink(missing_ok=True)  # what a process that was killed had begun to write
             folder = RunFolder(path, config)
             folder.write_json("config.json", config)
         except OSError as error:
@@ -201,10 +211,13 @@ def _take(lock: Any, path: Path) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.seek(0)
         holder = lock.read(200).strip() or "another process"
         raise InputError(f"{str(path)!r}: {holder} is writing to it; wait for it, or choose another `out`") from None
+    except OSError as error:  # some network file systems have none
+        reason = (error.strerror or "no locks").lower()
+        warnings.warn(f"{str(path)!r} cannot be locked ({reason}); let one process at a time write to it", stacklevel=2)
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},\n")
     lock.flush()
@@ -224,7 +237,7 @@ def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -
         require(not resume or bool(saved), f"{str(path)!r}: there is no run to resume; start it without `resume`")
         return
     differing = sorted(name for name in kept.keys() | config.keys() if kept.get(name) != config.get(name))
-    differing = [name for name in differing if name not in ("files", "data", "stream")]
+    differing = [name for name in differing if name not in ELSEWHERE]
     if overwrite and not resume:
         return
     way_out = "choose another `out`, or pass `overwrite`"

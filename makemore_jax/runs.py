@@ -72,7 +72,7 @@ class Run:
         self.state = self.training.init(key)
         self.best = self._copy(self.state.weights)
         self.losses: list[tuple] = []  # after each chunk: the step, its mean train loss, and the dev loss or None
-        self.interrupted, self.evaluating, self.saved_at = False, False, time.monotonic()
+        self.begun, self.interrupted, self.evaluating, self.saved_at = False, False, False, time.monotonic()
         self.resumed = folder.restore_state({"state": self.state, "best": self.best}) if folder else None
         if self.resumed:
             tree, about = self.resumed
@@ -114,7 +114,7 @@ class Run:
         """
 
         def after_chunk(state: TrainState, losses_N: np.ndarray) -> bool:
-            self.state, stop = state, False
+            self.begun, self.state, stop = True, state, False  # it has compiled: from now on there is work to save
             self.losses.append((self.step, float(losses_N.mean(dtype=np.float64)), None))
             if due := self._due:
                 stop = self._evaluate(on_evaluation)

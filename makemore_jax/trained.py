@@ -14,7 +14,7 @@ from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, Params, require_block
-from makemore_jax.models import build_config, configure_described, describe, is_counted
+from makemore_jax.models import build_config, configure_described, counted, describe
 from makemore_jax.sampler import Samples, SamplingParams, sample_tokens
 
 MAX_BLOCK = 2**20  # tokens; a file that asks for longer lines is damaged
@@ -40,23 +40,25 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
     Raises:
       InputError: they do not fit together; the message names `source`.
     """
-    complete = isinstance(about, dict) and isinstance(about.get("block"), int)
+    complete = isinstance(about, dict) and type(about.get("block")) is int
     require(complete, f"{source}: does not say which model it holds")
     vocab = Vocab.from_dict(about, source)
     try:
         model = build_config(configure_described(about))
     except InputError as error:
         raise InputError(f"{source}: {str(error).replace('`', '')}") from None
+    except RecursionError:
+        raise InputError(f"{source}: its description is nested too deeply") from None
     require(vocab.size == model.vocab, f"{source}: a vocabulary of {vocab.size} symbols for a model of {model.vocab}")
     fits = 0 < about["block"] <= (model.block or MAX_BLOCK)
     require(fits, f"{source}: lines of {about['block']} tokens are longer than the model can read")
-    parts = getattr(model.config, "parts", ())
-    counted = tuple(f"parts.{k}." for k, part in enumerate(parts) if is_counted(part))
-    any_shape = lambda name: is_counted(model.config) or name.startswith(counted)
+    any_shape, like = counted(model.config), jax.eval_shape(model.init, jax.random.key(0))
     try:
-        params = checkpoint.unflatten(leaves, jax.eval_shape(model.init, jax.random.key(0)), any_shape)
+        params = checkpoint.unflatten(leaves, like, lambda name: name.startswith(any_shape))
     except ValueError:
         raise InputError(f"{source}: its weights do not fit a {about['model']} of the sizes that it names") from None
+    bad = next((name for name, leaf in leaves.items() if np.isnan(leaf).any()), None)  # counts may hold -inf
+    require(bad is None, f"{source}: {bad} holds NaN")
     return Trained(model, params, vocab, about["block"])
 
 

@@ -120,6 +120,21 @@ with signals.stop_on_signals():
     assert done.stderr == "stopped while compiling; what was saved before is kept\n"
 
 
+def test_steps_that_take_longer_than_the_grace_are_not_lost():
+    """The loop hears the signal after them, and saves."""
+    code = """
+import hashlib, signal, threading
+from experiments import signals
+signals.GRACE = 0.1
+with signals.stop_on_signals(), signals.REQUEST.noted(unless=lambda: False, patient=lambda: True):
+    threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGTERM)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)
+    print(signals.REQUEST.number)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{signal.SIGTERM.value}\n", "")
+
+
 def test_reading_a_run_all_the_time_does_it_no_harm(file, tmp_path, whole):
     out = tmp_path / "run"
     child = subprocess.Popen(process(file, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -272,9 +287,13 @@ def test_sampling_from_the_folder_alone(command, whole, tmp_path):
 
 def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
     """A text with escape sequences: samples, scores and errors are printed with them spelt out."""
-    (tmp_path / "red.txt").write_text("\n".join(f"\x1b[31m{name}" for name in names[:100]))
-    flags = ["--data", tmp_path / "red.txt", "--out", tmp_path / "run", "--steps", 10]
-    assert command("train", *RUN, *flags)[0] == 0
+    red, folder = tmp_path / "\x1b[31m.txt", tmp_path / "\x1b[32m"
+    red.write_text("\n".join(f"\x1b[31m{name}" for name in names[:100]))
+    status, out, err = command("train", *RUN, "--data", red, "--out", folder, "--steps", 10)
+    assert status == 0, err
+    assert "saved in" in out
+    assert "\x1b" not in out + err
+    folder.rename(tmp_path / "run")
     for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}"]):
         status, out, err = command("sample", tmp_path / "run", *more)
         assert status == 0, err
@@ -420,6 +439,30 @@ def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
         status, _, err = command("mix", *bad, "--out", tmp_path / "bad")
         assert (status, err.count("\n")) == (2, 1)
         assert message in err
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({}, "does not say where its data lies; name the file with --data"),
+        ({"data": 5}, "does not say where its data lies"),
+        ({"data": "a\0b"}, "does not say where its data lies"),
+        ({"data": "none\x1b[31m.txt"}, "no such file"),
+        ({"max_length": "x"}, "config.json: max_length must be of type int; it is of type str"),
+        ({"min_count": "a"}, "config.json: min_count must be of type int"),
+        ({"lowercase": "no"}, "config.json: lowercase must be of type bool"),
+        ({"level": [1]}, "config.json: level must be of type str"),
+        ({"level": "verse"}, "it must be one of character, word, byte"),
+    ],
+    ids=str,
+)
+def test_odd_run_folders_are_not_mixed(command, file, tmp_path, about, message):
+    settings = {"data": str(file)} if about and "data" not in about else {}
+    (tmp_path / "config.json").write_text(json.dumps({"lines_sha256": "x"} | settings | about))
+    status, out, err = command("mix", tmp_path, "--out", tmp_path / "mixture")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert "\x1b" not in err
 
 
 def test_excess_over_the_floor(command, tmp_path):

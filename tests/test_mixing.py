@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax.checkpoint import write
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
@@ -81,6 +82,70 @@ def test_a_mixture_is_saved_and_opened(tmp_path):
     assert np.array_equal(nll_N, line_nll(mixed.model, mixed.params, CORPUS.tokens.train))
     key = jax.random.key(5)
     assert mm.sample(key, opened, 5, prefix="m") == mm.sample(key, mixed, 5, prefix="m")
+
+
+PART = {"model": "mlp", "sizes": {"window": 3, "embed": 5, "hidden": 11}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ("mlp", "parts must be a list of models"),
+        (5, "parts must be a list of models"),
+        ([], "a mixture has no parts"),
+        ([None], "does not say which model it is"),
+        ([{"model": "mlp"}], "does not say which model it is"),
+        ([{"model": "lstn", "sizes": {}}], "there is no model 'lstn'"),
+        ([{"model": "mlp", "sizes": {"vocab": 3}}], "a part of 3 symbols in a mixture over"),
+        (8, "mixtures inside mixtures, 9 deep; the limit is 8"),
+        (200, ""),
+    ],
+    ids=str,
+)
+def test_parts_in_a_file_that_cannot_be_are_refused(tmp_path, parts, message):
+    """A description edited by hand, with a checksum that fits; a number is how deep mixtures stand in mixtures."""
+    mixed = mm.mix([RNNS[0], MLP])
+    about, vocab = mixed.about, CORPUS.vocab.size
+    if isinstance(parts, int) and parts > 5:
+        part = PART | {"sizes": PART["sizes"] | {"vocab": vocab}}
+        for _ in range(parts):
+            part = {"model": "mixture", "sizes": {"vocab": vocab, "parts": [part]}}
+        parts = [part]
+    about["sizes"] = about["sizes"] | {"parts": parts}
+    write(tmp_path / "edited.safetensors", mixed.params, about)
+    with pytest.raises(InputError, match=rf"edited.safetensors'?: .*{message}"):
+        mm.open(tmp_path / "edited.safetensors")
+
+
+@pytest.mark.parametrize("name", ["log_weight", "embed"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, name):
+    mixed = mm.mix([MLP])
+    spoil = lambda path, leaf: leaf * jnp.nan if name in jax.tree_util.keystr(path) else leaf
+    params = jax.tree_util.tree_map_with_path(spoil, mixed.params)
+    write(tmp_path / "edited.safetensors", params, mixed.about)
+    with pytest.raises(InputError, match=f"edited.safetensors: .*{name}"):
+        mm.open(tmp_path / "edited.safetensors")
+
+
+def test_counts_are_saved_and_opened_wherever_they_stand(tmp_path):
+    """Their shapes come from the data: alone, in a mixture of mixtures, and twice, as an ensemble."""
+    counted = mm.count(CORPUS, 3)
+    nested = mm.mix([mm.mix([counted, MLP]), RNNS[0]])
+    for number, made in enumerate((counted, nested, mm.mix([counted, counted, MLP]))):
+        mm.save(made, tmp_path / f"{number}.safetensors")
+        opened = mm.open(tmp_path / f"{number}.safetensors")
+        assert opened.model is made.model
+        jax.tree.map(np.testing.assert_array_equal, opened.params, made.params)
+
+
+def test_counts_of_other_data_are_parts_and_no_ensemble():
+    lines = Split([*LINES, "azeinmrov"], ["ava"], ["mia"])
+    other = encode(lines, digest="")
+    assert other.vocab == CORPUS.vocab
+    parts = [mm.count(corpus, 3) for corpus in (CORPUS, other)]
+    assert list(mm.mix(parts).params["log_weight"]) == [0, 0]
+    with pytest.raises(InputError, match="of different sizes; mix them instead"):
+        mm.ensemble(parts)
 
 
 def test_parts_and_weights_that_do_not_fit():

@@ -1,5 +1,6 @@
 """The folder of a run: a table of damages, each with what resuming and reading must do; locks, readers, permissions."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from makemore_jax import run_folder
-from makemore_jax.checkpoint import read
+from makemore_jax.checkpoint import read, write
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
@@ -178,11 +179,11 @@ def test_damage_that_resuming_mends(run, whole, name):
     assert contents(run) == contents(whole)
 
 
-def foreign(run):
-    """A checkpoint of another seed's run takes the place of both."""
+def foreign(run, *names):
+    """Another seed's files of these names take the place of the run's; without names, of its checkpoints."""
     train(run.parent / "foreign", until=30, seed=1)
-    for file in states(run):
-        shutil.copy(run.parent / "foreign/checkpoints" / file.name, file)
+    for file in map(run.joinpath, names) if names else states(run):
+        shutil.copy(run.parent / "foreign" / file.relative_to(run), file)
 
 
 # What is done -> what --resume refuses with. Nothing in the folder may change.
@@ -209,11 +210,22 @@ def test_damage_that_resuming_refuses(run, name):
     assert after == before
 
 
+BEST, STATES = "best.safetensors", ("checkpoints/20.safetensors", "checkpoints/30.safetensors")
+
 # What is done -> what reading says: an error, or a warning and the newest whole checkpoint in place of the best.
 READ = {
     "the best has a flipped bit": (lambda run: flip(run / "best.safetensors"), "using 30.safetensors instead"),
     "the best is cut short": (lambda run: cut(run / "best.safetensors"), "using 30.safetensors instead"),
     "the best is gone": (lambda run: (run / "best.safetensors").unlink(), None),
+    "the best is another run's": (
+        lambda run: foreign(run, BEST),
+        "of another run than config.json says; using 30.safetensors instead",
+    ),
+    "all are another run's": (lambda run: foreign(run, BEST, *STATES), InputError),
+    "the best is another run's, and nobody can say so": (
+        lambda run: (foreign(run, BEST), (run / "config.json").unlink()),
+        None,
+    ),
     "only an old checkpoint is whole": (
         lambda run: [flip(run / "best.safetensors"), flip(states(run)[0])],
         "using 20.safetensors instead",
@@ -245,10 +257,16 @@ def test_reading_takes_the_newest_whole_weights_and_writes_nothing(run, name):
     assert {file: file.stat().st_mtime_ns for file in run.parent.rglob("*")} == before
 
 
+@pytest.mark.parametrize("about", [5, ["step"], None, "step"])
+def test_a_description_of_another_kind_is_damage(run, about):
+    for file in (run / BEST, states(run)[0]):
+        write(file, read(file)[0], about)
+    with pytest.warns(UserWarning, match="its description cannot be read"):
+        open_run(run)
+
+
 def edit(file, change):
     """Edit the description of a checkpoint as a person could, with a checksum that fits."""
-    from makemore_jax.checkpoint import write
-
     leaves, about = read(file)
     change(about)
     write(file, leaves, about)
@@ -287,6 +305,17 @@ def test_one_process_writes_and_says_who_it_is(run):
     train(run, resume=True)
 
 
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch):
+    """As Lustre is without its option `flock`."""
+
+    def flock(*args):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    (told,) = train(tmp_path / "run", until=10)
+    assert "cannot be locked (function not implemented); let one process at a time write" in told
+
+
 def test_files_have_the_permissions_that_the_umask_gives(tmp_path):
     before = os.umask(0o027)
     try:
@@ -296,6 +325,19 @@ def test_files_have_the_permissions_that_the_umask_gives(tmp_path):
     files = [file for file in (tmp_path / "run").rglob("*") if file.is_file()]
     assert len(files) >= 5
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
+
+
+def test_a_folder_that_another_user_may_not_read_is_named(run):
+    before = os.geteuid()
+    run.chmod(0)
+    if before == 0:
+        os.seteuid(65534)  # the superuser may read everything
+    try:
+        with pytest.raises(InputError, match="permission denied"):
+            open_run(run)
+    finally:
+        os.seteuid(before)
+        run.chmod(0o755)
 
 
 def test_a_folder_is_claimed_only_where_nothing_is_lost(run, tmp_path):
@@ -319,6 +361,16 @@ def test_a_folder_is_claimed_only_where_nothing_is_lost(run, tmp_path):
         assert [file.name for file in foreign.iterdir()] == [name]
 
 
+def test_what_a_killed_process_had_begun_to_write_is_deleted(run):
+    parts = [run / name for name in ("checkpoints/35.safetensors.part", f"{BEST}.part", "metrics.jsonl.part")]
+    for part in parts:
+        part.write_bytes(b"half")
+    open_run(run)
+    assert all(part.exists() for part in parts)
+    train(run, until=30, resume=True)
+    assert not list(run.rglob("*.part"))
+
+
 def test_killed_while_it_claimed_the_folder(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/lock").write_text("process 1")
@@ -337,5 +389,6 @@ def test_a_loop_of_links_and_a_file_are_no_folders(tmp_path):
 
 def test_identity_is_the_configuration_and_the_data_wherever_it_lies():
     assert run_folder.identity(CONFIG) == run_folder.identity(CONFIG | {"data": "/elsewhere/names.txt"})
+    assert run_folder.identity(CONFIG) == run_folder.identity(CONFIG | {"files": ["loss.png"], "stream": True})
     for other in ({"seed": 1}, {"lines_sha256": "e"}, {"more": None}):
         assert run_folder.identity(CONFIG) != run_folder.identity(CONFIG | other)

@@ -195,6 +195,20 @@ def test_a_store_in_use_and_one_that_fails_are_left_alone(file, tmp_path, monkey
     assert [path.name for path in tmp_path.glob("store*")] == ["store"]
 
 
+def test_two_machines_may_give_their_processes_one_number(file, tmp_path, monkeypatch):
+    """Two writers at once, the second of which begins while the first is half-way."""
+    expected, begun = digest(read_lines(file)), []
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+
+    def progress(size):
+        if not begun:
+            begun.append(size)
+            write_store(tmp_path / "store", file)
+
+    assert write_store(tmp_path / "store", file, progress=progress).digest == expected
+    assert len(list(tmp_path.glob("store*"))) == 1
+
+
 def test_foreign_files_are_kept(file, tmp_path):
     mine, names = tmp_path / "mine", ("about.json", "notes.txt")
     mine.mkdir()

@@ -7,6 +7,7 @@ which says what they were made from, with a checksum of each file and of itself.
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -76,11 +77,12 @@ def write_store(
     Raises:
       InputError: the text cannot be read, or the folder cannot be written or holds other files.
     """
-    part, old = (folder.with_name(f"{folder.name}.{os.getpid()}.{suffix}") for suffix in ("part", "old"))
+    own = secrets.token_hex(4)  # processes on two machines, or in two containers, may have one number
+    part, old = (folder.with_name(f"{folder.name}.{own}.{suffix}") for suffix in ("part", "old"))
     try:
         ours = not folder.exists() or {file.name for file in folder.iterdir()} <= FILES
         require(ours, f"{str(folder)!r}: holds files that are not encoded text; choose another folder")
-        part.mkdir(parents=True, exist_ok=True)
+        part.mkdir(parents=True)
         _encode(part, path, encoding, progress)
         if folder.exists():
             folder.rename(old)  # a run that has mapped these files keeps them

@@ -135,9 +135,14 @@ def build_config(config: Any) -> Model:
     return MODELS[name_of(config)].build(config)
 
 
-def is_counted(config: Any) -> bool:
-    """Whether the shapes of the parameters depend on the data, as those of counts do."""
-    return isinstance(config, ngram.Config | backoff.Config)
+def counted(config: Any, prefix: str = "") -> tuple[str, ...]:
+    """How the names of those parameters begin whose shapes depend on the data, as those of counts do."""
+    if isinstance(config, backoff.Config):
+        return (prefix,)
+    if isinstance(config, mixture.EnsembleConfig):  # one stacked tree
+        return counted(config.parts[0], prefix)
+    parts = config.parts if isinstance(config, mixture.Config) else ()
+    return tuple(name for k, part in enumerate(parts) for name in counted(part, f"{prefix}parts.{k}."))
 
 
 def build(name: str, /, **sizes: Any) -> Model:

@@ -18,6 +18,8 @@ from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, require_unrollable
 from makemore_jax.nn import upcast
 
+MAX_DEPTH = 8  # of mixtures in mixtures: each level is computed inside the one above
+
 
 @dataclass(frozen=True)
 class Config:
@@ -33,6 +35,12 @@ class Config:
         for part in self.parts:
             wrong = f"a part of {part.vocab} symbols in a mixture over {self.vocab}; all parts need one vocabulary"
             require(part.vocab == self.vocab, wrong)
+        require_shallow(self)
+
+    @property
+    def depth(self) -> int:
+        """How many mixtures and ensembles stand one inside the other."""
+        return 1 + max(getattr(part, "depth", 0) for part in self.parts)
 
     @property
     def block(self) -> int | None:
@@ -55,11 +63,22 @@ class EnsembleConfig:
         require_positive(self, "members")
         require_unrollable(self, "members")
         require(len(self.parts) == 1 and self.parts[0].vocab == self.vocab, "an ensemble has one part, of its `vocab`")
+        require_shallow(self)
+
+    @property
+    def depth(self) -> int:
+        """How many mixtures and ensembles stand one inside the other."""
+        return 1 + getattr(self.parts[0], "depth", 0)
 
     @property
     def block(self) -> int | None:
         """The longest line that the members can read."""
         return getattr(self.parts[0], "block", None)
+
+
+def require_shallow(config: Any) -> None:
+    """Raise `InputError` if mixtures stand in mixtures more than `MAX_DEPTH` deep."""
+    require(config.depth <= MAX_DEPTH, f"mixtures inside mixtures, {config.depth} deep; the limit is {MAX_DEPTH}")
 
 
 def log_probs(logits: jax.Array) -> jax.Array:

@@ -16,8 +16,6 @@ import contextlib
 import json
 import os
 import re
-import socket
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,16 +24,12 @@ from typing import Any
 from makemore_jax import checkpoint
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_bytes, write_json
+from makemore_jax.lock import take
 from makemore_jax.trained import Trained, restore
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None
 
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
-ELSEWHERE = ("data", "stream", "files")  # settings that change where things lie, and not what they are
+ELSEWHERE = ("data", "files")  # settings that change where things lie, and not what they are
 
 
 class RunFolder:
@@ -190,7 +184,7 @@ def claim(
         reason = (getattr(error, "strerror", None) or "cannot be written").lower()
         raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
     with lock:
-        _take(lock, path)
+        take(lock, path)
         try:
             _refuse_other_run(path, config, resume, overwrite)
             if not resume:
@@ -203,24 +197,6 @@ def claim(
             reason = (error.strerror or "cannot be written").lower()
             raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
         yield folder
-
-
-def _take(lock: Any, path: Path) -> None:
-    """Lock the file for this process and say in it who holds it; the lock ends with the process, however that ends."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read(200).strip() or "another process"
-        raise InputError(f"{str(path)!r}: {holder} is writing to it; wait for it, or choose another `out`") from None
-    except OSError as error:  # some network file systems have none
-        reason = (error.strerror or "no locks").lower()
-        warnings.warn(f"{str(path)!r} cannot be locked ({reason}); let one process at a time write to it", stacklevel=2)
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},\n")
-    lock.flush()
 
 
 def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:
@@ -259,5 +235,5 @@ def _clear(path: Path) -> None:
     """Delete what an earlier run left: the files that runs have, and those that its configuration names."""
     named = (read_config(path) or {}).get("files", [])
     named = [name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html)", name)]
-    for file in (*states(path), *(path / name for name in (*FILES, *named))):
+    for file in (*states(path), *path.glob("checkpoints/*.damaged"), *(path / name for name in (*FILES, *named))):
         file.unlink(missing_ok=True)

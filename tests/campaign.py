@@ -20,7 +20,10 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 import makemore_jax as mm
+from makemore_jax import checkpoint
 from makemore_jax.errors import InputError
 from makemore_jax.run_folder import open_run
 from tests import test_run_folder as table
@@ -61,7 +64,8 @@ class Campaign:
         self.tiny_whole, self.tiny_half = folder / "tiny", folder / "half"
         table.train(self.tiny_whole)
         table.train(self.tiny_half, until=30)
-        table.train(folder / "foreign", until=30, seed=1)
+        self.foreign = folder / "foreign"
+        table.train(self.foreign, until=30, seed=1)
 
     def new(self) -> Path:
         """A folder that is not there yet."""
@@ -163,7 +167,9 @@ class Campaign:
             what = [self.harm(out) for _ in range(self.random.randint(1, 2))]
             try:
                 if self.random.random() < 0.5:
-                    open_run(out)
+                    own = weights(self.tiny_half) | (weights(self.foreign) if "config.json" in str(what) else set())
+                    if fingerprint(open_run(out)) not in own:
+                        return f"{what}: the weights of no checkpoint of this run"
                 else:
                     table.train(out, resume=True)
                     if table.contents(out) != table.contents(self.tiny_whole):
@@ -203,7 +209,7 @@ class Campaign:
             other.write_bytes(raw)
             file.write_bytes(theirs)
         elif kind == "foreign":
-            shutil.copy(draw.choice(list((self.folder / "foreign").rglob("*.safetensors"))), file)
+            shutil.copy(draw.choice(list(self.foreign.rglob("*.safetensors"))), file)
         return f"{kind} {file.name}"
 
     def other_user(self) -> str | None:
@@ -230,6 +236,17 @@ class Campaign:
         if problem := case():
             self.failed[case.__name__] += 1
             print(f"FAILED {problem}", flush=True)
+
+
+def fingerprint(trained: mm.Trained) -> str:
+    """A digest of the weights."""
+    leaves = checkpoint.flatten(trained.params)
+    return checkpoint.fingerprint({name: np.asarray(leaf) for name, leaf in leaves.items()}, "")
+
+
+def weights(run: Path) -> set[str]:
+    """The digests of all weights that a run has kept."""
+    return {fingerprint(open_run(file)) for file in run.rglob("*.safetensors")}
 
 
 def main() -> int:

@@ -144,7 +144,7 @@ def test_counts_of_other_data_are_parts_and_no_ensemble():
     assert other.vocab == CORPUS.vocab
     parts = [mm.count(corpus, 3) for corpus in (CORPUS, other)]
     assert list(mm.mix(parts).params["log_weight"]) == [0, 0]
-    with pytest.raises(InputError, match="of different sizes; mix them instead"):
+    with pytest.raises(InputError, match="have different sizes; mix them instead"):
         mm.ensemble(parts)
 
 

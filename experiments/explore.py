@@ -129,7 +129,7 @@ def load_server() -> Any:
     try:
         import uvicorn
 
-        from experiments.explore_page.server import app
+        from experiments.explore_page.server import app, warm_up
     except ImportError:
         raise InputError("the page needs other packages: pip install '.[explore]'") from None
 
@@ -139,6 +139,7 @@ def load_server() -> Any:
         config = uvicorn.Config(app(shelf, table), lifespan="off", ws="none", **options)
         if shelf.live:
             shelf.live.start()
+        threading.Thread(target=warm_up, args=(shelf,), daemon=True).start()
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:

@@ -26,7 +26,6 @@ from experiments.explore_page import inside, views
 from experiments.explore_page.shelf import Shelf
 from experiments.explore_page.table import Table
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import to_json
 
 PAGE = Path(__file__).parent / "page"
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -185,6 +184,18 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
     return Guard(Starlette(routes=routes, exception_handlers=handlers), bucket or Bucket())
 
 
+def warm_up(shelf: Shelf) -> None:
+    """Compile what the first key press of each model needs, before somebody presses it."""
+    wanted = {"n": 24, "prefix": "", "seed": 1, "temperature": 1.0, "top_k": None, "top_p": 1.0}
+    first = lambda trained: views.type_line(trained, "")
+    rest = (lambda trained: views.make(trained, wanted, None), lambda trained: inside.inside(trained, ""))
+    rest += (lambda trained: views.replay(trained, wanted, 0),)
+    with contextlib.suppress(InputError):
+        for view in (first, *rest):
+            for run in shelf.describe():
+                view(shelf.find(run["name"]).trained)
+
+
 async def body(request: Request) -> dict:
     """The JSON object of a request.
 
@@ -217,8 +228,9 @@ def static(path: Path) -> Route:
 
 
 def json_response(value: dict, status: int = 200) -> Response:
-    """JSON that every reader takes."""
-    return Response(to_json(value).encode("utf-8", "replace"), status, media_type="application/json")
+    """JSON of plain values; a number that is not finite would be a bug of a view."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Response(text.encode("utf-8", "replace"), status, media_type="application/json")
 
 
 def refuse(_: Request, error: HTTPException) -> Response:

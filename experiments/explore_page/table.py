@@ -66,7 +66,7 @@ class Table:
             "total": self.counts_VV.sum(1)[self.shown_K].tolist(),
             "smoothing": self._smoothing(),
             "learned": self._learned(cells),
-            "uniform": np.round(first_lines(KEYS, DRAWS).astype(float), 8).tolist(),
+            "uniform": np.round(first_lines(KEYS, DRAWS).astype(np.float64), 8).tolist(),
         }
 
     def _smoothing(self) -> dict | None:

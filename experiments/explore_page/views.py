@@ -202,9 +202,10 @@ def _until_mark(token_T: np.ndarray) -> np.ndarray:
 
 def rounded(values: Any, digits: int = 4) -> Any:
     """Numbers for JSON; what is infinite or undefined is None."""
-    if np.ndim(values):
-        return [rounded(value, digits) for value in values]
-    return round(float(values), digits) if np.isfinite(values) else None
+    values = np.round(np.asarray(values, np.float64), digits)
+    if not np.isfinite(values).all():
+        values = np.where(np.isfinite(values), values.astype(object), None)
+    return values.tolist()
 
 
 def clip(text: str, length: int = 200) -> list[str]:

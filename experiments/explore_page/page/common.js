@@ -40,7 +40,21 @@ page.count = (value) => value.toLocaleString("en-US");
 page.percent = (p) => (p === null ? "–" : p >= 0.0995 ? `${(100 * p).toFixed(0)}%` : p >= 0.00995 ? `${(100 * p).toFixed(1)}%` : p > 0 && p < 0.0001 ? "<0.01%" : `${(100 * p).toFixed(2)}%`);
 
 // A request; a refusal is an Error whose message is the one line that the server gave.
+page.pending = 0;
+
 page.ask = async (name, body) => {
+  const quiet = name === "state", slow = quiet ? null : setTimeout(() => document.getElementById("busy")?.removeAttribute("hidden"), 700);
+  page.pending += quiet ? 0 : 1;
+  try {
+    return await page.send(name, body);
+  } finally {
+    clearTimeout(slow);
+    page.pending -= quiet ? 0 : 1;
+    if (!page.pending) document.getElementById("busy")?.setAttribute("hidden", "");
+  }
+};
+
+page.send = async (name, body) => {
   const how = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   let answer;
   try {

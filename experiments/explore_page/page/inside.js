@@ -72,7 +72,8 @@ page.insideView = (section, shared) => {
     maps.style.setProperty("--heads", found.attention[0].length);
     found.attention.forEach((row, l) => row.forEach((weight, k) => maps.append(map(`layer ${l + 1}, head ${k + 1}`, weight, found.symbols, false, 1, true))));
     show();
-    return card("Attention", element("p", { class: "note", text: "From each letter below to the letters above that the head looks at; thicker is more." }), element("div", { class: "toolbar" }, layers, heads), lines, element("h3", { text: "Every head as a map: row looks at column" }), maps);
+    return card("Attention", element("p", { class: "note", text: "From each letter below to the letters above that the head looks at; thicker is more." }), element("div", { class: "cards pairs" },
+      element("div", { class: "cards" }, element("div", { class: "toolbar" }, layers, heads), lines), element("div", { class: "cards" }, element("h3", { text: "Every head as a map: the row looks at the column" }), maps)));
   };
 
   // A map on a canvas: the colours of the page, one pixel for each number
@@ -96,7 +97,7 @@ page.insideView = (section, shared) => {
     canvas.style.aspectRatio = square ? "1" : "1.25";
     const time = element("div", { class: "time", dir: "ltr" }, ...(symbols.length <= 24 ? symbols.map((label) => element("span", {}, symbol(label))) : []));
     const down = square && symbols.length <= 24 ? element("div", { class: "down" }, ...symbols.map((label) => element("span", {}, symbol(label)))) : element("span");
-    return element("figure", { class: "map", style: { margin: 0 } }, element("figcaption", { class: "note", text: title }), element("div", { class: "body" }, down, canvas, element("span"), time));
+    return element("figure", { class: "map", style: { margin: 0, "--n": symbols.length } }, element("figcaption", { class: "note", text: title }), element("div", { class: "body" }, down, canvas, element("span"), time));
   };
 
   const panels = (found) => {

@@ -183,7 +183,7 @@ page.tableView = (section, data, linesWith) => {
     if (row !== null) listRow(row);
     if (!walk.place) drawStack(runningSum(walk.at));
     const table = state.source === "learned" ? `The table after ${count(l.steps[state.step])} steps of gradient descent` : asCount() ? "How often the column’s symbol follows the row’s" : `P(column | row), with ${state.smoothing} added to each count`;
-    fill(heading, `${table}. `, element("span", { class: "note" }, symbol(symbols[0]), " stands for the start and the end of a line."), cut ? element("strong", { text: ` The ${side} most frequent of ${count(vocab)} symbols.` }) : null);
+    fill(heading, `${table}. `, element("span", { class: "note" }, symbol(symbols[0], "chip"), " stands for the start and the end of a line."), cut ? element("strong", { text: ` The ${side} most frequent of ${count(vocab)} symbols.` }) : null);
   };
   const sources = [["counted", "counted"], ["learned", "learned"]];
   const toolbar = element("div", { class: "toolbar" },

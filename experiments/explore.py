@@ -5,6 +5,7 @@ Expect:   a page at 127.0.0.1, which the browser opens; Ctrl-C ends it. Without 
 Save:     python -m experiments.explore --save table.html writes the table, with its data, as one file
 """
 
+import os
 import socket
 import threading
 import webbrowser
@@ -106,7 +107,7 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        reason = (error.strerror or "cannot be used").lower()
+        reason = os.strerror(error.errno).lower() if error.errno else "cannot be used"
         raise InputError(f"`port` {port}: {reason}; choose another, or leave it out for a free one") from None
 
 
@@ -137,14 +138,19 @@ def load_server() -> Any:
         options = {"log_level": "warning", "access_log": False, "server_header": False, "date_header": False}
         options |= {"timeout_graceful_shutdown": 2, "limit_concurrency": 64, "h11_max_incomplete_event_size": 2**15}
         config = uvicorn.Config(app(shelf, table), lifespan="off", ws="none", **options)
-        if shelf.live:
-            shelf.live.start()
-        threading.Thread(target=warm_up, args=(shelf,), daemon=True).start()
+        stopped = threading.Event()
+        working = [threading.Thread(target=warm_up, args=(shelf, stopped), daemon=True)]
+        working += [shelf.live.thread] if shelf.live else []
+        for thread in working:
+            thread.start()
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
+            stopped.set()
             if shelf.live:
                 shelf.live.stop()
+            for thread in working:  # one that ends inside a computation would take the process with it
+                thread.join()
 
     return serve
 

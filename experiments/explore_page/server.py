@@ -112,7 +112,8 @@ def field(asked: dict, name: str, kind: Any, default: Any = None) -> Any:
         return None
     kind = kind[0] if optional else kind
     number = kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool)
-    fits = (number and (kind is float or isinstance(value, int))) or (kind in (str, list) and isinstance(value, kind))
+    number = number and (isinstance(value, float) or abs(value) < 2**63)
+    fits = (number and (kind is float or isinstance(value, int))) or (kind is str and isinstance(value, str))
     require(fits, f"the request needs `{name}`, of type {kind.__name__}")
     if kind is str:
         limit = views.MAX_TEXT
@@ -184,7 +185,7 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
     return Guard(Starlette(routes=routes, exception_handlers=handlers), bucket or Bucket())
 
 
-def warm_up(shelf: Shelf) -> None:
+def warm_up(shelf: Shelf, stopped: threading.Event) -> None:
     """Compile what the first key press of each model needs, before somebody presses it."""
     wanted = {"n": 24, "prefix": "", "seed": 1, "temperature": 1.0, "top_k": None, "top_p": 1.0}
     first = lambda trained: views.type_line(trained, "")
@@ -193,7 +194,8 @@ def warm_up(shelf: Shelf) -> None:
     with contextlib.suppress(InputError):
         for view in (first, *rest):
             for run in shelf.describe():
-                view(shelf.find(run["name"]).trained)
+                if not stopped.is_set():
+                    view(shelf.find(run["name"]).trained)
 
 
 async def body(request: Request) -> dict:

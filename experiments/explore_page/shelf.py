@@ -85,7 +85,7 @@ class LiveRun:
     name = "live"
 
     def __init__(self, corpus: Corpus):
-        """On this corpus; `start` begins."""
+        """On this corpus; `thread` waits to be started."""
         self.corpus, self.version, self.trained = corpus, 0, None
         self.lines = corpus.lines
         self.rows: list[dict] = []
@@ -93,10 +93,6 @@ class LiveRun:
         self.problem: str | None = None
         self.done = self.stopped = False
         self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        """Begin to train."""
-        self.thread.start()
 
     def stop(self) -> None:
         """Stop at the next evaluation."""

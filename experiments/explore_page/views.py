@@ -154,8 +154,8 @@ def replay(trained: Trained, wanted: dict, index: int) -> dict:
     require(0 <= index < wanted["n"], "there is no such line")
     drawn, sampling = _draw(trained, wanted), _sampling(wanted)
     ids, given = _until_mark(drawn.token_BT[index]), len(trained.vocab.encode_line(wanted["prefix"]))
-    line = [*ids, MARK] if drawn.ended_B[index] else ids
-    log_prob_TV = log_probs(trained, ids)[: len(line)]
+    line = np.append(ids, MARK) if drawn.ended_B[index] else ids
+    log_prob_TV = log_probs(trained, line[:-1])
     allowed_TV = np.where(trained.vocab.sampleable_V, log_prob_TV, -np.inf)
     cut_TV = np.asarray(_cut(np.float32(allowed_TV), *sampling.arrays), np.float64)
     key = jax.random.fold_in(jax.random.key(wanted["seed"]), index)

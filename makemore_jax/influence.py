@@ -122,11 +122,14 @@ def _along_line(model: Model, params: Params, x_T: jax.Array, others_K: jax.Arra
     def replace(start: jax.Array) -> jax.Array:
         x_KT = jnp.where(t_T == start, others_K[:, None], x_T)
         change_KT = total_variation(model.apply(params, x_KT), logits_TV)
-        other_K = others_K != x_T[start]
-        mean_T = jnp.where(other_K[:, None], change_KT, 0).sum(0) / jnp.maximum(other_K.sum(), 1)
-        return jnp.where((t_T >= start) & (x_T[start] != MARK), mean_T, 0)
+        other_K1 = (others_K != x_T[start])[:, None]
+        mean_T = jnp.where(other_K1, change_KT, 0).sum(0) / jnp.maximum(other_K1.sum(), 1)
+        return jnp.where(t_T >= start, mean_T, 0)
 
-    return jax.lax.map(replace, t_T).T
+    def column(start: jax.Array) -> jax.Array:  # the marks after a line that is padded cost nothing
+        return jax.lax.cond(x_T[start] == MARK, lambda _: jnp.zeros(len(t_T)), replace, start)
+
+    return jax.lax.map(column, t_T).T
 
 
 def _spread(tokens: Tokens, width: int, lines: int) -> tuple[np.ndarray, np.ndarray]:

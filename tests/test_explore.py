@@ -491,7 +491,7 @@ class Tab:
     def __init__(self, browser, address, **options):
         self.context = browser.new_context(**options)
         self.page, self.problems, self.address = self.context.new_page(), [], address
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(120_000)  # a busy machine may take its time
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self.hear)
         self.page.on("request", lambda asked: asked.url.startswith(address) or self.problems.append(asked.url))
@@ -511,7 +511,7 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def address(gru, corpus, tmp_path_factory):
+def address(gru, corpus, names, tmp_path_factory):
     """The page with a GRU, a transformer and a model of hostile lines, served by uvicorn; the table is hostile, too."""
     uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
     from experiments.explore_page.server import app
@@ -523,9 +523,8 @@ def address(gru, corpus, tmp_path_factory):
         path = folder / f"{name.replace('/', '∕')}.safetensors"
         mm.save(trained, path)
         runs.append(RunOnDisk(path))
-    table = Table(
-        HOSTILE[:1] + HOSTILE[2:4] + corpus.lines.train, "hostile"
-    )  # up to 40 symbols, so that cells hold text
+    few = HOSTILE[:1] + HOSTILE[2:4]  # up to 40 symbols in all, so that cells hold text
+    table = Table(few + names[:400], "hostile")
     listening = explore.listen(0)
     server = uvicorn.Server(uvicorn.Config(app(Shelf(runs), table), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -693,14 +692,13 @@ def test_without_a_run_a_model_trains_until_ctrl_c(browser, tmp_path, names):
     try:
         address = child.stdout.readline().split()[0]
         tab = Tab(browser, address)
-        tab.page.set_default_timeout(60_000)
         tab.page.locator("#train .samples tbody tr").first.wait_for()
         tab.page.locator("#train path.curve").first.wait_for()
         tab.open("type").locator(".reader", has_text="live").wait_for()
         tab.context.close()
         assert tab.problems == []
         child.send_signal(signal.SIGINT)
-        _, errors = child.communicate(timeout=30)
+        _, errors = child.communicate(timeout=120)
         assert (child.returncode, errors) == (130, "stopped\n")
         with pytest.raises(urllib.error.URLError, match="refused"):
             urllib.request.urlopen(address, timeout=2)

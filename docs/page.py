@@ -3,11 +3,13 @@
 It needs what the tests of the page need: the extras `explore` and `test`, and Chromium.
 """
 
+import io
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).parent
@@ -24,12 +26,15 @@ def main() -> None:
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGS)
             for name, scheme, take in (("table", "light", table), ("type", "dark", line), ("inside", "light", inside)):
-                page = browser.new_page(viewport={"width": 1280, "height": 760}, color_scheme=scheme)
+                page = browser.new_page(
+                    viewport={"width": 1280, "height": 840 if name == "inside" else 600}, color_scheme=scheme
+                )
                 page.set_default_timeout(120_000)
                 page.goto(f"{address}#{name}")
                 take(page)
                 page.wait_for_timeout(1000)
-                page.screenshot(path=DOCS / f"page-{name}.png", full_page=name == "table")
+                picture = Image.open(io.BytesIO(page.screenshot(full_page=name == "table")))
+                picture.convert("RGB").quantize(256).save(DOCS / f"page-{name}.png", optimize=True)
             browser.close()
     finally:
         server.terminate()
@@ -37,7 +42,7 @@ def main() -> None:
 
 
 def table(page: Page) -> None:
-    """A name drawn half-way, and the lines of a pair."""
+    """A name drawn half-way, the lines of a pair, and the learned table after 20 steps."""
     page.locator(".heat.big").wait_for()
     page.get_by_label("learned", exact=True).wait_for()
     for _ in range(2):
@@ -46,6 +51,8 @@ def table(page: Page) -> None:
         page.get_by_role("button", name="Step", exact=True).click()
     page.locator("#table .heat.big td[data-i='17'][data-j='21']").click()
     page.locator(".lines li").first.wait_for()
+    for _ in range(8):
+        page.get_by_label("gradient steps").press("ArrowLeft")
     page.mouse.move(0, 0)
 
 
@@ -56,7 +63,7 @@ def line(page: Page) -> None:
 
 
 def inside(page: Page) -> None:
-    """Attention, far back and embeddings for the same name."""
+    """Attention along a name, as lines and as maps."""
     page.locator("#inside .typed").fill("charlotte")
     page.locator("#inside .arcs").wait_for()
 

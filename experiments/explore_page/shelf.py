@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 import makemore_jax as mm
+from experiments.explore_page.symbols import label
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.errors import InputError, require
@@ -113,7 +114,7 @@ class LiveRun:
     def _note(self, evaluation: Evaluation) -> bool:
         params = jax.tree.map(jnp.copy, evaluation.trained.params)  # the next steps overwrite them
         self.trained = evaluation.trained._replace(params=params)
-        samples = mm.sample(jax.random.key(1), self.trained, SHOWN)
+        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SHOWN)]
         self.rows.append(
             {"step": evaluation.step, "train": evaluation.train, "dev": evaluation.dev, "samples": samples}
         )

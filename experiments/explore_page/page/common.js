@@ -230,7 +230,7 @@ page.bars = (items, { most, onpick, second, label } = {}) => {
     ];
     const kind = `${item.chosen ? "chosen" : ""} ${(item.q ?? item.p) === best ? "best" : ""}`;
     if (!onpick || item.fixed) return page.element("span", { class: `one ${kind}`, title: item.fixed ? `${said}; ends the line` : said }, ...parts);
-    return page.element("button", { class: `one ${kind}`, title: said, "aria-label": `append ${said}`, onclick: () => onpick(item) }, ...parts);
+    return page.element("button", { class: `one ${kind}`, title: said, "data-key": item.key, "aria-label": `append ${said}`, onclick: () => onpick(item) }, ...parts);
   }));
 };
 

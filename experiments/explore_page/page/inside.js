@@ -19,7 +19,7 @@ page.insideView = (section, shared) => {
     problem.hidden = !(found.error || found.problem);
     problem.textContent = found.error || found.problem || "";
     if (found.error) return;
-    fill(body, element("div", { class: "cards pairs" }, reach(found), plane(found)), attention(found), panels(found));
+    fill(body, attention(found), element("div", { class: "cards pairs" }, reach(found), plane(found)), panels(found));
   });
 
   const reach = (found) => {

@@ -93,7 +93,7 @@ page.tableView = (section, data, linesWith) => {
     keyShown.textContent = `key ${key}`;
     showName();
     drawStack(runningSum(0));
-    fill(said, "A name starts at ", symbol(symbols[0]), ". Each step draws one random number.");
+    fill(said, "A name starts at ", symbol(symbols[0], "chip"), " and ends there. Each step draws one random number.");
   };
   const step = () => {
     if (walk.over) return restart((walk.key + 1) % data.uniform.length);
@@ -199,7 +199,7 @@ page.tableView = (section, data, linesWith) => {
       null),
     element("div", { class: "extra" },
       s ? card("Smoothing", element("p", { class: "note", text: `Counts of the ${count(s.lines[0])} train lines, scored on them and on ${count(s.lines[1])} dev lines.` }), smoothingChart, smoothing, element("div", { class: "buttons" }, element("button", { text: "Lowest on dev", onclick: () => smoothing.set(best) }), element("button", { text: "None", onclick: () => smoothing.set(0) }))) : null,
-      card("Learned by gradient descent", l ? element("div", {}, small.table, steps, told, element("div", { class: "buttons" }, replay)) : element("p", { class: "note", text: `With ${count(vocab)} symbols, learning the table would take long; it is left out.` })))));
+      card("Learned by gradient descent", l ? element("div", { class: "tight" }, small.table, steps, told, element("div", { class: "buttons" }, replay)) : element("p", { class: "note", text: `With ${count(vocab)} symbols, learning the table would take long; it is left out.` })))));
   showPair(0, Math.min(1, side - 1));
   if (s) smoothing.show();
   if (l) steps.show();

@@ -19,7 +19,7 @@ page.trainView = (section) => {
     const points = (name) => live.rows.map((row) => [row.step, row[name]]);
     const ticks = [live.rows[0].step, last.step];
     fill(chart, page.chart({ curves: [{ name: "train", kind: "a", points: points("train") }, { name: "dev", kind: "b", points: points("dev") }], levels, xlabel: "gradient step", ylabel: "nats per character", xticks: [...new Set(ticks)], width: 560, height: 320 }));
-    fill(rows, ...[...live.rows].reverse().map((row) => element("tr", {}, element("td", { text: count(row.step) }), element("td", { text: row.dev.toFixed(4) }), element("td", {}, ...row.samples.map((sample) => word([...sample]))))));
+    fill(rows, ...[...live.rows].reverse().map((row) => element("tr", {}, element("td", { text: count(row.step) }), element("td", { text: row.dev.toFixed(4) }), element("td", {}, ...row.samples.map((sample) => word(sample))))));
   };
   return { refresh };
 };

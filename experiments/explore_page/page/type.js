@@ -66,7 +66,7 @@ page.typeView = (section, shared) => {
     const strip = element("div", { class: "strip", dir: "ltr" }, ...one.symbols.map((label, t) => letter(label, one.nats[t], t)), one.problem ? null : next,
       one.problem ? element("div", { class: "unknown" }, one.unread.length ? word(one.unread, "unread") : null, element("span", { class: "note", text: one.problem })) : null);
     const prob = one.prob[place - one.first];
-    const items = one.bars.map(([token, label], k) => ({ token, label, p: prob[k], fixed: token === 0, chosen: place < last && label === one.symbols[place] }));
+    const items = one.bars.map(([token, label], k) => ({ token, label, p: prob[k], key: `${one.run}/bar/${token}`, fixed: token === 0, chosen: place < last && label === one.symbols[place] }));
     const onpick = async (item) => {
       try {
         setText((await ask("append", { run: one.run, text: shared.text, token: item.token })).text);

@@ -17,7 +17,7 @@ page.makeView = (section, shared) => {
   const topK = page.slider("top-k", K.length, 0, (index) => { wanted.top_k = K[index]; return K[index] === null ? "all" : String(K[index]); });
   const topP = page.slider("top-p", 20, 0, (index) => { wanted.top_p = Math.round(100 - 5 * index) / 100; return wanted.top_p.toFixed(2); });
   const told = element("p", { class: "lead", "aria-live": "polite" }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
-  let timer = null, arriving = [], drawn = null;
+  let timer = null, arriving = [], drawn = null, asked = 0;
 
   const stop = () => {
     clearInterval(timer);
@@ -29,17 +29,21 @@ page.makeView = (section, shared) => {
     for (const waiting of arriving) clearTimeout(waiting);
     fill(replayed);
     let found;
-    drawn = request();
+    const mine = ++asked, now = request();
     try {
-      found = await ask("make", drawn);
+      found = await ask("make", now);
+      if (mine !== asked) return; // somebody has asked for others meanwhile
+      drawn = now;
     } catch (error) {
+      if (mine !== asked) return;
       fill(list);
       fill(told, element("span", { class: "notice", text: error.message }));
       return;
     }
     fill(list);
     const news = found.novelty;
-    fill(told, news ? `Of ${found.lines.length}: ${news.new} new, ${news.in_train} in train, ${news.in_held_out} held out. ` : "", element("span", { class: "note", text: news ? "Click a line to see how it was drawn." : "The data of this run is not at hand, so that nobody knows which are new. Click a line to see how it was drawn." }));
+    const many = `${found.lines.length} ${found.lines.length === 1 ? "line" : "lines"}`;
+    fill(told, news ? `${many}: ${news.new} new, ${news.in_train} in train, ${news.in_held_out} held out. ` : `${many}. `, element("span", { class: "note", text: `${news ? "" : "The data of this run is not at hand, so which of them are new is not known. "}Click a line to see how it was drawn.` }));
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     arriving = found.lines.map((line, index) => setTimeout(() => list.append(row(line, index)), still ? 0 : 45 * index));
   };

@@ -18,7 +18,7 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--
 
 
 def main() -> None:
-    """Serve the page with the runs that are named, touch it, and take the pictures."""
+    """Serve the page with the runs that are named, use it, and take the pictures."""
     command = [sys.executable, "-m", "experiments.explore", *sys.argv[1:], "--no-open"]
     server = subprocess.Popen(command, cwd=DOCS.parent, stdout=subprocess.PIPE, text=True)
     try:
@@ -32,6 +32,7 @@ def main() -> None:
                 page.set_default_timeout(120_000)
                 page.goto(f"{address}#{name}")
                 take(page)
+                page.evaluate("document.activeElement.blur()")
                 page.wait_for_timeout(1000)
                 picture = Image.open(io.BytesIO(page.screenshot(full_page=name == "table")))
                 picture.convert("RGB").quantize(256).save(DOCS / f"page-{name}.png", optimize=True)

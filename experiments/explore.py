@@ -1,4 +1,4 @@
-"""Touch the models in the browser: the bigram table, trained runs that read what you type, names as they are drawn.
+"""Explore models in the browser: the bigram table, runs that read what you type, names as they are drawn.
 
 Run it:   python -m experiments.explore runs/gru runs/lstm
 Expect:   a page at 127.0.0.1, which the browser opens; Ctrl-C ends it. Without a run, a small GRU trains as you watch
@@ -29,7 +29,7 @@ DATA = Path("data/names.txt")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Open a page in the browser on which models are touched."""
+    """Explore the bigram table and trained models in the browser."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Run folders that experiments.train wrote, or .safetensors files; without any, a small GRU is trained at once."""
@@ -42,7 +42,7 @@ class Config:
     no_open: bool = False
     """Open no browser."""
     json: bool = False
-    """Print the address as JSON on the last line."""
+    """With --save, print the name of the file as JSON on the last line."""
 
     def __post_init__(self):
         require(0 <= self.port < 2**16, f"`port` is {self.port}; it must be from 0 to {2**16 - 1}")

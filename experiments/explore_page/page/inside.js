@@ -32,7 +32,7 @@ page.insideView = (section, shared) => {
       const place = element("strong", { text: percent(found.reach[i][j]) });
       fill(said, ...(j > i ? ["A model reads from left to right: what comes later changes nothing."] : j === 0 ? ["The mark that starts the line stays."] : ["Replace ", symbol(symbols[j]), ": what is expected after ", symbol(symbols[i]), " changes by ", place, "."]));
     };
-    fill(said, length > 1 ? "Total variation of the next symbol’s distribution, the mean over all replacements. Touch a cell." : "Type a line.");
+    fill(said, length > 1 ? "Total variation of the next symbol’s distribution, the mean over all replacements. Point at a cell." : "Type a line.");
     return card("How far back it looks", element("p", { class: "note", text: "Row: the prediction after this symbol. Column: the symbol that is replaced." }), heat.table, said);
   };
 

@@ -1,5 +1,5 @@
 "use strict";
-// The table of bigrams: touch a cell, list its lines, draw a name from it, smooth it, learn it.
+// The table of bigrams: point at a cell, list its lines, draw a name from it, smooth it, learn it.
 
 page.tableView = (section, data, linesWith) => {
   const { element, symbol, word, fill, card, format, count, percent } = page;

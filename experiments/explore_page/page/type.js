@@ -40,19 +40,25 @@ page.typeView = (section, shared) => {
     fill(differing, ...(most ? [`They disagree most at letter ${most.t + 1}, `, symbol(most.label), ": ", most.nats.map(([run, nats]) => `${run} ${format(nats, 2)}`).join(", "), " nats."] : chosen.size > 1 ? ["Type a line to see where they disagree."] : []));
     differing.hidden = chosen.size < 2;
     const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : null;
-    fill(readers, ...found.map((one) => reader(one, most)));
+    const top = Math.max(0.05, ...found.filter((one) => !one.error).flatMap((one) => one.prob[placeIn(one) - one.first])); // one scale for all
+    fill(readers, ...found.map((one) => reader(one, most, top)));
     if (held) readers.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
   };
 
-  const reader = (one, most) => {
+  // The place whose bars are shown: the one that was clicked, or the end
+  const placeIn = (one) => {
+    const last = one.nats.length, place = Math.min(looked.get(one.run) ?? last, last);
+    return place < one.first ? last : place;
+  };
+
+  const reader = (one, most, top) => {
     const run = shared.runs.find((other) => other.name === one.run) || {};
     const title = element("h2", { text: one.run }), about = element("span", { class: "note", text: `${run.model === one.run ? "" : `${run.model}, `}${page.count(run.parameters || 0)} parameters` });
     if (one.error) return element("section", { class: "card" }, element("header", {}, title, about), element("p", { class: "notice", text: one.error }));
     const unit = run.level === "word" ? "word" : "symbol";
     const sum = element("span", { class: "sum", title: "the sum of the surprisals; with the end mark it is what mm.score gives", text: `${format(one.sum, 2)} nats; ${format(one.total, 2)} with the end mark` });
     const last = one.nats.length;
-    let place = Math.min(looked.get(one.run) ?? last, last);
-    if (place < one.first) place = last;
+    const place = placeIn(one);
     const letter = (label, nats, t) => {
       const v = nats === null ? 1 : Math.min(1, nats / 7);
       const differs = most && t === most.t ? "differs" : "";
@@ -78,7 +84,7 @@ page.typeView = (section, shared) => {
     const likely = [...items].sort((a, b) => b.p - a.p).slice(0, 3).map((item) => `${item.label} ${percent(item.p)}`).join(", ");
     const caption = place === last ? [`Next ${unit}: ${likely}.`, one.problem ? "" : " Click a bar to append it."] : [`Expected instead of `, symbol(one.symbols[place]), `: ${likely}.`];
     return element("section", { class: "card reader" }, element("header", {}, title, about, sum), strip, element("p", { class: "note" }, ...caption),
-      page.bars(items, { onpick: place === last && !one.problem ? onpick : null, label: `the next ${unit} for ${one.run}` }));
+      page.bars(items, { most: top, onpick: place === last && !one.problem ? onpick : null, label: `the next ${unit} for ${one.run}` }));
   };
 
   const setText = (text) => {

@@ -20,6 +20,7 @@ SHOWN = 60  # symbols along a side; of a larger vocabulary, the most frequent ar
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # when the learned table is looked at
 RATE = 50.0  # of gradient descent, as in the lecture
 MAX_LEARNED = 512  # symbols: beyond it, the learned table takes too long
+MAX_SCORED = 4096  # symbols: beyond it, scoring many smoothings does
 SMOOTHINGS = 41
 MAX_WORK = 2**28  # smoothings x cells
 KEYS, DRAWS = 50, 40  # random numbers for this many names of this many symbols
@@ -54,8 +55,8 @@ class Table:
     def values(self) -> dict:
         """Everything that the page shows of the table, ready for JSON."""
         cells = np.ix_(self.shown_K, self.shown_K)
-        ascending = np.sort(self.counts_VV, axis=None)
-        rank_KK = 1 + ascending.size - np.searchsorted(ascending, self.counts_VV[cells], side="right")
+        seen = np.sort(self.counts_VV[self.counts_VV > 0])
+        rank_KK = 1 + len(seen) - np.searchsorted(seen, self.counts_VV[cells], side="right")
         return {
             "name": self.name,
             "lines": len(self.lines),
@@ -70,9 +71,9 @@ class Table:
         }
 
     def _smoothing(self) -> dict | None:
-        """The loss on train and dev of the counts of the train lines, for a range of smoothings; None without dev."""
+        """The loss on train and dev of the counts of the train lines, for many smoothings; None without dev."""
         parts = split(self.lines)
-        if not (parts.train and parts.dev):
+        if self.vocab.size > MAX_SCORED or not (parts.train and parts.dev):
             return None
         train_VV, dev_VV = (count_table(self.vocab, tokenize(part, self.vocab)) for part in parts[:2])
         points = int(np.clip(MAX_WORK // train_VV.size, 9, SMOOTHINGS))
@@ -103,12 +104,21 @@ class Table:
         """
         shown = len(self.shown_K)
         require(0 <= first < shown and 0 <= second < shown, "there is no such pair")
-        x_N, y_N = self.tokens.pairs
-        at_M = np.flatnonzero((x_N == self.shown_K[first]) & (y_N == self.shown_K[second]))
+        order_N, sorted_N = self._by_pair
+        pair = int(self.shown_K[first]) * self.vocab.size + int(self.shown_K[second])
+        at_M = order_N[slice(*np.searchsorted(sorted_N, [pair, pair + 1]))]
         line_M = np.searchsorted(self.tokens.start_N, at_M, side="right") - 1
         found, first_M = np.unique(line_M, return_index=True)
         rows = [self._line(line, at_M[line_M == line]) for line in found[:limit]]
         return {"total": len(first_M), "lines": rows}
+
+    @cached_property
+    def _by_pair(self) -> tuple[np.ndarray, np.ndarray]:
+        """The places of the stream in order of the pair that starts there, and those pairs, as one number each."""
+        x_N, y_N = self.tokens.pairs
+        pair_N = x_N.astype(np.int64) * self.vocab.size + y_N
+        order_N = np.argsort(pair_N, kind="stable")
+        return order_N, pair_N[order_N]
 
     def _line(self, line: int, at_M: np.ndarray) -> dict:
         start, length = int(self.tokens.start_N[line]), int(self.tokens.length_N[line])

@@ -17,6 +17,8 @@ import tyro
 
 from experiments import bigram_figures, bigram_neural, cli
 from experiments.cli import clip, printable, title
+from experiments.explore_page.saved import write_page
+from experiments.explore_page.table import Table
 from experiments.flags import Output, Seed
 from experiments.lecture import Lecture, count_dict, count_table
 from makemore_jax.data.corpus import novelty
@@ -72,7 +74,7 @@ def story(config: Config) -> dict:
     """Tell the lecture in its order; returns the summary."""
     init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
     lecture = prepare(config, sample_key)
-    with cli.claim(config, config.out, digest(lecture.lines), FIGURES) as out:
+    with cli.claim(config, config.out, digest(lecture.lines), (*FIGURES, "table.html")) as out:
         figures = None if config.no_figures else out
         summary = {"experiment": "bigram", "seed": config.seed, **cli.environment()}
         summary["data"] = tell_data(config, lecture, summary)
@@ -151,6 +153,7 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
     title("3. Picture")
     if figures:
         bigram_figures.counts(counts_VV, symbols, figures / "counts.png")
+        write_page(Table(lines, "the data"), figures / "table.html")
         print(f"the table, darker = more frequent: {printable(str(figures / 'counts.png'))}")
     else:
         print("left out by --no-figures")

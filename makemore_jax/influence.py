@@ -1,6 +1,6 @@
 """What a prediction depends on: replace one symbol of a real line, and measure how much the prediction changes.
 
-Both functions work on any model. The change is the total variation between the two distributions of the next symbol,
+The functions work on any model. The change is the total variation between the two distributions of the next symbol,
 sum |p - q| / 2: 0 if they are equal, 1 if nothing that one predicts is possible in the other.
 """
 
@@ -68,6 +68,16 @@ def reach(key: jax.Array, model: Model, params: Params, tokens: Tokens, lines: i
     return total_T[count_T > 0] / count_T[count_T > 0]
 
 
+def along_line(model: Model, params: Params, x_T: np.ndarray, max_symbols: int = 64) -> np.ndarray:
+    """(T, T) how much the prediction after each position (row) changes when the symbol at a position (column) changes.
+
+    Column s is the mean over replacing the symbol at s by each other symbol that is not the mark, or by `max_symbols`
+    of them, spread evenly over a larger vocabulary. The mark at 0 stays, so that column 0 is 0.
+    """
+    others_K = np.unique(np.linspace(1, model.vocab - 1, min(max_symbols, model.vocab - 1)).round().astype(np.int32))
+    return np.asarray(_along_line(model, params, np.int32(x_T), others_K), np.float64)
+
+
 def total_variation(logits: jax.Array, other_logits: jax.Array) -> jax.Array:
     """Between the distributions along the last axis: from 0 to 1."""
     return jnp.abs(jax.nn.softmax(logits) - jax.nn.softmax(other_logits)).sum(-1) / 2
@@ -102,6 +112,24 @@ def _replace(model: Model, params: Params, x_BT: jax.Array, other_BT: jax.Array,
         return sums_2T + jnp.roll(new_2T, -start, axis=1), None  # from positions to distances
 
     return jax.lax.scan(body, jnp.zeros((2, len(t_T))), t_T[1:])[0]
+
+
+@partial(jax.jit, static_argnames="model")
+def _along_line(model: Model, params: Params, x_T: jax.Array, others_K: jax.Array) -> jax.Array:
+    """One position at a time, all its replacements as one batch."""
+    t_T, logits_TV = jnp.arange(len(x_T)), model.apply(params, x_T[None])[0]
+
+    def replace(start: jax.Array) -> jax.Array:
+        x_KT = jnp.where(t_T == start, others_K[:, None], x_T)
+        change_KT = total_variation(model.apply(params, x_KT), logits_TV)
+        other_K1 = (others_K != x_T[start])[:, None]
+        mean_T = jnp.where(other_K1, change_KT, 0).sum(0) / jnp.maximum(other_K1.sum(), 1)
+        return jnp.where(t_T >= start, mean_T, 0)
+
+    def column(start: jax.Array) -> jax.Array:  # the marks after a line that is padded cost nothing
+        return jax.lax.cond(x_T[start] == MARK, lambda _: jnp.zeros(len(t_T)), replace, start)
+
+    return jax.lax.map(column, t_T).T
 
 
 def _spread(tokens: Tokens, width: int, lines: int) -> tuple[np.ndarray, np.ndarray]:

@@ -126,7 +126,12 @@ def test_the_story_says_what_the_lecture_says(told):
 
 def test_the_run_folder(told):
     config, _ = told
-    assert {path.name for path in config.out.glob("*.*")} == {"config.json", "summary.json", *bigram.FIGURES}
+    assert {path.name for path in config.out.glob("*.*")} == {
+        "config.json",
+        "summary.json",
+        "table.html",
+        *bigram.FIGURES,
+    }
     assert all(imread(config.out / name).std() > 0.01 for name in bigram.FIGURES)
     assert json.loads((config.out / "config.json").read_text())["score"] == ["emma", "andrejq"]
 

@@ -113,3 +113,22 @@ def test_what_cannot_be_measured_is_refused():
             look(model, params, tokenize([], VOCAB))
     with pytest.raises(InputError, match="no two symbols"):
         reach(KEY, model, params, tokenize(["aa", "a"], VOCAB))
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("gru", {"embed": 5, "hidden": 11}), ("bigram", {})])
+def test_along_a_line_is_its_definition(name, sizes):
+    model, params = make(name, **sizes)
+    x_T = np.array([0, 1, 2, 2, 5])
+    found_TT = influence.along_line(model, params, x_T)
+    for start in range(1, len(x_T)):
+        others = [symbol for symbol in range(1, V) if symbol != x_T[start]]
+        expected_T = changes(model, params, x_T, start, others).mean(0)
+        np.testing.assert_allclose(found_TT[start:, start], expected_T[start:], atol=1e-6)
+        assert found_TT[start, start] > 1e-3
+    assert (np.triu(found_TT, 1) == 0).all()
+    assert (found_TT[:, 0] == 0).all()
+    padded_TT = influence.along_line(model, params, np.pad(x_T, (0, 4)))
+    np.testing.assert_allclose(padded_TT[:5, :5], found_TT, atol=1e-6)
+    assert (padded_TT[:, 5:] == 0).all()
+    few_TT = influence.along_line(model, params, x_T, max_symbols=2)  # the first and the last: a and f
+    np.testing.assert_allclose(few_TT[4, 4], changes(model, params, x_T, 4, [1, 6])[:, 4].mean(), atol=1e-6)

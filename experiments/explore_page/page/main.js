@@ -1,0 +1,93 @@
+"use strict";
+// Tabs, the state that the views share, and what the server says about its runs.
+
+(async () => {
+  const { element, fill, ask } = page;
+  const names = ["table", "type", "make", "inside", "train"];
+  const section = (name) => document.getElementById(name), tab = (name) => document.getElementById(`tab-${name}`);
+  const offline = document.getElementById("offline");
+  const shared = { text: "", runs: [], maxText: 5000, maxLines: 100 };
+  const views = {};
+  let current = null, live = null, tableWanted = true;
+
+  const theme = document.getElementById("theme");
+  const setTheme = (value) => {
+    if (value) document.documentElement.dataset.theme = value;
+    try {
+      if (value) localStorage.setItem("theme", value);
+    } catch { /* no storage: the choice lasts as long as the page */ }
+    views.inside?.redraw();
+  };
+  theme.addEventListener("click", () => {
+    const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    setTheme(dark ? "light" : "dark");
+  });
+  try {
+    setTheme(localStorage.getItem("theme"));
+  } catch { /* no storage */ }
+
+  const openTable = async () => {
+    if (!tableWanted) return;
+    tableWanted = false;
+    fill(section("table"), element("p", { class: "lead", text: "Counting…" }));
+    try {
+      const data = await ask("table");
+      page.tableView(section("table"), data, (first, second) => ask("lines", { first, second }));
+    } catch (error) {
+      tableWanted = true;
+      fill(section("table"), element("p", { class: "notice", text: error.message }));
+    }
+  };
+
+  const show = (name) => {
+    if (!names.includes(name) || tab(name).hidden) name = live ? "train" : "table";
+    current = name;
+    for (const other of names) {
+      section(other).hidden = other !== name;
+      tab(other).setAttribute("aria-selected", String(other === name));
+      tab(other).tabIndex = other === name ? 0 : -1;
+    }
+    if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
+    if (name === "table") openTable();
+    else if (name !== "train") views[name]?.refresh();
+  };
+  for (const name of names) tab(name).addEventListener("click", () => { show(name); views[name]?.focus?.(); });
+  document.querySelector(".tabs").addEventListener("keydown", (event) => {
+    const shownTabs = names.filter((name) => !tab(name).hidden), at = shownTabs.indexOf(current);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shownTabs.length - 1 }[event.key];
+    if (to === undefined) return;
+    const name = shownTabs[(to + shownTabs.length) % shownTabs.length];
+    show(name);
+    tab(name).focus();
+    event.preventDefault();
+  });
+  addEventListener("hashchange", () => show(location.hash.slice(1)));
+
+  let before = "";
+  const look = async () => {
+    try {
+      const state = await ask("state");
+      offline.hidden = true;
+      Object.assign(shared, { runs: state.runs, maxText: state.max_text, maxLines: state.max_lines });
+      live = state.live;
+      tab("train").hidden = !live;
+      views.train?.refresh(live);
+      const now = JSON.stringify(state.runs);
+      if (now !== before && current && current !== "table" && current !== "train") views[current]?.refresh();
+      before = now;
+    } catch (error) {
+      offline.hidden = false;
+      offline.textContent = error.message;
+    }
+  };
+  await look();
+  if (!shared.text) shared.text = "emma";
+  Object.assign(views, { type: page.typeView(section("type"), shared), make: page.makeView(section("make"), shared), inside: page.insideView(section("inside"), shared), train: page.trainView(section("train")) });
+  views.train.refresh(live);
+  show(location.hash.slice(1) || (live ? "train" : shared.runs.length ? "type" : "table"));
+  const again = async () => {
+    if (!document.hidden) await look();
+    setTimeout(again, live && !live.done ? 1000 : 2500);
+  };
+  setTimeout(again, 1000);
+})();

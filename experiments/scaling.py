@@ -49,12 +49,14 @@ class Config(Output, Seed, Text):
     """Number of lines to extrapolate to."""
     seeds: int = 3
     """Number of runs of each model."""
+    steps: int | None = None
+    """Train for this many steps, whatever the number of lines; by default, fewer steps on fewer lines."""
     out: Path = Path("runs/scaling")
     """Folder for the figure and the summary."""
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "seeds", "predict")
+        require_positive(self, "seeds", "predict", "steps")
         for name in ("models", "lines", "widths"):
             require(len(getattr(self, name)) > 0, f"`{name}` names none; give at least one")
         for name in ("lines", "widths"):
@@ -125,7 +127,7 @@ def losses(config: Config, name: str, corpus: mm.Corpus, **sizes: int) -> tuple[
     """The number of parameters, and the test loss of each seed; fewer lines are learned in fewer steps."""
     lines = len(corpus.tokens.train.length_N)
     model, recipe = resolve(name, corpus, None, sizes)
-    steps = max(1, int(recipe.steps * min(1, max(0.25, lines / 16_000))))
+    steps = config.steps or max(1, int(recipe.steps * min(1, max(0.25, lines / 16_000))))
     batch = min(recipe.batch, lines)
     seeds = range(config.seed, config.seed + config.seeds)
     evaluations = max(1, steps // EVALUATE_EVERY)

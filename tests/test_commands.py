@@ -493,7 +493,22 @@ def test_laws_of_scaling(command, file, tmp_path):
     assert noisy.interval(320_000) > 10 * law.interval(320_000)
     assert fit_law(n, n) is None  # a loss that rises
     assert fit_law(n[:4], n[:4] ** -0.4) is None  # too few points to see how well it fits
-    flags = ["--models", "mlp", "--lines", 50, "--widths", 3, "--seeds", 1, "--data", file, "--out", tmp_path / "run"]
+    flags = [
+        "--models",
+        "mlp",
+        "--lines",
+        50,
+        "--widths",
+        3,
+        "--seeds",
+        1,
+        "--steps",
+        5,
+        "--data",
+        file,
+        "--out",
+        tmp_path / "run",
+    ]
     status, out, err = command("scaling", *flags)
     assert status == 0, err
     assert "mlp: no power law fits" in out

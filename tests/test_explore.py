@@ -229,7 +229,7 @@ def test_where_a_line_stands(gru, corpus):
     assert views.make(gru, wanted, None)["lines"][0]["where"] is None
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"mixture", "ensemble"}))  # they have no activations
 def test_the_activations_of_every_model_have_time_where_the_page_looks_for_it(name, corpus):
     model = build(name, vocab=corpus.vocab.size)
     params = jax.eval_shape(model.init, jax.random.key(0))

@@ -154,7 +154,7 @@ def test_parts_and_weights_that_do_not_fit():
         ("the vocabulary of model 2 differs from the first's", lambda: mm.mix([MLP, trained("mlp", corpus=other)])),
         ("there are no models to mix", lambda: mm.mix([])),
         ("the members of an ensemble have different sizes", lambda: mm.ensemble([MLP, RNNS[0]])),
-        ("`weights` are 3 for 2 parts", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),
+        ("`weights` has 3 numbers for 2 parts", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),
         ("`weights` sum to 1.1; they must be 0 or more and sum to 1", lambda: mm.mix([*RNNS, MLP], weights=[0.4, 0.7])),
         ("`weights` sum to 1; they must be 0 or more", lambda: mm.mix([*RNNS, MLP], weights=[-1, 2])),
         ("`weights` sum to nan", lambda: mm.mix([*RNNS, MLP], weights=[float("nan"), 1])),

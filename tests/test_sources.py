@@ -97,19 +97,19 @@ def test_words_are_copied_and_sums_are_right():
 def test_the_excess_of_counting_is_its_parameters_over_twice_the_tokens():
     """Wilks 1938: 2 n times the excess nats of a counted bigram is chi-squared with as many degrees as parameters.
 
-    For 60 data sets of two sizes, with the exact excess of each: how often a line visits a symbol, times the
+    For 40 data sets of two sizes, with the exact excess of each: how often a line visits a symbol, times the
     Kullback-Leibler divergence of the counted row from the true one.
     """
     counts_VV = RANDOM.gamma(9, size=(5, 5))
     counts_VV[MARK, MARK] = 0
     source, prob_VV = markov("even", counts_VV, "abcd", block=64), counts_VV / counts_VV.sum(-1, keepdims=True)
     visits_V = np.linalg.solve(np.eye(5) - np.where(np.arange(5) == MARK, 0, prob_VV).T, np.arange(5) == MARK)
-    free, data_sets = (counts_VV > 0).sum() - 5, 60  # every row sums to 1
-    lines = write(jax.random.key(1), source, data_sets * 900)
-    for size in (300, 900):
+    free, data_sets = (counts_VV > 0).sum() - 5, 40  # every row sums to 1
+    lines = write(jax.random.key(1), source, data_sets * 600)
+    for size in (300, 600):
         excess = []
         for k in range(data_sets):
-            x_N, y_N = tokenize(lines[k * 900 : k * 900 + size], source.vocab).pairs
+            x_N, y_N = tokenize(lines[k * 600 : k * 600 + size], source.vocab).pairs
             log_prob_VV = ngram.fit(ngram.count(ngram.Config(5), x_N[None], y_N[None]))["log_prob"]
             divergence = np.where(prob_VV > 0, prob_VV * (np.log(np.maximum(prob_VV, 1e-9)) - log_prob_VV), 0).sum(-1)
             excess.append(visits_V @ divergence / visits_V.sum() * 2 * len(x_N))

@@ -41,7 +41,13 @@ def build(script: Path) -> Path:
     notebook = cells(script)
     where = {"metadata": {"path": str(LESSONS)}}  # as JupyterLab does: in the notebook's own folder
     client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources=where, record_timing=False, coalesce_streams=True
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        resources=where,
+        record_timing=False,
+        coalesce_streams=True,
     )
     client.execute()
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})

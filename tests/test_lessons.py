@@ -112,6 +112,7 @@ def test_every_figure_in_the_prose_is_computed_or_checked(script):
 def test_what_the_prose_points_to_exists(script):
     for prose in of_kind(jupytext.read(script), "markdown"):
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
+            target = re.sub(r"\.ipynb$", ".py", target)  # it is built from that
             assert target.startswith("https://") or (script.parent / target).exists(), target
         for name in re.findall(r"python -m experiments\.(\w+)", prose):
             assert (ROOT / f"experiments/{name}.py").exists() or (ROOT / "experiments" / name).is_dir(), name

@@ -91,7 +91,7 @@ def test_the_notebook_holds_the_cells_of_the_script_and_their_outputs(script):
 
 @each_lesson
 def test_every_figure_in_the_prose_is_computed_or_checked(script):
-    """A figure of three digits or more stands in the code, as in an assert, in its graders, or in what the code prints."""
+    """A figure of three digits or more stands in the code, in the graders, or in what the code prints."""
     notebook = jupytext.read(script)
     graders = ROOT / f"lessons/graders/lesson_{int(script.name[:2])}.py"
     stated = "\n".join([*of_kind(notebook, "code"), graders.read_text()])

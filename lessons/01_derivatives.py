@@ -518,8 +518,8 @@ assert accuracy == 1
 assert bug_accuracy < 0.6
 
 # %% [markdown]
-# From a third of the points on the right side to all of them. With gradients that are never cleared, the same recipe
-# blows up, and the network ends no better than a coin.
+# From fewer than a third of the points on the right side to all of them. With gradients that are never cleared, the
+# same recipe blows up, and the network ends no better than a coin.
 
 # %%
 side_N = jnp.linspace(-1.6, 2.6, 120)

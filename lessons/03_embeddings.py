@@ -48,7 +48,7 @@ assert 27**3 == 19683
 # %% [markdown]
 # A model of counts learns nothing about one row from another. It doesn't know that after *dan* much the same comes as
 # after *jan*. What we want is a model in which similar contexts *are* similar. That idea is Bengio's, from 2003; he had
-# words in place of letters, 17,000 of them, in a space of 30 dimensions.
+# words in place of letters, seventeen thousand of them, in a space of 30 dimensions.
 #
 # ## 2. Windows
 #
@@ -64,7 +64,7 @@ def windows(names, size=3):
             x.append(context)
             y.append(SYMBOLS.index(symbol))
             context = [*context[1:], y[-1]]
-    return jnp.array(x), jnp.array(y)
+    return jnp.asarray(np.array(x)), jnp.asarray(np.array(y))
 
 
 text = lambda ids: "".join(SYMBOLS[i] for i in ids)
@@ -211,7 +211,8 @@ def along_the_mean(params, x_NR, y_N):
     return grad_NP @ mean_P / jnp.linalg.norm(mean_P)
 
 
-along_N = np.asarray(along_the_mean(warm, train_x[::44][:4096], train_y[::44][:4096]))
+examples = 512 if QUICK else 4096
+along_N = np.asarray(along_the_mean(warm, train_x[::44][:examples], train_y[::44][:examples]))
 batch_M = along_N[np.random.default_rng(0).integers(0, len(along_N), (20_000, 32))].mean(1)
 figure = mm.plot.figure(7.5, 3.4)
 axes = figure.subplots()
@@ -245,10 +246,10 @@ np.testing.assert_allclose(along_N.std() / batch_M.std(), np.sqrt(32), rtol=0.05
 # single call.
 
 # %%
-steps, exponent_R = 100 if QUICK else 1000, jnp.linspace(-3, 0, 40)
+steps, exponent_R = 100 if QUICK else 1000, jnp.linspace(-3, 0, 4 if QUICK else 40)
 start, key = init(jax.random.key(3)), jax.random.key(4)
 _, one_S = sgd(start, key, 10 ** jnp.linspace(-3, 0, steps), data["train"])
-rate_RS = jnp.broadcast_to(10 ** exponent_R[:, None], (40, steps))
+rate_RS = jnp.broadcast_to(10 ** exponent_R[:, None], (len(exponent_R), steps))
 params_R, loss_RS = jax.vmap(sgd, in_axes=(None, None, 0, None))(start, key, rate_RS, data["train"])
 dev_R = jax.vmap(loss, in_axes=(0, None, None))(params_R, *data["dev"])
 
@@ -291,9 +292,10 @@ print(f"train {full(flat, *data['train']):.4f}, dev {full(flat, *data['dev']):.4
 
 # %%
 steps, runs = 100 if QUICK else 5000, {}
+WIDTHS, SEEDS = ((50,), 1) if QUICK else ((50, 100, 200), 3)
 for embed in (2, 10):
-    for hidden in (50, 100, 200):
-        for seed_key in jax.random.split(jax.random.key(6), 3):
+    for hidden in WIDTHS:
+        for seed_key in jax.random.split(jax.random.key(6), SEEDS):
             start = init(seed_key, embed, hidden)
             start |= {"w1": 0.2 * start["w1"], "w2": 0.01 * start["w2"], "b2": 0 * start["b2"]}
             params, _ = sgd(start, seed_key, decay(steps), data["train"])
@@ -302,23 +304,23 @@ for embed in (2, 10):
 figure = mm.plot.figure(6.5, 3.4)
 axes = figure.subplots()
 for embed in (2, 10):
-    loss_WK = np.array([runs[embed, hidden] for hidden in (50, 100, 200)])
+    loss_WK = np.array([runs[embed, hidden] for hidden in WIDTHS])
     axes.errorbar(
-        (50, 100, 200),
+        WIDTHS,
         loss_WK.mean(1),
         (loss_WK.mean(1) - loss_WK.min(1), loss_WK.max(1) - loss_WK.mean(1)),
         marker="o",
         capsize=4,
         label=f"embedding of {embed}",
     )
-axes.set(xlabel="hidden units", ylabel="dev, nats per character", xticks=(50, 100, 200))
+axes.set(xlabel="hidden units", ylabel="dev, nats per character", xticks=WIDTHS)
 axes.legend()
 figure
 
 # %%
 mean = {sizes: np.mean(nats) for sizes, nats in runs.items()}
 if not QUICK:
-    assert max(mean[10, hidden] for hidden in (50, 100, 200)) < min(mean[2, hidden] for hidden in (50, 100, 200))
+    assert max(mean[10, hidden] for hidden in WIDTHS) < min(mean[2, hidden] for hidden in WIDTHS)
     assert abs(mean[2, 50] - mean[2, 200]) < 0.03
 
 # %% [markdown]

@@ -521,7 +521,7 @@ assert abs(settled[0.1] + 3) < 0.6 < abs(settled[0.001] + 3)
 # nothing from a stack of matrices of this size.) **Which curve will be flat?**
 
 # %%
-gains, STEPS = (0.5, 1.0, 5 / 3, 3.0, 6.0), 30 if QUICK else 400
+gains, STEPS = (0.5, 1.0, 5 / 3, 3.0, 6.0), 60 if QUICK else 400
 seeds_K = jax.random.split(jax.random.key(8), 3)
 reached = {}
 for normalise in (False, True):

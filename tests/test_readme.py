@@ -19,11 +19,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIX, WHOLE_MODEL = re.findall(r"```python\n((?:import|\"\"\").*?)```", README, re.DOTALL)
 
 
-def test_the_two_commands_are_the_ones_that_ci_runs():
+def test_the_commands_are_the_ones_that_ci_runs_and_the_lessons_name():
     commands = re.findall(r"^python3 -m venv .*", README, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     assert commands[0].endswith("-m experiments.bigram")
     assert commands[1].endswith("-m pytest")
+    assert commands[2] in (ROOT / "lessons/README.md").read_text()
     assert "eval \"$(grep -m 1 '^python3 -m venv .*pytest' README.md)\"" in (ROOT / ".ci/run").read_text()
 
 

@@ -236,7 +236,8 @@ def descend(params, x_SBR, y_SB, rate_S, fans, normalise):
     return jax.lax.scan(step, params, (x_SBR, y_SB, rate_S))
 
 
-def freeze(params, fans, axes_of):
+@partial(jax.jit, static_argnames=("fans", "axes_of"))
+def freeze(params, x_NR, fans, axes_of):
     """The network with its statistics as constants: each level gets a `scale` and a `shift`."""
     levels = []
 
@@ -246,7 +247,7 @@ def freeze(params, fans, axes_of):
         levels.append({"w": layer["w"], "scale": scale, "shift": layer["bias"] - mean * scale})
         return frozen(levels[-1], x)
 
-    read(params, train_x_NR[:: 20 if QUICK else 2], fans, measure)
+    read(params, x_NR, fans, measure)
     return params | {"levels": levels}
 
 
@@ -274,7 +275,7 @@ trained, loss_S = {}, {}
 print(f"{'':20}train    dev   after {STEPS:,} steps   (the lecture, 200,000 steps)")
 for name, (params, fans, rule, axes_of, (their_train, their_dev)) in contestants.items():
     params, losses = descend(params, *batches, fans, rule)
-    trained[name], loss_S[name] = freeze(params, fans, axes_of), np.asarray(losses)
+    trained[name], loss_S[name] = freeze(params, train_x_NR[::20], fans, axes_of), np.asarray(losses)
     train, dev = (mean_loss(trained[name], *data, fans) for data in [(train_x_NR, train_y_N), (dev_x_NR, dev_y_N)])
     print(f"{name:18}{train:7.4f}{dev:8.4f}{f'({their_train:.3f} {their_dev:.3f})':>40}")
     assert dev < (2.7 if QUICK else 2.2)

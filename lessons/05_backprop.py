@@ -58,7 +58,7 @@ V
 # - **Where a value fans out, gradients add.** Broadcasting fans out, so its backward pass is a sum; a sum's backward
 #   pass is a broadcast.
 #
-# **Exercise 5.1 to 5.3.** $y = \log x$, $y = e^x$ and $y = 1/x$.
+# **Exercise 5.1.** $y = \log x$, $y = e^x$ and $y = 1/x$.
 
 
 # %%
@@ -80,8 +80,8 @@ check(lesson_5.reciprocal_rule, reciprocal_rule)
 
 
 # %% [markdown]
-# **Exercise 5.4 to 5.6.** `y_BV = a_BV * b_B1`, where the column `b` is broadcast over the row (return both gradients);
-# `y_B1 = x_BV.sum(1, keepdims=True)`; `y_B1 = x_BV.max(1, keepdims=True)`, where no row has two equal maxima.
+# **Exercise 5.2.** `y_BV = a_BV * b_B1`, where the column `b` is broadcast over the row (return both gradients); `y_B1
+# = x_BV.sum(1, keepdims=True)`; `y_B1 = x_BV.max(1, keepdims=True)`, where no row has two equal maxima.
 
 
 # %%
@@ -103,8 +103,8 @@ check(lesson_5.max_rule, max_rule)
 
 
 # %% [markdown]
-# **Exercise 5.7 to 5.10.** `y_BH = x_BD @ w_DH + b_H` (return three gradients); $y = \tanh x$, given `y` and not `x`;
-# the variance of each column with Bessel's correction, `y_1H = ((x_BH - x_BH.mean(0))**2).sum(0) / (B - 1)`; and the
+# **Exercise 5.3.** `y_BH = x_BD @ w_DH + b_H` (return three gradients); $y = \tanh x$, given `y` and not `x`; the
+# variance of each column with Bessel's correction, `y_1H = ((x_BH - x_BH.mean(0))**2).sum(0) / (B - 1)`; and the
 # embedding `y_BRE = table_VE[x_BR]`, where a symbol may occur many times.
 
 
@@ -131,7 +131,7 @@ check(lesson_5.variance_rule, variance_rule)
 check(lesson_5.embedding_rule, embedding_rule)
 
 # %% [markdown]
-# **Exercise 5.11 and 5.12**, the two that the lecture asks for on paper. Differentiate a whole block at once, and
+# **Exercise 5.4 and 5.5**, the two that the lecture asks for on paper. Differentiate a whole block at once, and
 # simplify: the mean cross-entropy of a batch with respect to the logits, and BatchNorm, $y = \gamma \, (x - \mu) /
 # \sqrt{\sigma^2 + 10^{-5}} + \beta$ with Bessel's correction in $\sigma^2$, with respect to $x$.
 

@@ -172,11 +172,11 @@ print("output", normalise_2d(tree["levels"][0], at_level_0).shape, "  mean", at_
 
 # %% [markdown]
 # It runs. Every one of the 4 positions gets statistics of its own, from 32 numbers each, where there should be one mean
-# per channel, from $32 \times 4 = 128$. Broadcasting makes the shapes fit, the loss goes down, and nobody is told. In
+# per channel, from $32 \times 4$ numbers. Broadcasting makes the shapes fit, the loss goes down, and nobody is told. In
 # the lecture this bug lives for a while, too: its running mean has shape (1, 4, 68) and should have (1, 1, 68).
 #
-# How bad is it? The estimate of a mean from 32 numbers is twice as noisy as the one from 128, and that noise goes into
-# the training of every node.
+# How bad is it? The estimate of a mean from 32 numbers is twice as noisy as the one from four times as many, and that
+# noise goes into the training of every node.
 
 # %%
 batches = jax.random.normal(jax.random.key(1), (500, 32, 4, 68))
@@ -504,7 +504,7 @@ canvas
 # more layers, another model. (There is an answer that takes one second and no gradient at all.)
 
 # %%
-mine = ...  # for example mm.train(jax.random.key(0), "wavenet", corpus)
+mine = ...  # below 2.04 on dev; for example mm.train(jax.random.key(0), "wavenet", corpus)
 check(lesson_6.below, mine)
 
 # %% [markdown]

@@ -543,8 +543,8 @@ mm.sample(jax.random.key(3), trained, 10)
 # The lecture's second exercise: a transformer that adds. The trick is to write the sum *backwards*, lowest digit first,
 # for that is the order in which a carry is known.
 #
-# **Exercise 8.6.** Write the line for two numbers below 100: two digits each, and the three digits of the sum reversed,
-# so that 7 and 95 give `07+95=201`.
+# **Exercise 8.6.** Write the line for two numbers: two digits for each, and three for the sum, reversed, so that 7 and
+# 95 give `07+95=201`.
 
 
 # %%

@@ -406,9 +406,9 @@ mm.sample(jax.random.key(4), gru, 8)
 # %% [markdown]
 # ## Does it use its memory at all?
 #
-# For a year, makemore.py had a bug: `RNN.forward` passed the *start* state to the cell at every step, not the state of
-# the step before. The model trained, its loss fell, it made names. Somebody noticed because its loss was suspiciously
-# like the bigram's ([makemore, issue 3](https://github.com/karpathy/makemore/issues/3)).
+# makemore.py once had a bug: the loop over time passed the *start* state to the cell at every step, not the state of
+# the step before. The model trained, its loss fell, it made names. It was fixed by someone who had compared it with the
+# bigram ([makemore, pull request 3](https://github.com/karpathy/makemore/pull/3)).
 #
 # **How would you catch this without training anything?**
 

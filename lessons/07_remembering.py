@@ -265,9 +265,8 @@ mm.plot.bands(curves, {"a guess among eight": math.log(LETTERS)})
 
 # %% [markdown]
 # The plain cell is at a guess, and stays there. It is not too small: with 32 numbers it *could* hold a letter for as
-# long as it likes. It cannot *learn* to, because the gradient that would teach it arrives as nothing. The GRU learns
-# it, whatever the seed. And the LSTM, the champion of memory, depends on luck, unless one number is set with some
-# thought.
+# long as it likes. It does not *learn* to. The GRU learns it, whatever the seed. And the LSTM, the champion of memory,
+# depends on luck, unless one number is set with some thought.
 #
 # ## What a gate does
 #
@@ -330,7 +329,7 @@ for axes, (title, of_cell) in zip(
     for cell, model in models.items():
         size_T = np.asarray(mean_influence(of_cell[cell], model, test_BT[:64]))
         left[title, cell] = size_T[-1] / size_T[0]
-        axes.semilogy(size_T, label=f"{cell}: the oldest letter counts {left[title, cell]:.0e} of the newest")
+        axes.semilogy(size_T, label=f"{cell}: oldest / newest letter = {left[title, cell]:.1g}")
     axes.set(xlabel="steps back", title=f"{title} training", xticks=range(0, LAG, 5))
     axes.grid(alpha=0.2)
     axes.legend(frameon=False, fontsize=8, loc="lower left")
@@ -340,8 +339,13 @@ if not QUICK:
 canvas
 
 # %% [markdown]
-# Before training every road but the last is steep. Training levelled it where a signal came through: the GRU's curve is
-# flat now, the first letter counts as much as the last. The plain cell has not moved.
+# **Before training the GRU's road is as steep as the plain cell's. Why can it learn, and the plain cell not?**
+
+# %% [markdown]
+# Because it has a knob. A little less $z$, and more of the old state survives; more of it surviving makes the gradient
+# larger, and a larger gradient turns the knob further: the road builds itself, and at the end the first letter counts
+# more than the last. The plain cell would have to find its way by changing a whole matrix, and stay on the knife's edge
+# with it. After the same training its road is as steep as before.
 
 # %% [markdown]
 # ## Back to names
@@ -431,7 +435,8 @@ x_TE = params["embed"][jnp.array(line)]
 canvas = mm.plot.figure(8, 3.8)
 for axes, (title, network) in zip(canvas.subplots(1, 2), [("proper", proper), ("the bug", forgetful)], strict=True):
     size_TT = jnp.linalg.norm(jax.jacrev(lambda x_TE, f=network: f(params, x_TE))(x_TE), axis=(1, 3))
-    axes.imshow(np.where(size_TT > 0, np.log10(np.maximum(size_TT, 1e-30)), np.nan), cmap="Blues")
+    log_TT = np.where(size_TT > 0, np.log10(np.maximum(size_TT, 1e-30)), np.nan)
+    axes.imshow(log_TT, cmap="Blues", vmin=np.nanmin(log_TT) - 1)
     axes.set_xticks(range(len(line)), ".charlotte")
     axes.set_yticks(range(len(line)), ".charlotte")
     axes.set(title=title, xlabel="embedding at", ylabel="logits at")

@@ -1,0 +1,116 @@
+"""Graders of lesson 5: a backward rule is right if it agrees with `jax.vjp` of its forward function."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def _normal(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def _agree(forward: Callable, args: Sequence[jax.Array], given: Callable, hint: str) -> None:
+    """`given(g)` must return the gradients of `forward(*args)`, for a gradient g that comes from above."""
+    y, backward = jax.vjp(forward, *args)
+    g = _normal(99, *y.shape)
+    answers, expected = given(g), backward(g)
+    answers = answers if isinstance(answers, tuple | list) else (answers,)
+    assert len(answers) == len(expected), f"Return {len(expected)} gradients, one for each input."
+    for answer, truth in zip(answers, expected, strict=True):
+        shape = np.shape(answer)
+        assert shape == truth.shape, f"The gradient has shape {shape}; its variable has {truth.shape}. {hint}"
+        scale = float(jnp.abs(truth).max())
+        worst = float(jnp.abs(jnp.asarray(answer) - truth).max()) / scale
+        assert worst < 1e-5, f"A gradient is off by {worst:.1e} of the largest. {hint}"
+
+
+def log_rule(answer: Callable) -> None:
+    """Backward of the logarithm."""
+    x = jnp.exp(_normal(0, 4, 5))
+    _agree(
+        jnp.log, (x,), lambda g: answer(x, g), "The derivative of log x is 1/x; what comes from above multiplies it."
+    )
+
+
+def exp_rule(answer: Callable) -> None:
+    """Backward of the exponential."""
+    x = _normal(1, 4, 5)
+    _agree(jnp.exp, (x,), lambda g: answer(x, g), "The exponential is its own derivative, taken at x.")
+
+
+def reciprocal_rule(answer: Callable) -> None:
+    """Backward of 1/x."""
+    x = 1 + jnp.exp(_normal(2, 4, 5))
+    _agree(lambda x: 1 / x, (x,), lambda g: answer(x, g), "1/x is x to the power -1: mind the sign.")
+
+
+def product_rule(answer: Callable) -> None:
+    """Backward of a product in which a column is broadcast."""
+    a_BV, b_B1 = _normal(3, 4, 5), _normal(4, 4, 1)
+    hint = "Each factor hands on the other one; the column was used once per symbol, so its gradients add up."
+    _agree(lambda a, b: a * b, (a_BV, b_B1), lambda g: answer(a_BV, b_B1, g), hint)
+
+
+def sum_rule(answer: Callable) -> None:
+    """Backward of a sum over rows."""
+    x_BV = _normal(5, 4, 5)
+    hint = "Every element of a row has the same share in the sum: the backward pass of a sum is a broadcast."
+    _agree(lambda x: x.sum(1, keepdims=True), (x_BV,), lambda g: answer(x_BV, g), hint)
+
+
+def max_rule(answer: Callable) -> None:
+    """Backward of the maximum of each row."""
+    x_BV = _normal(6, 4, 5)
+    hint = "Only the largest element of a row has a share in its maximum; all others get 0."
+    _agree(lambda x: x.max(1, keepdims=True), (x_BV,), lambda g: answer(x_BV, g), hint)
+
+
+def affine_rule(answer: Callable) -> None:
+    """Backward of x @ w + b."""
+    x_BD, w_DH, b_H = _normal(7, 6, 3), _normal(8, 3, 4), _normal(9, 4)
+    hint = "Write down the shapes: there is one way to multiply them. The bias was broadcast over the batch."
+    _agree(lambda x, w, b: x @ w + b, (x_BD, w_DH, b_H), lambda g: answer(x_BD, w_DH, b_H, g), hint)
+
+
+def tanh_rule(answer: Callable) -> None:
+    """Backward of tanh, from its output."""
+    x = _normal(10, 4, 5)
+    _agree(jnp.tanh, (x,), lambda g: answer(jnp.tanh(x), g), "The first argument is the output, tanh x, and not x.")
+
+
+def variance_rule(answer: Callable) -> None:
+    """Backward of the variance over the batch, with Bessel's correction."""
+    x_BH = 3 + _normal(11, 6, 4)
+    hint = "Deviations from the mean count, and the divisor is B - 1, as in the forward pass."
+    _agree(lambda x: x.var(0, ddof=1, keepdims=True), (x_BH,), lambda g: answer(x_BH, g), hint)
+
+
+def embedding_rule(answer: Callable) -> None:
+    """Backward of a table lookup."""
+    table_VE, x_BR = _normal(12, 6, 2), jnp.array([[0, 1, 1], [5, 1, 0]])
+    hint = "A row that was looked up several times gets the sum of all its gradients: .at[x].add, not .set."
+    _agree(lambda table: table[x_BR], (table_VE,), lambda g: answer(table_VE, x_BR, g), hint)
+
+
+def cross_entropy_rule(answer: Callable) -> None:
+    """Backward of the mean cross-entropy, at once."""
+    logits_BV, y_B = 2 * _normal(13, 6, 5), jnp.array([0, 4, 2, 2, 1, 3])
+
+    def loss(z_BV):
+        return -jax.nn.log_softmax(z_BV)[jnp.arange(len(y_B)), y_B].mean()
+
+    hint = "Probabilities minus the one-hot of the answer, and a mean divides by the batch."
+    _agree(loss, (logits_BV,), lambda g: jnp.asarray(answer(logits_BV, y_B)) * g, hint)
+
+
+def batch_norm_rule(answer: Callable) -> None:
+    """Backward of BatchNorm with Bessel's correction, at once."""
+    x_BH, gain_H = 2 + 3 * _normal(14, 8, 4), 1 + 0.1 * _normal(15, 4)
+
+    def batch_norm(x_BH):
+        return gain_H * (x_BH - x_BH.mean(0)) * jax.lax.rsqrt(x_BH.var(0, ddof=1) + 1e-5)
+
+    hint = "Three paths: straight, through the mean (divided by B), through the variance (divided by B - 1)."
+    _agree(batch_norm, (x_BH,), lambda g: answer(x_BH, gain_H, g), hint)

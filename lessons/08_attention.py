@@ -506,8 +506,8 @@ check(lesson_8.head_step, head_step)
 
 # %% [markdown]
 # The library's `step` is this for all heads and layers. Is it the same function as `forward`, or an approximation?
-# Whoever adds a cache wonders when the samples come out a little different ([nanoGPT, pull request
-# 613](https://github.com/karpathy/nanoGPT/pull/613)). We scan the one along a line, and compare with the other.
+# Whoever adds a cache wonders when the samples come out a little different ([a pull request of
+# nanoGPT](https://github.com/karpathy/nanoGPT/pull/613)). We scan the one along a line, and compare with the other.
 
 
 # %%

@@ -173,11 +173,11 @@ assert [SYMBOLS[y] for x, y in zip(x_NR, y_N, strict=True) if not x.any()] == li
 #
 # ## 6. Minibatches: rough directions, many steps
 #
-# All the data now. One gradient over 180,000 examples is exact and slow. The lecture takes 32 random ones for each
-# step: "it is better to have an approximate gradient and make more steps". How rough *is* that direction? Usually one
-# says "noisy" and goes on. But with `vmap` we can have the gradient of **each example by itself**, which no lecture
-# shows, since PyTorch gives only sums. Here they are for 4,096 examples, as far as they go along the direction of the
-# true one:
+# All the data now. One gradient over all examples is exact and slow. The lecture takes 32 random ones for each step:
+# "it is better to have an approximate gradient and make more steps". How rough *is* that direction? Usually one says
+# "noisy" and goes on. But with `vmap` we can have the gradient of **each example by itself**, which no lecture shows,
+# since PyTorch gives only sums. Here they are for 4,096 examples, as far as they go along the direction of the true
+# one:
 
 # %%
 data = {part: windows(getattr(corpus.lines, part)) for part in ("train", "dev", "test")}

@@ -239,8 +239,8 @@ np.testing.assert_allclose(along_N.std() / batch_M.std(), np.sqrt(32), rtol=0.05
 #
 # ## 7. The learning rate: forty universes
 #
-# The lecture finds the rate so: train one network for 1,000 steps, raise the rate with every step from 0.001 to 1, and
-# plot the loss over the rate. A good trick, and a crooked one: by the time it comes to 0.1, the network has already
+# The lecture finds the rate so: train one network for 1,000 steps, raise the rate with every step from $10^{-3}$ to 1,
+# and plot the loss over the rate. A good trick, and a crooked one: by the time it comes to 0.1, the network has already
 # learned something, so rate and progress are mixed up. One would rather train forty networks, each with a rate of its
 # own, from the same start, on the same batches. **How much code does that take?** Here are both, and the second is a
 # single call.

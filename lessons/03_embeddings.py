@@ -173,11 +173,11 @@ assert [SYMBOLS[y] for x, y in zip(x_NR, y_N, strict=True) if not x.any()] == li
 #
 # ## 6. Minibatches: rough directions, many steps
 #
-# All the data now. One gradient over 180,000 examples is exact and slow. The lecture takes 32 random ones for each
-# step: "it is better to have an approximate gradient and make more steps". How rough *is* that direction? Usually one
-# says "noisy" and goes on. But with `vmap` we can have the gradient of **each example by itself**, which no lecture
-# shows, since PyTorch gives only sums. Here they are for 4,096 examples, as far as they go along the direction of the
-# true one:
+# All the data now. One gradient over all examples is exact and slow. The lecture takes 32 random ones for each step:
+# "it is better to have an approximate gradient and make more steps". How rough *is* that direction? Usually one says
+# "noisy" and goes on. But with `vmap` we can have the gradient of **each example by itself**, which no lecture shows,
+# since PyTorch gives only sums. Here they are for 4,096 examples, as far as they go along the direction of the true
+# one:
 
 # %%
 data = {part: windows(getattr(corpus.lines, part)) for part in ("train", "dev", "test")}
@@ -239,8 +239,8 @@ np.testing.assert_allclose(along_N.std() / batch_M.std(), np.sqrt(32), rtol=0.05
 #
 # ## 7. The learning rate: forty universes
 #
-# The lecture finds the rate so: train one network for 1,000 steps, raise the rate with every step from 0.001 to 1, and
-# plot the loss over the rate. A good trick, and a crooked one: by the time it comes to 0.1, the network has already
+# The lecture finds the rate so: train one network for 1,000 steps, raise the rate with every step from $10^{-3}$ to 1,
+# and plot the loss over the rate. A good trick, and a crooked one: by the time it comes to 0.1, the network has already
 # learned something, so rate and progress are mixed up. One would rather train forty networks, each with a rate of its
 # own, from the same start, on the same batches. **How much code does that take?** Here are both, and the second is a
 # single call.

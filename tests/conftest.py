@@ -9,6 +9,7 @@ import os
 import runpy
 import tempfile
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ if "MAKEMORE_TEST_CACHE" not in os.environ:  # the first process; its workers fi
     os.environ["MAKEMORE_TEST_CACHE"] = CACHE.name
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=2"
+    if version("jaxlib").startswith("0.10."):  # later versions do not know the flag
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 

@@ -86,7 +86,7 @@ def story(config: Config) -> dict:
             summary["neural"] = bigram_neural.tell(init_key, run_key, lecture, config, figures)
         cli.write_json(out / "summary.json", summary)
         names = ", ".join(sorted(path.name for path in out.glob("*.*")))
-        print(f"\nEverything is in {printable(str(out))}/: {names}")
+        print(f"\nEverything is in {printable(str(out))}/:\n{names}")
     return summary
 
 

@@ -237,7 +237,7 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path | Non
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(xlabel=f"test loss, nats per {unit}")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     return plot.save(figure, path)

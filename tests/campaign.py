@@ -228,10 +228,10 @@ class Campaign:
         expected = str(table.CORPUS.vocab.size) if mask == 0o022 else "InputError"
         return None if said.stdout.startswith(expected) else f"other user, {mask:o}: {said.stdout} {said.stderr[-300:]}"
 
-    def once(self) -> None:
-        """One case, drawn at random."""
+    def once(self, only: str | None = None) -> None:
+        """One case, drawn at random, or the one of this name."""
         cases = [self.kill] * 6 + [self.term] * 3 + [self.two_writers, self.full_disk, self.readers, self.other_user]
-        case = self.random.choice([*cases, self.damage, self.damage])
+        case = getattr(self, only) if only else self.random.choice([*cases, self.damage, self.damage])
         self.tried[case.__name__] += 1
         if problem := case():
             self.failed[case.__name__] += 1
@@ -254,12 +254,13 @@ def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--minutes", type=float, default=30, help="how long to go on")
     flags.add_argument("--seed", type=int, default=0, help="which cases are drawn")
+    flags.add_argument("--only", choices=["kill", "term", "damage", "readers", "full_disk"], help="try only these cases")
     config = flags.parse_args()
     warnings.simplefilter("ignore")  # what was passed over, and why
     with tempfile.TemporaryDirectory(prefix="makemore_jax_campaign_") as folder:
         campaign, until = Campaign(config.seed, Path(folder)), time.monotonic() + 60 * config.minutes
         while time.monotonic() < until:
-            campaign.once()
+            campaign.once(config.only)
     print(f"{config.minutes:g} minutes, seed {config.seed}, makemore_jax {mm.__version__}")
     for name, count in sorted(campaign.tried.items()):
         print(f"{name:<14}{count:>8,} tried{campaign.failed[name]:>6,} failed")

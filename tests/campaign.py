@@ -254,7 +254,9 @@ def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--minutes", type=float, default=30, help="how long to go on")
     flags.add_argument("--seed", type=int, default=0, help="which cases are drawn")
-    flags.add_argument("--only", choices=["kill", "term", "damage", "readers", "full_disk"], help="try only these cases")
+    flags.add_argument(
+        "--only", choices=["kill", "term", "damage", "readers", "full_disk"], help="try only these cases"
+    )
     config = flags.parse_args()
     warnings.simplefilter("ignore")  # what was passed over, and why
     with tempfile.TemporaryDirectory(prefix="makemore_jax_campaign_") as folder:

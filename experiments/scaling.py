@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import curve_fit
 from scipy.stats import t as student
@@ -189,26 +188,23 @@ def draw(
     colors = {name: f"C{number}" for number, name in enumerate(by_lines)}
     far = np.geomspace(lines[0], config.predict, 100)
     for name, loss_LS in by_lines.items():
-        band(left, lines, loss_LS, name, colors[name])
+        plot.band(left, lines, loss_LS, name, color=colors[name], marker="o", markersize=5)
         if law := laws[name]:
             left.plot(far, law(far), color=colors[name], linestyle=":", linewidth=1)
             half = law.interval(config.predict)
             left.errorbar([config.predict], law(config.predict), [half], color=colors[name], marker="D", capsize=4)
     left.set(xlabel="train lines (dotted: the fitted law, with its 95% interval)")
     for name, found in by_width.items():
-        band(right, np.array([size for size, _ in found]), np.array([nats for _, nats in found]), name, colors[name])
+        nats_WS = np.array([nats for _, nats in found])
+        plot.band(
+            right, np.array([size for size, _ in found]), nats_WS, name, color=colors[name], marker="o", markersize=5
+        )
     right.set(xlabel="parameters, on all train lines")
     for axes in (left, right):
         axes.set(xscale="log", ylabel=f"test loss, nats per {config.level}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     return plot.save(figure, path)
-
-
-def band(axes: Axes, x: np.ndarray, loss_XS: np.ndarray, name: str, color: str) -> None:
-    """The mean over seeds as a line through points, and the range as a band."""
-    axes.plot(x, loss_XS.mean(1), "o-", color=color, label=name, markersize=5)
-    axes.fill_between(x, loss_XS.min(1), loss_XS.max(1), color=color, alpha=0.2, linewidth=0)
 
 
 if __name__ == "__main__":

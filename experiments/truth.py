@@ -206,8 +206,7 @@ def draw(
     for number, (name, value_LS) in enumerate(excess.items()):
         value_LS = np.maximum(value_LS, lowest)
         style = {"color": f"C{number}", "marker": "os^Dv"[number % 5], "markersize": 5}
-        axes.plot(lines, value_LS.mean(1), label=name, linestyle="-" if name in NEURAL else "--", **style)
-        axes.fill_between(lines, value_LS.min(1), value_LS.max(1), color=f"C{number}", alpha=0.15, linewidth=0)
+        plot.band(axes, np.array(lines), value_LS, name, linestyle="-" if name in NEURAL else "--", **style)
     for name, value_L in own.items():
         axes.plot(lines, value_L, color="black", linestyle=":", label=name)
     axes.set(xscale="log", yscale="log", xlabel="train lines", ylabel="excess nats per character over the floor")

@@ -8,6 +8,7 @@ The helpers at the top are for figures of your own: `figure`, `save`, `label`, `
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -99,6 +100,12 @@ def losses(
     return save(canvas, path)
 
 
+def band(axes: Axes, x: np.ndarray, value_XS: np.ndarray, name: str, **style: Any) -> None:
+    """Draw several runs S against x: their mean as a line, and their range as a band of its color."""
+    (line,) = axes.plot(x, value_XS.mean(1), label=name, **style)
+    axes.fill_between(x, value_XS.min(1), value_XS.max(1), color=line.get_color(), alpha=0.2, linewidth=0)
+
+
 def bands(
     curves: Curves, levels: Mapping[str, float] = {}, path: str | Path | None = None, unit: str = "character"
 ) -> Figure:
@@ -106,9 +113,7 @@ def bands(
     canvas = figure(9, 5)
     axes = canvas.subplots()
     for name, (steps, loss_SE) in curves.items():
-        loss_SE = np.asarray(loss_SE)
-        (line,) = axes.plot(steps, loss_SE.mean(0), label=name)
-        axes.fill_between(steps, loss_SE.min(0), loss_SE.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
+        band(axes, steps, np.asarray(loss_SE).T, name)
     _finish_losses(axes, levels, unit)
     return save(canvas, path)
 

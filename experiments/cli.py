@@ -21,6 +21,7 @@ from makemore_jax import run_folder
 from makemore_jax.data.lines import printable
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_json  # noqa: F401
+from makemore_jax.processes import alone, is_first, join
 from makemore_jax.run_folder import RunFolder
 
 # Flags that change where and how a run is made, but not its result.
@@ -41,7 +42,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
         with stop_on_signals():
             config = parse(config_type())
             summary = run(config)
-            if getattr(config, "json", True):
+            if getattr(config, "json", True) and is_first():
                 print(to_json(summary))
             sys.stdout.flush()
     except InputError as error:
@@ -52,11 +53,26 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
         fail(f"{error.filename or 'output'}: {error.strerror or error}")
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
+            if alone():
+                raise
+            fail(
+                f"another process has ended, or cannot be reached ({str(error).splitlines()[0][:200]}); resume the run"
+            )
         fail("out of memory; choose smaller sizes, or cut the data")
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
+
+
+@contextlib.contextmanager
+def join_processes(config: Any) -> Iterator[None]:
+    """Be one of several processes if the flags or the launcher say so; only the first prints."""
+    join(config.coordinator, config.processes, config.process)
+    if is_first():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def open_closed_streams() -> None:

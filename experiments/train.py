@@ -9,6 +9,7 @@ Then:     python -m experiments.sample runs/transformer
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +20,21 @@ from tqdm import tqdm
 from experiments import cli
 from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, with_model
 from experiments.signals import REQUEST, Stopped
-from makemore_jax import plot, sharding
+from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.counting import baselines
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.vocab import UNKNOWN
 from makemore_jax.errors import InputError, require, require_float, require_positive
 from makemore_jax.loss import evaluate
-from makemore_jax.model import num_params
+from makemore_jax.model import Model, num_params
 from makemore_jax.models import NEURAL
+from makemore_jax.processes import agreed, alone, gather, is_first, require_same
+from makemore_jax.recipe import Recipe
 from makemore_jax.runs import Evaluation, Run
+from makemore_jax.sharding import Layout, lay_out, parts_to_fit
 from makemore_jax.trained import Trained, draw, sample
+from makemore_jax.trainer import start
 
 SHOWN = 6  # samples printed at each evaluation
 
@@ -46,8 +51,17 @@ class Config(Output, Seed, Trains, Text):
     """Steps between evaluations on dev; each prints samples and saves a checkpoint."""
     save_every: float = 300.0
     """Also save a checkpoint when this many seconds have passed since the last."""
-    devices: int = 1
-    """Number of devices that share each batch (data parallelism)."""
+    devices: int | None = None
+    """Number of devices that share each batch (data parallelism); by default 1, or those of all processes."""
+    parts: int | None = None
+    """Split the training state among this many of the devices (FSDP); by default as few as memory asks for."""
+    coordinator: str | None = None
+    """To train with several processes, which all run this command: HOST:PORT of process 0. SLURM, Open MPI and TPU pods
+    need none of these three flags."""
+    processes: int | None = None
+    """Number of processes."""
+    process: int | None = None
+    """Number of this process, from 0; process 0 prints and writes."""
     patience: int | None = None
     """Early stopping: stop after this many evaluations without a lower dev loss."""
     samples: int = 1000
@@ -61,32 +75,41 @@ class Config(Output, Seed, Trains, Text):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "evaluate_every", "devices", "patience")
+        require_positive(self, "evaluate_every", "devices", "parts", "patience")
         require_float("save_every", self.save_every)
         require(0 <= self.samples <= 10**6, f"`samples` is {self.samples}; it must be from 0 to 1,000,000")
 
 
 def run(config: Any) -> dict:
+    """Train, and report the losses of the best weights; of several processes each does its share, the first speaks."""
+    with cli.join_processes(config):
+        return train_and_report(config)
+
+
+def train_and_report(config: Any) -> dict:
     """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
-    sharding.data_parallel(config.devices)  # too few devices are refused before the data is read
-    corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
-    model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
+    lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
+    with agreed():
+        corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
+        model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
     with cli.claim_run(config, out, corpus.digest, ("loss.png",), config.resume) as folder:
-        options = {"evaluate_every": config.evaluate_every, "patience": config.patience, "devices": config.devices}
-        options |= {"save_every": config.save_every, "folder": folder}
+        require_same(folder.identity)
+        options = {"evaluate_every": config.evaluate_every, "patience": config.patience, "folder": folder}
+        options |= {"save_every": config.save_every, "layout": fitting_layout(model, recipe, config)}
         key = jax.random.key(config.seed)
         training = Run(key, model, corpus, recipe, **options)
         levels = baselines(corpus)
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
         summary |= {"parameters": num_params(training.state.params), "baselines": levels}
-        introduce(config, corpus, summary)
+        introduce(config, corpus, summary, training.layout)
         if config.resume:
             begun = f"continuing from step {training.step:,}" if training.resumed else "nothing was saved yet: step 0"
             print(begun)
         began = time.perf_counter()
         trained = train(config, training, out)
-        losses = {name: evaluate(trained.model, trained.params, part).nats for name, part in corpus.measured.items()}
+        best = training.layout.copy(training.best)
+        losses = {name: evaluate(model, best, part).nats for name, part in corpus.measured.items()}
         print(f"{training.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step", end=" ")
         print(f"{training.best_step:,}:\n" + "  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()), end="")
         print(f"  nats per {config.level}")
@@ -94,7 +117,7 @@ def run(config: Any) -> dict:
         summary |= novelty(config, corpus, trained)
         shown = cli.printable(str(out))
         print(f"saved in {shown}: python -m experiments.sample {shown}")
-        if not config.no_figures:
+        if not config.no_figures and is_first():
             curves = {"train": [row[:2] for row in training.losses]}
             curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
             curves = {name: tuple(np.array(curve).T) for name, curve in curves.items()}
@@ -103,8 +126,8 @@ def run(config: Any) -> dict:
     return summary
 
 
-def introduce(config: Any, corpus: Corpus, summary: dict) -> None:
-    """Print what is trained, on what, and the losses to beat."""
+def introduce(config: Any, corpus: Corpus, summary: dict, layout: Layout) -> None:
+    """Print what is trained, on what, on which devices, and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.printable(str(config.data))}:", end=" ")
     print(f"{lines} lines, {corpus.vocab.size:,} symbols")
@@ -112,6 +135,10 @@ def introduce(config: Any, corpus: Corpus, summary: dict) -> None:
         print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
+    if layout.devices > 1:
+        split = f", the state split into {layout.parts} parts" if layout.parts > 1 else ""
+        owners = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+        print(f"{layout.devices} devices{owners} share the batches{split}")
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in summary["baselines"].items()))
 
 
@@ -122,10 +149,12 @@ def train(config: Any, training: Run, out: Path) -> Trained:
       Stopped: a signal came; what was done so far is saved.
     """
     sample_key = jax.random.split(jax.random.key(config.seed), 3)[2]
-    writer = tensorboard(out) if config.tensorboard else None
+    writer = tensorboard(out) if config.tensorboard and is_first() else None
     print(f"{'step':>8}{'train':>9}{'dev':>9} {'tokens/s':>12}   samples")
 
     def show(evaluation: Evaluation) -> None:
+        if not is_first():
+            return
         texts = "  ".join(cli.clip(text, 24) for text in sample(sample_key, evaluation.trained, SHOWN))
         losses = f"{evaluation.train:>9.4f}{evaluation.dev:>9.4f}{'*' if evaluation.best else ' '}"
         tqdm.write(f"{evaluation.step:>8,}{losses}{evaluation.tokens_per_second:>12,.0f}   {texts}")
@@ -134,18 +163,27 @@ def train(config: Any, training: Run, out: Path) -> Trained:
             writer.add_scalar(f"loss/{name}", getattr(evaluation, name), evaluation.step)
             writer.flush()
 
-    with REQUEST.noted(unless=lambda: training.evaluating, patient=lambda: training.begun):
-        trained = training.train(label=config.model, on_evaluation=show, should_stop=lambda: bool(REQUEST.number))
+    at_once = lambda: training.evaluating and alone()  # of several processes none may leave an evaluation
+    with REQUEST.noted(unless=at_once, patient=lambda: training.begun):
+        asked = {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
+        trained = training.train(label=config.model, progress=is_first(), **asked)
     if training.interrupted:
         go_on = f"saved in {cli.printable(str(out))}; to continue, run the same command with --resume"
         print(f"stopped at step {training.step:,}, {go_on}", flush=True)
-        raise Stopped(REQUEST.number)
+        raise Stopped(int(gather(REQUEST.number or 0).max()))  # the signal may have come to another process
     return trained
+
+
+def fitting_layout(model: Model, recipe: Recipe, config: Any) -> Layout:
+    """The devices that the flags name; without `parts`, the state is split as far as their memory asks for."""
+    whole = lay_out(config.devices)
+    state = jax.eval_shape(partial(start, model=model, recipe=recipe), jax.random.key(0))
+    return lay_out(config.devices, config.parts or parts_to_fit(state, whole.devices))
 
 
 def novelty(config: Any, corpus: Corpus, trained: Trained) -> dict:
     """How many samples are new, where the lines are in memory."""
-    if not config.samples:
+    if not (config.samples and is_first()):
         return {"novelty": None, "samples": []}
     drawn = draw(jax.random.key(config.seed), trained, config.samples)
     texts = [corpus.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

@@ -17,6 +17,7 @@ import numpy as np
 from makemore_jax.data.tokens import Packing, Tokens, batch, pack
 from makemore_jax.errors import require
 from makemore_jax.model import Model, Params, require_block
+from makemore_jax.sharding import fetch, layout_of
 
 MAX_ONE_HOT = 2**10  # symbols; with a larger vocabulary a gather takes less memory than a one-hot
 BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
@@ -102,9 +103,11 @@ def stream_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     """
     width, length_N = longest_line(model, tokens), np.asarray(tokens.length_N, np.int64)
     first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
-    for segment_BT, position_BT in _packings(tokens.length_N, width, model.vocab):
+    layout = layout_of(params)
+    for segment_BT, position_BT in _packings(tokens.length_N, width, model.vocab, layout.devices):
         x_BT, y_BT, mask_BT = batch(tokens, segment_BT, position_BT)
-        nll_BT = np.asarray(_batch_nll(model, params, np.int32(x_BT), np.int32(y_BT)))
+        rows = layout.put_rows((np.int32(x_BT), np.int32(y_BT)))
+        nll_BT = fetch(_batch_nll(model, params, *rows))
         nll_M[(first_N[segment_BT] + position_BT)[mask_BT]] = nll_BT[mask_BT]
     return nll_M
 
@@ -121,16 +124,17 @@ def longest_line(model: Model, tokens: Tokens) -> int:
     return longest
 
 
-def _packings(length_N: np.ndarray, width: int, vocab: int) -> Iterator[Packing]:
+def _packings(length_N: np.ndarray, width: int, vocab: int, devices: int = 1) -> Iterator[Packing]:
     """All lines, packed into batches whose number of rows is a power of two or the largest that memory allows.
 
-    Data sets of similar size then share a compiled program.
+    Data sets of similar size then share a compiled program. On many devices it is rounded up to a multiple of them.
     """
     max_rows = max(1, min(BATCH_TOKENS, BATCH_LOGITS // vocab) // width)
     chunk_N = np.cumsum(length_N, dtype=np.int64) // PACK_TOKENS
     for line_N in np.split(np.arange(len(length_N)), np.flatnonzero(np.diff(chunk_N)) + 1):
         segment_BT, position_BT = pack(length_N[line_N], width)
         rows = min(max_rows, 2 ** (len(segment_BT) - 1).bit_length())
+        rows += -rows % devices
         empty = ((0, -len(segment_BT) % rows), (0, 0))
         segment_BT = line_N[np.pad(segment_BT, empty)]
         position_BT = np.pad(position_BT, empty, constant_values=width)  # past the end of any line: padding

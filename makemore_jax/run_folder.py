@@ -6,10 +6,10 @@
     metrics.jsonl, summary.json   what was measured; written, never read back
     lock                          who is writing
 
-One process writes: it holds the lock, which ends with the process. Any number of processes read: a reader never
-writes, deletes or creates anything, and finds whole files, since each is synced and then renamed. A checkpoint carries
-a checksum and the identity of its run; one that is damaged, or another run's, is named and passed over for the one
-before it.
+One process writes (of several that train together, the first): it holds the lock, which ends with the process. Any
+number of processes read: a reader never writes, deletes or creates anything, and finds whole files, since each is
+synced and then renamed. A checkpoint carries a checksum and the identity of its run; one that is damaged, or another
+run's, is named and passed over for the one before it.
 """
 
 import contextlib
@@ -17,7 +17,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ from makemore_jax import checkpoint
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_bytes, write_json
 from makemore_jax.lock import take
+from makemore_jax.processes import agreed, is_first, share, share_arrays
+from makemore_jax.sharding import fetch
 from makemore_jax.trained import Trained, restore
 
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
-ELSEWHERE = ("data", "files")  # settings that change where things lie, and not what they are
+# Settings that change where things lie and are computed, and not what they are.
+ELSEWHERE = ("data", "files", "devices", "parts", "coordinator", "processes", "process")
 
 
 class RunFolder:
-    """A run folder that this process may write to; `claim` returns it."""
+    """A run folder that this process may write to; `claim` returns it. Several processes of one run call it alike."""
 
     def __init__(self, path: Path, config: dict):
         """The folder at `path`, for the run of this configuration."""
@@ -42,31 +46,37 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of the folder."""
-        write_json(self.path / name, value)
+        self._write(name, partial(write_json, value=value))
 
     def write_metrics(self, rows: list[dict]) -> None:
         """Replace metrics.jsonl, one object per chunk of steps; no times in it, so equal runs have equal files."""
-        write_bytes(self.path / "metrics.jsonl", "".join(to_json(row) + "\n" for row in rows).encode())
+        content = "".join(to_json(row) + "\n" for row in rows).encode()
+        self._write("metrics.jsonl", partial(write_bytes, content=content))
 
     def save_best(self, trained: Trained) -> None:
         """Keep these weights as the best."""
-        self._write("best.safetensors", trained.params, trained.about)
+        self._write_tree("best.safetensors", trained.params, trained.about)
 
     def save_state(self, step: int, tree: Any, about: dict) -> None:
         """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
-        name = f"checkpoints/{step}.safetensors"
-        with contextlib.suppress(FileExistsError):
-            (self.path / "checkpoints").mkdir()
-        self._write(name, tree, about | {"step": step})
-        for path in states(self.path)[KEPT:]:
+        self._write_tree(f"checkpoints/{step}.safetensors", tree, about | {"step": step})
+        for path in states(self.path)[KEPT:] if is_first() else ():
             path.unlink(missing_ok=True)
 
-    def _write(self, name: str, tree: Any, about: dict) -> None:
-        try:
-            checkpoint.write(self.path / name, tree, about | {"run": self.identity})
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise InputError(f"{self.path / name}: cannot save ({reason}); earlier checkpoints are kept") from None
+    def _write_tree(self, name: str, tree: Any, about: dict) -> None:
+        leaves = {name: fetch(leaf) for name, leaf in checkpoint.flatten(tree).items()}
+        self._write(name, lambda path: checkpoint.write(path, leaves, about | {"run": self.identity}))
+
+    def _write(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write one file, in the first process; all learn whether it could."""
+        with agreed():
+            try:
+                if is_first():
+                    (self.path / name).parent.mkdir(exist_ok=True)
+                    write(self.path / name)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise InputError(f"{self.path / name}: cannot save ({reason}); earlier checkpoints are kept") from None
 
     def last_step(self) -> int | None:
         """The step of the newest saved state."""
@@ -80,20 +90,32 @@ class RunFolder:
         Raises:
           InputError: there are checkpoints, and none can be read. Nothing is changed then.
         """
+        found = None
+        with agreed():
+            if is_first():
+                found = self._newest_intact(like)
+        about = share(found and found[1])
+        if about is None:
+            return None
+        leaves = share_arrays(found and found[0], checkpoint.flatten(like))
+        return checkpoint.unflatten(leaves, like), about
+
+    def _newest_intact(self, like: Any) -> tuple[dict, dict] | None:
+        """The arrays of the newest intact state by name, and its description."""
         paths, problems = states(self.path), []
         for number, path in enumerate(paths):
             try:
                 leaves, about = checkpoint.read(path)
                 require(about.get("run") == self.identity, f"{str(path)!r}: a checkpoint of another run")
                 require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it is of another step")
-                tree = checkpoint.unflatten(leaves, like)
+                checkpoint.unflatten(leaves, like)
             except (InputError, ValueError) as error:
                 problems.append(str(error))
                 continue
             for damaged, problem in zip(paths[:number], problems, strict=True):
                 warnings.warn(f"{problem}; continuing from the one before", stacklevel=2)
                 damaged.replace(damaged.with_suffix(".damaged"))
-            return tree, about
+            return leaves, about
         require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")
         return None
 
@@ -176,27 +198,33 @@ def claim(
         run to resume, or the folder cannot be written. Nothing in it is touched then.
     """
     config = json.loads(to_json(config | {"files": sorted(files)}))
+    with contextlib.ExitStack() as held:
+        with agreed():
+            if is_first():
+                _hold(path, config, resume, overwrite, held)
+        yield RunFolder(path, config)
+
+
+def _hold(path: Path, config: dict, resume: bool, overwrite: bool, held: contextlib.ExitStack) -> None:
+    """Lock the folder until `held` is left, and clear it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path, config, resume)
-        lock = (path / "lock").open("a+")
+        lock = held.enter_context((path / "lock").open("a+"))
     except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
         reason = (getattr(error, "strerror", None) or "cannot be written").lower()
         raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
-    with lock:
-        take(lock, path)
-        try:
-            _refuse_other_run(path, config, resume, overwrite)
-            if not resume:
-                _clear(path)
-            for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
-                part.unlink(missing_ok=True)  # what a process that was killed had begun to write
-            folder = RunFolder(path, config)
-            folder.write_json("config.json", config)
-        except OSError as error:
-            reason = (error.strerror or "cannot be written").lower()
-            raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
-        yield folder
+    take(lock, path)
+    try:
+        _refuse_other_run(path, config, resume, overwrite)
+        if not resume:
+            _clear(path)
+        for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
+            part.unlink(missing_ok=True)  # what a process that was killed had begun to write
+        write_json(path / "config.json", config)
+    except OSError as error:
+        reason = (error.strerror or "cannot be written").lower()
+        raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
 
 
 def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:

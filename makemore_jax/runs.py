@@ -15,8 +15,10 @@ from makemore_jax.data.corpus import Corpus
 from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
+from makemore_jax.processes import any_of
 from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import RunFolder
+from makemore_jax.sharding import Layout, local
 from makemore_jax.trained import Trained
 from makemore_jax.trainer import TrainState, train_loop, training
 
@@ -47,7 +49,7 @@ class Run:
         evaluate_every: int = 500,
         patience: int | None = None,
         save_every: float = 300.0,
-        devices: int = 1,
+        layout: Layout = Layout(),
         folder: RunFolder | None = None,
     ):
         """Initialise the run, or continue the one that `folder` holds.
@@ -60,7 +62,8 @@ class Run:
           evaluate_every: steps between evaluations on dev; the best weights there are kept.
           patience: stop early after this many evaluations without a better dev loss.
           save_every: seconds between saves to the `folder`, besides those at evaluations.
-          devices: how many devices share each batch.
+          layout: which devices share the work, from `sharding.lay_out`. If they belong to several processes, each makes
+            its own `Run` of the same arguments, and all call the same methods.
           folder: from `run_folder.claim`; without one nothing is saved.
 
         Raises:
@@ -68,7 +71,7 @@ class Run:
         """
         self.model, self.corpus, self.recipe, self.folder = model, corpus, recipe, folder
         self.evaluate_every, self.patience, self.save_every = evaluate_every, patience, save_every
-        self.training = training(model, corpus, recipe, devices=devices, in_place=True)
+        self.layout, self.training = layout, training(model, corpus, recipe, layout=layout, in_place=True)
         self.state = self.training.init(key)
         self.best = self._copy(self.state.weights)
         self.losses: list[tuple] = []  # after each chunk: the step, its mean train loss, and the dev loss or None
@@ -76,7 +79,8 @@ class Run:
         self.resumed = folder.restore_state({"state": self.state, "best": self.best}) if folder else None
         if self.resumed:
             tree, about = self.resumed
-            self.state, self.best, self.losses = tree["state"], tree["best"], [tuple(row) for row in about["losses"]]
+            self.state, self.best = self.layout.put(tree["state"]), self.layout.put(tree["best"])
+            self.losses = [tuple(row) for row in about["losses"]]
             self._save_best()
         self.timed_from = self.step, time.perf_counter()
 
@@ -91,7 +95,7 @@ class Run:
         return min(((dev, step) for step, _, dev in self.losses if dev is not None), default=(0, 0))[1]
 
     def _trained(self, params: Params) -> Trained:
-        return Trained(self.model, params, self.corpus.vocab, self.corpus.block)
+        return Trained(self.model, local(params), self.corpus.vocab, self.corpus.block)
 
     def _copy(self, params: Params) -> Params:
         return jax.tree.map(jnp.copy, params)  # the next steps overwrite the buffers of the state
@@ -118,8 +122,9 @@ class Run:
             self.losses.append((self.step, float(losses_N.mean(dtype=np.float64)), None))
             if due := self._due:
                 stop = self._evaluate(on_evaluation)
-            self.interrupted = self.interrupted or should_stop()
-            if self.folder and (due or self.interrupted or time.monotonic() - self.saved_at > self.save_every):
+            late = time.monotonic() - self.saved_at > self.save_every
+            self.interrupted, stop, late = any_of(self.interrupted or should_stop(), stop, late)
+            if self.folder and (due or self.interrupted or late):
                 self._save()
             return self.interrupted or stop or self._out_of_patience
 
@@ -160,7 +165,7 @@ class Run:
         per_second = tokens / (time.perf_counter() - from_time)
         self.evaluating = True
         try:
-            dev = evaluate(self.model, self.state.weights, self.corpus.tokens.dev).nats
+            dev = evaluate(self.model, self.layout.copy(self.state.weights), self.corpus.tokens.dev).nats
         except KeyboardInterrupt:
             self.interrupted = True
             return True

@@ -1,40 +1,172 @@
-"""Data parallelism: the rows of each batch are divided among devices; models need not know about it.
+"""Where arrays lie on many devices: data parallelism with copies of the state, and states that are split.
 
-Every device holds the parameters and the tokens. The program is the one for a single device; XLA partitions it and
-sums the gradients.
+N devices are `copies` of the training state times `parts` of it. The rows of a batch are divided among all of them. Of
+the state, each device of a copy stores a part: parameters are gathered when a batch needs them, and gradients are
+summed and split again (fully sharded data parallelism: ZeRO-3, Rajbhandari et al. 2020, arXiv:1910.02054). Everything
+follows from shapes, so models need not know about it: the program is the one for a single device, and XLA partitions
+it. The devices may belong to several processes, which all run the same program; see `makemore_jax.processes`.
 """
 
+import math
 from collections.abc import Callable
-from functools import cache, partial
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from makemore_jax.data.tokens import batch
 from makemore_jax.errors import require
+
+SMALL = 2**14  # numbers; a smaller array is whole on every device
+
+
+class Layout(NamedTuple):
+    """Devices as `copies` of the training state times `parts` of it; None for the mesh is one device."""
+
+    mesh: Mesh | None = None
+
+    @property
+    def devices(self) -> int:
+        """How many devices share the rows of a batch."""
+        return self.mesh.size if self.mesh else 1
+
+    @property
+    def parts(self) -> int:
+        """Among how many devices a state is split."""
+        return self.mesh.shape["parts"] if self.mesh else 1
+
+    def sharding(self, *axes: Any) -> NamedSharding:
+        """An array divided by these axes of the mesh, one for each axis of the array; without any, whole everywhere."""
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def rows(self, tree: Any, axis: int = 0) -> Any:
+        """Inside a program: the arrays of a batch, divided among the devices along this axis."""
+        over = self.sharding(*[None] * axis, self.mesh.axis_names) if self.mesh else None
+        return jax.lax.with_sharding_constraint(tree, over) if over else tree
+
+    def put_rows(self, tree: Any) -> Any:
+        """The arrays of a batch from the host, their first axis divided among the devices."""
+        return jax.device_put(tree, self.sharding(self.mesh.axis_names)) if self.mesh else tree
+
+    def copy(self, tree: Any) -> Any:
+        """The whole of every array on every device."""
+        return jax.device_put(tree, self.sharding() if self.mesh else None)
+
+    def split(self, tree: Any) -> Any:
+        """The sharding of each array of a state: its longest axis that divides into `parts`, or whole without one."""
+
+        def place(leaf: Any) -> NamedSharding:
+            fits = [axis for axis, size in enumerate(leaf.shape) if size % self.parts == 0]
+            if self.parts == 1 or math.prod(leaf.shape) < SMALL or not fits:
+                return self.sharding()  # without axes, even of size 1: otherwise everything would compile twice
+            return self.sharding(*[None] * max(fits, key=leaf.shape.__getitem__), "parts")
+
+        return jax.tree.map(place, tree)
+
+    def make(self, begin: Callable, *args: Any) -> Any:
+        """`begin(*args)`, a state; each device makes the parts that it stores."""
+        if not self.mesh:
+            return begin(*args)
+        return jax.jit(begin, out_shardings=self.split(jax.eval_shape(begin, *args)))(*args)
+
+    def put(self, tree: Any) -> Any:
+        """A state from arrays on the host, stored as `make` would."""
+        return jax.device_put(tree, self.split(tree)) if self.mesh else tree
+
+    def lend(self, params: Any) -> Any:
+        """Inside a program: split parameters, made whole for one batch; their gradients are summed, then split.
+
+        Summed whole first: if the sum were split at once, the split would spread into the backward pass, and XLA would
+        move activations between devices instead of gradients.
+        """
+        if not self.mesh:
+            return params
+        whole = lambda tree: jax.lax.with_sharding_constraint(tree, self.sharding())
+        lend = jax.custom_vjp(whole)
+        back = lambda _, grads: (jax.lax.with_sharding_constraint(whole(grads), self.split(grads)),)
+        lend.defvjp(lambda params: (whole(params), None), back)
+        return lend(params)
 
 
 @cache
-def data_parallel(devices: int, get_batch: Callable = batch) -> tuple[Callable, Callable]:
-    """Returns (get_batch, replicate): `get_batch` with its rows sharded, and a function that copies a pytree.
+def lay_out(devices: int | None = None, parts: int = 1) -> Layout:
+    """The first `devices` devices, as copies of a state that is split into `parts`.
 
-    `replicate(tree)` puts a copy on each of the devices. With one device these are `get_batch` itself and
-    `jax.device_put`.
+    By default it is one device; or all, if they belong to several processes.
 
     Raises:
-      InputError: JAX finds fewer devices.
+      InputError: JAX finds fewer devices, `parts` does not divide them, or some of several processes would have none.
     """
-    found = jax.devices()
+    found, several = jax.devices(), jax.process_count() > 1
+    devices = devices or (len(found) if several else 1)
     simulate = f"; XLA_FLAGS=--xla_force_host_platform_device_count={devices} simulates them"
     hint = simulate if found[0].platform == "cpu" else ""
     require(0 < devices <= len(found), f"`devices` is {devices}; JAX finds {len(found)}{hint}")
+    require(not several or devices == len(found), f"`devices` is {devices}; the processes have {len(found)}: take all")
+    divisors = ", ".join(str(n) for n in range(1, devices + 1) if devices % n == 0)
+    require(parts > 0 and devices % parts == 0, f"`parts` is {parts}; of {devices} devices it can be {divisors}")
     if devices == 1:
-        return get_batch, jax.device_put
-    mesh = jax.make_mesh((devices,), ("rows",), axis_types=(AxisType.Auto,), devices=found[:devices])
-    sharded, replicated = NamedSharding(mesh, PartitionSpec("rows")), NamedSharding(mesh, PartitionSpec())
+        return Layout()
+    axes = {"axis_shapes": (devices // parts, parts), "axis_names": ("copies", "parts")}
+    return Layout(jax.make_mesh(**axes, axis_types=(AxisType.Auto,) * 2, devices=found[:devices]))
 
-    def get_sharded_batch(*args: Any) -> tuple[jax.Array, ...]:
-        return jax.lax.with_sharding_constraint(get_batch(*args), sharded)
 
-    return get_sharded_batch, partial(jax.device_put, device=replicated)
+def layout_of(tree: Any) -> Layout:
+    """The layout in which the arrays of a state lie."""
+    leaf = next((leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)), None)
+    mesh = getattr(getattr(leaf, "sharding", None), "mesh", None)
+    return Layout(mesh if isinstance(mesh, Mesh) and "parts" in mesh.axis_names else None)
+
+
+def parts_to_fit(state: Any, devices: int) -> int:
+    """Into how few parts a state must be split so that it fits, with the whole parameters that a batch needs.
+
+    Where devices do not say how much memory they have (a CPU), the state stays whole.
+
+    Args:
+      state: the shapes of the state of a run, of which `params` are the parameters.
+      devices: how many there are.
+    """
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    size = lambda tree: sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    gradients = whole = size(state.params)
+    choices = [parts for parts in range(1, devices + 1) if devices % parts == 0]
+    fits = [
+        n for n in choices if memory and (size(state) + gradients) / n + 2 * whole < memory / 2
+    ]  # half: activations
+    return min(fits, default=devices) if memory else 1
+
+
+def spread(tree_R: Any) -> Any:
+    """Independent runs along the leading axis, divided among the devices of this process.
+
+    A vmapped program then computes each run where it lies, and devices have nothing to tell each other. If the devices
+    do not divide R, the last run is repeated until they do.
+    """
+    devices = jax.local_devices()[: len(jax.tree.leaves(tree_R)[0])]
+    if len(devices) == 1:
+        return tree_R
+    mesh = jax.make_mesh((len(devices),), ("runs",), axis_types=(AxisType.Auto,), devices=devices)
+    runs = len(jax.tree.leaves(tree_R)[0])
+    run_S = np.minimum(np.arange(runs + -runs % len(devices)), runs - 1)
+    return jax.device_put(jax.tree.map(lambda leaf: leaf[run_S], tree_R), NamedSharding(mesh, PartitionSpec("runs")))
+
+
+def fetch(leaf: Any) -> np.ndarray:
+    """An array on the host, from wherever its parts lie; every process has to ask for it."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
+        leaf = jax.jit(lambda x: x, out_shardings=NamedSharding(leaf.sharding.mesh, PartitionSpec()))(leaf)
+    return np.asarray(leaf)
+
+
+def local(tree: Any) -> Any:
+    """The arrays of a state, whole, on the first device of this process: what models are evaluated and sampled with."""
+
+    def gather(leaf: jax.Array) -> jax.Array:
+        if len(leaf.sharding.device_set) == 1:
+            return leaf
+        return jnp.asarray(fetch(leaf))
+
+    return jax.tree.map(gather, tree)

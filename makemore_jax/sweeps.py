@@ -1,4 +1,4 @@
-"""Many runs as one program: `vmap` over the two pure functions of a training run."""
+"""Many runs as one program: `vmap` over the two pure functions of a training run; devices share the runs."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from makemore_jax.loss import evaluate
 from makemore_jax.model import Model
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe
+from makemore_jax.sharding import spread
 from makemore_jax.trained import Trained
 from makemore_jax.trainer import training
 
@@ -63,16 +64,17 @@ def sweep(
     seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(list(seeds), np.float32(rates)))
     init, steps = training(model, corpus, recipe)
     init_R = jax.vmap(lambda seed, rate: init(jax.random.key(seed), recipe.hyper | {"learning_rate": rate}))
-    state_R = init_R(seed_R, jnp.asarray(rate_R))
+    state_R = spread(init_R(seed_R, jnp.asarray(rate_R)))
     step_E = np.linspace(0, recipe.steps, evaluations + 1).astype(int)
     best, best_step_R = [None] * len(seed_R), np.zeros(len(seed_R), int)
     train_RE, dev_RE = np.empty((2, len(seed_R), evaluations))
     with progress_bar(recipe.steps, f"{len(seed_R)} runs", progress, unit="step") as bar:
         for e, (first, last) in enumerate(itertools.pairwise(step_E.tolist())):
             state_R, loss_RN = jax.vmap(lambda state, count=last - first: steps(state, count))(state_R)
-            train_RE[:, e] = np.asarray(loss_RN).mean(1)
+            train_RE[:, e] = np.asarray(loss_RN).mean(1)[: len(seed_R)]
+            weights_R = jax.device_get(state_R.weights)
             for r in range(len(seed_R)):
-                params = jax.tree.map(lambda leaf, r=r: leaf[r], state_R.weights)
+                params = jax.tree.map(lambda leaf, r=r: jnp.asarray(leaf[r]), weights_R)
                 dev = evaluate(model, params, corpus.tokens.dev).nats
                 dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # so that `argmin` never picks it
                 if dev_RE[r, : e + 1].argmin() == e:

@@ -14,15 +14,16 @@ import numpy as np
 import optax
 
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.data.tokens import BatchPlan, Tokens, batch, host_batches, plan_batches
+from makemore_jax.data.tokens import BatchPlan, Tokens, batch, plan_batches
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require
+from makemore_jax.feed import Feed, draw_lines
 from makemore_jax.loss import token_nll
 from makemore_jax.model import Model, Params, require_block
 from makemore_jax.nn import sample_network
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe, adamw, averaged
-from makemore_jax.sharding import data_parallel
+from makemore_jax.sharding import Layout
 
 
 class TrainState(NamedTuple):
@@ -48,7 +49,7 @@ def init_state(params: Params, key: jax.Array, hyper: Any, optimizer: Callable) 
 
 
 def train_steps(
-    state: TrainState, data: Any, *, loss: Callable, optimizer: Callable, count: int
+    state: TrainState, data: Any, *, loss: Callable, optimizer: Callable, count: int, each: bool = False
 ) -> tuple[TrainState, jax.Array]:
     """Take `count` steps; returns the state and the loss before each step, (count,).
 
@@ -60,20 +61,22 @@ def train_steps(
       loss: (params, data, hyper, key) -> scalar.
       optimizer: (hyper) -> optax.GradientTransformation.
       count: the number of steps.
+      each: `data` holds the data of each step, stacked along a leading axis of `count`.
     """
     transform = optimizer(state.hyper)
 
-    def body(carry, _):
+    def body(carry, one):
         params, opt_state, step = carry
-        value, grads = jax.value_and_grad(loss)(params, data, state.hyper, jax.random.fold_in(state.key, step))
+        read = one if each else data
+        value, grads = jax.value_and_grad(loss)(params, read, state.hyper, jax.random.fold_in(state.key, step))
         updates, opt_state = transform.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state, step + 1), value
 
-    carry, losses_N = jax.lax.scan(body, state[:3], length=count)
+    carry, losses_N = jax.lax.scan(body, state[:3], data if each else None, length=count)
     return TrainState(*carry, state.key, state.hyper), losses_N
 
 
-_static = ("loss", "optimizer", "count")
+_static = ("loss", "optimizer", "count", "each")
 _steps = jax.jit(train_steps, static_argnames=_static)
 _steps_in_place = jax.jit(train_steps, static_argnames=_static, donate_argnames="state")
 
@@ -126,30 +129,20 @@ def train_loop(
     return state
 
 
-def draw(key: jax.Array, lines: int, count: int) -> jax.Array:
-    """Stratified sampling: (count,) line numbers, one drawn uniformly from each of `count` equal strata.
-
-    The strata divide range(lines): number n is floor((n + u) / count * lines) for u uniform in [0, 1), so every line is
-    drawn equally often. A sum over the batch is an unbiased estimate, of less variance than one over independent draws.
-    """
-    first_N, rest_N = np.divmod(np.arange(count) * lines, count)
-    offset_N = jax.random.randint(key, (count,), 0, lines)
-    return jnp.int32(first_N) + (jnp.int32(rest_N) + offset_N) // count  # in integers, no rounding
-
-
 @cache
-def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callable = batch) -> Callable:
-    """The loss of a recipe, (params, tokens, hyper, key) -> mean nats per token, estimated from a random batch.
+def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = Layout(), fed: bool = False) -> Callable:
+    """The loss of a recipe, (params, data, hyper, key) -> mean nats per token, estimated from a random batch.
 
-    `tokens` and `plan` come from `plan_batches`, for the lines of one micro-batch. `get_batch` is `batch`, or
-    `host_batches(tokens)` for tokens that stay on the host.
+    `data` are the tokens and `plan`, the plan of a micro-batch, from `plan_batches`: the batch is gathered inside the
+    program. If the batches are `fed`, `data` is the batch itself: x, y and mask, (K, B, T) for K micro-batches.
     """
     dtype, packing = jnp.bfloat16 if recipe.bfloat16 else jnp.float32, plan.packing
 
-    def sum_nll(params: Params, tokens: Tokens, line_N: jax.Array, key: jax.Array) -> jax.Array:
+    def sum_nll(params: Params, tokens: Tokens | None, part: Any, key: jax.Array) -> jax.Array:
         """The sum over the lines of one micro-batch."""
-        params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-        x_BT, y_BT, mask_BT = get_batch(tokens, line_N[packing.segment_BT], packing.position_BT)
+        params = layout.lend(jax.tree.map(lambda leaf: leaf.astype(dtype), params))
+        found = part if fed else batch(tokens, part[packing.segment_BT], packing.position_BT)
+        x_BT, y_BT, mask_BT = layout.rows(found)
         if recipe.token_dropout:
             x_BT = replace_some(key, x_BT)
         if recipe.dropout:
@@ -163,13 +156,15 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
         drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape) & (x_BT != MARK)
         return jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, model.vocab), x_BT)
 
-    def loss(params: Params, tokens: Tokens, hyper: dict, key: jax.Array) -> jax.Array:
-        line_key, drop_key = jax.random.split(key)
-        line_N = draw(line_key, plan.lines, recipe.batch)
+    def loss(params: Params, data: Any, hyper: dict, key: jax.Array) -> jax.Array:
+        tokens, parts_K = (
+            (None, data) if fed else (data, draw_lines(key, plan.lines, recipe.batch, recipe.micro_batches))
+        )
+        drop_key = jax.random.split(key)[1]
         if recipe.micro_batches == 1:
-            total = sum_nll(params, tokens, line_N, drop_key)
-        else:  # forward and backward for one part at a time; each part has lines of all lengths
-            parts = line_N.reshape(-1, recipe.micro_batches).T, jax.random.split(drop_key, recipe.micro_batches)
+            total = sum_nll(params, tokens, jax.tree.map(lambda leaf: leaf[0], parts_K), drop_key)
+        else:  # forward and backward for one part at a time
+            parts = parts_K, jax.random.split(drop_key, recipe.micro_batches)
             total = jax.lax.map(lambda part: jax.checkpoint(sum_nll)(params, tokens, *part), parts).sum()
         return total / (recipe.batch * plan.line_tokens)
 
@@ -196,19 +191,29 @@ class Training(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("model", "recipe"))
-def _init(key: jax.Array, hyper: Any, model: Model, recipe: Recipe) -> TrainState:
+def start(key: jax.Array, hyper: Any = None, *, model: Model, recipe: Recipe) -> TrainState:
+    """The state of a run before its first step; `hyper` replaces `recipe.hyper`."""
+    hyper = recipe.hyper if hyper is None else hyper
     init_key, run_key, _ = jax.random.split(key, 3)  # the third is for samples
     return init_state(model.init(init_key), run_key, hyper, adamw(recipe))
 
 
 def training(
-    model: Model, corpus: Corpus, recipe: Recipe = Recipe(), *, devices: int = 1, in_place: bool = False
+    model: Model,
+    corpus: Corpus,
+    recipe: Recipe = Recipe(),
+    *,
+    layout: Layout = Layout(),
+    in_place: bool = False,
 ) -> Training:
-    """Train a model on the train lines of a corpus. `devices` share the rows of a batch; for `in_place` see `steps_on`.
+    """Train a model on the train lines of a corpus.
+
+    `layout` says which devices share the work, from `sharding.lay_out`; for `in_place` see `steps_on`. For streamed
+    data `steps` is no pure function: batches are gathered on the host and fed to the program.
 
     Raises:
       InputError: a batch holds more lines than there are, a line is longer than the model's block, the vocabularies
-        differ, the model has no dropout and the recipe asks for it, or there are fewer devices.
+        differ, or the model has no dropout and the recipe asks for it.
     """
     lines = len(corpus.tokens.train.length_N)
     found = corpus.vocab.size
@@ -219,12 +224,18 @@ def training(
     )
     require(recipe.dropout == 0 or has_dropout(model), "this model has no dropout; set `dropout` to 0")
     require_block(model, corpus.block)
-    tokens, plan = plan_batches(corpus.tokens.train, recipe.batch // recipe.micro_batches, rows=devices)
-    get_batch, replicate = data_parallel(devices, host_batches(tokens) if corpus.streamed else batch)
-    data, loss = () if corpus.streamed else replicate(tokens), batch_loss(model, plan, recipe, get_batch)
+    tokens, plan = plan_batches(corpus.tokens.train, recipe.batch // recipe.micro_batches, rows=layout.devices)
+    loss, optimizer = batch_loss(model, plan, recipe, layout, fed=corpus.streamed), adamw(recipe)
 
     def init(key: jax.Array, hyper: Any = recipe.hyper) -> TrainState:
-        state = _init(key, hyper, model, recipe)
-        return state if devices == 1 else replicate(state)
+        return layout.make(partial(start, model=model, recipe=recipe), key, hyper)
 
-    return Training(init, steps_on(data, loss, adamw(recipe), in_place))
+    if not corpus.streamed:
+        return Training(init, steps_on(layout.copy(tokens), loss, optimizer, in_place))
+    feed, compiled = Feed(tokens, plan, recipe, layout), _steps_in_place if in_place else _steps
+
+    def steps(state: TrainState, count: int) -> tuple[TrainState, jax.Array]:
+        batches = feed(state.key, int(state.step), count)
+        return compiled(state, batches, loss=loss, optimizer=optimizer, count=count, each=True)
+
+    return Training(init, steps)

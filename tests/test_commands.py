@@ -250,15 +250,11 @@ def test_tensorboard_files(train, tmp_path):
     assert list((tmp_path / "run").glob("events.out.tfevents.*"))
 
 
-def test_two_devices_share_the_batches(train, monkeypatch):
-    """That the flag reaches the program; what it does is tested beside `data_parallel`."""
-    from makemore_jax import trainer
-
-    asked = []
-    spread = trainer.data_parallel
-    monkeypatch.setattr(trainer, "data_parallel", lambda devices, get: asked.append(devices) or spread(devices, get))
-    assert train("--devices", 2, "--steps", 10)[0] == 0
-    assert asked == [2]
+def test_two_devices_share_the_batches_and_the_state(train):
+    """That the flags reach the program; what it does is tested beside `lay_out`."""
+    status, out, err = train("--devices", 2, "--parts", 2, "--steps", 10)
+    assert (status, err) == (0, "")
+    assert "2 devices share the batches, the state split into 2 parts" in out
     assert "--devices is 3; JAX finds 2" in train("--devices", 3)[2]
 
 

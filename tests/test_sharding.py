@@ -1,4 +1,6 @@
-"""Batches shared among devices; there are two simulated ones."""
+"""Batches and states divided among devices; there are two simulated ones. `tests/layouts.py` tries eight."""
+
+from functools import partial
 
 import chex
 import jax
@@ -6,36 +8,45 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax import sharding
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import batch, plan_batches
 from makemore_jax.errors import InputError
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe, adamw
-from makemore_jax.sharding import data_parallel
+from makemore_jax.sharding import lay_out
 from makemore_jax.trainer import batch_loss, train_steps
+
+LAYOUTS = {"one": (1, 1), "copies": (2, 1), "parts": (2, 2)}
 
 
 @pytest.fixture(scope="module")
-def runs(names):
-    """Three steps of a run on one device and on two: state, losses, the program, and a batch of each."""
-    corpus, recipe, found = encode(Split(names[:300], names[300:310], names[310:320]), ""), Recipe(batch=13), []
-    model = build("gru", vocab=corpus.vocab.size, embed=5, hidden=7)
-    for devices in (1, 2):
-        init, steps = mm.training(model, corpus, recipe, devices=devices)
-        state = init(jax.random.key(0))
-        tokens, plan = plan_batches(corpus.tokens.train, recipe.batch, rows=devices)
-        get_batch, replicate = data_parallel(devices, batch)
-        loss = batch_loss(model, plan, recipe, get_batch)
-        options = {"loss": loss, "optimizer": adamw(recipe), "count": 3}
-        run = jax.jit(lambda state, tokens, options=options: train_steps(state, tokens, **options))
-        program = run.lower(state, replicate(tokens)).compile().as_text()
-        found.append((steps(state, 3), program, jax.jit(get_batch)(replicate(tokens), *plan.packing)))
+def corpus(names):
+    return encode(Split(names[:300], names[300:310], names[310:320]), "")
+
+
+@pytest.fixture(scope="module")
+def runs(corpus):
+    """Three steps of a run on one device, on two copies, and on two parts: state, losses, and the program."""
+    model = build("gru", vocab=corpus.vocab.size, embed=5, hidden=14)
+    recipe, found = Recipe(batch=26, micro_batches=2, token_dropout=0.1, dropout=0.1, average=0.9), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "SMALL", 2)
+        for name, (devices, parts) in LAYOUTS.items():
+            place = lay_out(devices, parts)
+            state = mm.training(model, corpus, recipe, layout=place).init(jax.random.key(0))
+            tokens, plan = plan_batches(corpus.tokens.train, 13, rows=devices)
+            options = {"loss": batch_loss(model, plan, recipe, place), "optimizer": adamw(recipe), "count": 3}
+            run, data = jax.jit(partial(train_steps, **options)), place.copy(tokens)
+            program = run.lower(state, data).compile()
+            found[name] = program(state, data), program.as_text()
     return found
 
 
-def test_the_run_on_two_devices_is_the_run_on_one(runs):
-    (one, *_), (two, *_) = runs
+@pytest.mark.parametrize("name", ["copies", "parts"])
+def test_the_run_on_two_devices_is_the_run_on_one(runs, name):
+    (one, _), (two, _) = runs["one"], runs[name]
     assert len(one[1].devices()) == 1
     assert len(two[1].devices()) == 2
     assert not np.array_equal(one[1][0], one[1][1])
@@ -43,16 +54,58 @@ def test_the_run_on_two_devices_is_the_run_on_one(runs):
     chex.assert_trees_all_close(jax.device_get(one[1]), jax.device_get(two[1]), rtol=1e-4, atol=1e-6)
 
 
-def test_each_device_has_half_of_the_rows_and_gradients_are_added_up(runs):
-    (_, alone, one), (_, shared, two) = runs
-    assert len(one[0]) % 2 == 1
-    assert len(two[0]) == len(one[0]) + 1  # a row more, so that they can be shared out
-    half = (len(two[0]) // 2, two[0].shape[1])
-    assert [shard.data.shape for shard in two[0].addressable_shards] == [half, half]
-    assert "all-reduce" in shared
-    assert "all-reduce" not in alone
+def test_gradients_are_summed_over_devices(runs):
+    assert "all-reduce" not in runs["one"][1]
+    assert "all-reduce" in runs["copies"][1]
 
 
-def test_more_devices_than_there_are():
-    with pytest.raises(InputError, match="`devices` is 3; JAX finds 2"):
-        data_parallel(3, batch)
+def test_each_device_stores_its_part_of_the_state(runs):
+    """Of copies everything, of parts half of the recurrent weights and of all that belongs to them."""
+    for name, share in (("copies", 1), ("parts", 2)):
+        (state, _), _ = runs[name]
+        for tree in (state.params, state.opt_state, state.weights):
+            leaf = max(jax.tree.leaves(tree), key=lambda leaf: leaf.size)
+            assert [shard.data.size for shard in leaf.addressable_shards] == [leaf.size // share] * 2
+    assert "all-gather" in runs["parts"][1]
+
+
+def test_each_device_has_half_of_the_rows(corpus):
+    tokens, plan = plan_batches(corpus.tokens.train, 13, rows=2)
+    _, odd = plan_batches(corpus.tokens.train, 13)
+    assert len(odd.packing.segment_BT) % 2 == 1
+    place = lay_out(2)
+    x_BT = jax.jit(lambda *args: place.rows(batch(*args)))(place.copy(tokens), *plan.packing)[0]
+    assert len(x_BT) == len(odd.packing.segment_BT) + 1  # a row more, so that they can be shared out
+    assert [shard.data.shape for shard in x_BT.addressable_shards] == [(len(x_BT) // 2, x_BT.shape[1])] * 2
+
+
+def test_evaluation_is_shared_out_and_exact(runs, corpus):
+    """A model whose parameters lie on two devices scores on both."""
+    (state, _), _ = runs["parts"]
+    model = build("gru", vocab=corpus.vocab.size, embed=5, hidden=14)
+    shared = mm.loss.line_nll(model, state.weights, corpus.tokens.dev)
+    alone = mm.loss.line_nll(model, sharding.local(state.weights), corpus.tokens.dev)
+    assert np.ptp(alone) > 1
+    np.testing.assert_allclose(shared, alone, rtol=1e-5)
+
+
+def test_runs_are_divided_among_devices_which_exchange_nothing(corpus):
+    """Three runs on two devices: the third is repeated; each run is as it is alone."""
+    recipe = Recipe(batch=13, steps=3, warmup=0)
+    runs = mm.sweep("gru", corpus, [0, 1, 2], recipe=recipe, embed=5, hidden=14, evaluations=1, progress=False)
+    assert len(set(runs.train_RE[:, 0].tolist())) == 3
+    alone = mm.sweep("gru", corpus, [2], recipe=recipe, embed=5, hidden=14, evaluations=1, progress=False)
+    np.testing.assert_allclose(runs.train_RE[2], alone.train_RE[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("devices", "parts", "message"),
+    [
+        (3, 1, "`devices` is 3; JAX finds 2; XLA_FLAGS="),
+        (2, 3, "`parts` is 3; of 2 devices it can be 1, 2"),
+        (2, 0, "`parts` is 0; of 2 devices it can be 1, 2"),
+    ],
+)
+def test_what_does_not_fit_is_refused(devices, parts, message):
+    with pytest.raises(InputError, match=message):
+        lay_out(devices, parts)

@@ -9,10 +9,9 @@ slice, and nothing is padded before a batch is made.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from makemore_jax.data.vocab import MARK, Vocab
@@ -95,21 +94,6 @@ def batch(tokens: Tokens, segment_BT: np.ndarray, position_BT: np.ndarray):
     mask_BT = position_BT < tokens.length_N[segment_BT]
     index_BT = (tokens.start_N[segment_BT] + position_BT) * mask_BT  # padding reads stream[0], the mark
     return tokens.stream_M[index_BT], tokens.stream_M[index_BT + mask_BT], mask_BT
-
-
-def host_batches(tokens: Tokens) -> Callable:
-    """`batch` for tokens that stay on the host, as in a file: the jitted program calls back for each batch."""
-
-    def get_batch(_, segment_BT: jax.Array, position_BT: np.ndarray):
-        shapes = [jax.ShapeDtypeStruct(position_BT.shape, dtype) for dtype in (np.int32, np.int32, bool)]
-
-        def gather(segment_BT: jax.Array):
-            parts = batch(tokens, np.asarray(segment_BT), position_BT)
-            return [np.asarray(part, shape.dtype) for part, shape in zip(parts, shapes, strict=True)]
-
-        return jax.pure_callback(gather, shapes, segment_BT)
-
-    return get_batch
 
 
 class BatchPlan(NamedTuple):

@@ -8,7 +8,7 @@ it. The devices may belong to several processes, which all run the same program;
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -105,12 +105,16 @@ def lay_out(devices: int | None = None, parts: int = 1) -> Layout:
     hint = simulate if found[0].platform == "cpu" else ""
     require(0 < devices <= len(found), f"`devices` is {devices}; JAX finds {len(found)}{hint}")
     require(not several or devices == len(found), f"`devices` is {devices}; the processes have {len(found)}: take all")
-    divisors = ", ".join(str(n) for n in range(1, devices + 1) if devices % n == 0)
-    require(parts > 0 and devices % parts == 0, f"`parts` is {parts}; of {devices} devices it can be {divisors}")
-    if devices == 1:
-        return Layout()
-    axes = {"axis_shapes": (devices // parts, parts), "axis_names": ("copies", "parts")}
-    return Layout(jax.make_mesh(**axes, axis_types=(AxisType.Auto,) * 2, devices=found[:devices]))
+    return Layout() if devices == parts == 1 else layout_over(found[:devices], parts)
+
+
+def layout_over(devices: Sequence[jax.Device], parts: int = 1) -> Layout:
+    """These devices, as copies of a state that is split into `parts`, which must divide them."""
+    count = len(devices)
+    divisors = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+    require(parts > 0 and count % parts == 0, f"`parts` is {parts}; of {count} devices it can be {divisors}")
+    axes = {"axis_shapes": (count // parts, parts), "axis_names": ("copies", "parts")}
+    return Layout(jax.make_mesh(**axes, axis_types=(AxisType.Auto,) * 2, devices=devices))
 
 
 def layout_of(tree: Any) -> Layout:

@@ -78,7 +78,7 @@ def train_steps(
 
 _static = ("loss", "optimizer", "count", "each")
 _steps = jax.jit(train_steps, static_argnames=_static)
-_steps_in_place = jax.jit(train_steps, static_argnames=_static, donate_argnames="state")
+steps_in_place = jax.jit(train_steps, static_argnames=_static, donate_argnames="state")
 
 
 def steps_on(data: Any, loss: Callable, optimizer: Callable, in_place: bool = False) -> Callable:
@@ -86,7 +86,7 @@ def steps_on(data: Any, loss: Callable, optimizer: Callable, in_place: bool = Fa
 
     `in_place` donates the buffers of the old state to the new one: that saves a copy and invalidates the old state.
     """
-    compiled = _steps_in_place if in_place else _steps
+    compiled = steps_in_place if in_place else _steps
     return lambda state, count: compiled(state, data, loss=loss, optimizer=optimizer, count=count)
 
 
@@ -232,7 +232,7 @@ def training(
 
     if not corpus.streamed:
         return Training(init, steps_on(layout.copy(tokens), loss, optimizer, in_place))
-    feed, compiled = Feed(tokens, plan, recipe, layout), _steps_in_place if in_place else _steps
+    feed, compiled = Feed(tokens, plan, recipe, layout), steps_in_place if in_place else _steps
 
     def steps(state: TrainState, count: int) -> tuple[TrainState, jax.Array]:
         batches = feed(state.key, int(state.step), count)

@@ -1,0 +1,190 @@
+"""Would this model train on that machine, and how fast? Compiled for accelerators that need not be there.
+
+Run it:   python -m experiments.fits --model transformer --layers 12 --heads 12 --embed 768 --block 1024 --vocab 50257
+              --batch 64 --bfloat16 --target h100:8 --parts 8
+Needs:    pip install '.[fits]', which brings the compilers for TPU and GPU
+Expect:   for each target whether it fits, what takes the memory of a chip, what the chips exchange in a step, and the
+          least time that a step can take at the published rates: an estimate, and no measurement
+"""
+
+import math
+import re
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import cli, targets
+from experiments.flags import Trains, chosen_sizes, with_model
+from experiments.targets import CHIPS, GIB
+from makemore_jax.data.tokens import BatchPlan
+from makemore_jax.errors import require, require_positive
+from makemore_jax.model import Model, num_params
+from makemore_jax.models import MODELS, NEURAL, build
+from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.sharding import Layout, layout_over
+from makemore_jax.trainer import batch_loss, start, steps_in_place
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Trains):
+    """Compile the training step of a model for machines that need not be there, and say whether it fits."""
+
+    model: Literal[NEURAL] = "transformer"
+    """Which model; its sizes and its training recipe are flags below."""
+    vocab: int = 50257
+    """Number of symbols."""
+    block: int = 1024
+    """Tokens in each line; a batch holds lines of this length."""
+    target: tuple[str, ...] = ("h100:1",)
+    """Machines, as CHIP:SHAPE: h100:8, a100:1, v5e:4x4, v6e:2x4, v5p:2x2x2, v4:2x2x1; v5e:1 is a single chip."""
+    parts: int | None = None
+    """Split the training state among this many of the chips; by default, whole on each."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+
+    def __post_init__(self):
+        require_positive(self, "vocab", "block", "parts")
+        require(len(self.target) > 0, "`target` names none; give at least one")
+        for target in self.target:
+            targets.parse(target)
+
+
+class Fit(NamedTuple):
+    """What the compiler says about a training step on one chip, in bytes and floating-point operations."""
+
+    chips: int
+    state: int  # parameters, optimiser and average
+    batch: int  # tokens and masks
+    temporary: int | None  # activations, gradients, parameters made whole; None if the program does not fit
+    flops: float  # 6 for each weight and token, and attention
+    moved: float | None  # bytes read and written in the chip's memory; None where the compiler does not say
+    collectives: dict[str, tuple[int, int]]  # how many and how many bytes, each counted once where it is in a loop
+    seconds: float  # to compile
+
+    @property
+    def peak(self) -> int | None:
+        """The most memory that a step needs."""
+        return None if self.temporary is None else self.state + self.batch + self.temporary
+
+
+def run(config: Any) -> dict:
+    """Compile for each target, and print what it says."""
+    decided = {"vocab": config.vocab, "block": config.block}
+    decided = {name: size for name, size in decided.items() if name in MODELS[config.model].config.__dataclass_fields__}
+    model = build(config.model, **decided, **chosen_sizes(config))
+    shape = jax.eval_shape(model.init, jax.random.key(0))
+    print(
+        f"{config.model}: {num_params(shape):,} parameters; batches of {config.recipe.batch} x {config.block:,} tokens"
+    )
+    summary = {"parameters": num_params(shape), "targets": {}}
+    for target in config.target:
+        layout = layout_over(targets.devices(target), config.parts or 1)
+        cli.title(f"{target}: {layout.devices} chips, {layout.devices // layout.parts} copies x {layout.parts} parts")
+        fit = measure(model, config.recipe, config.block, layout)
+        report(fit, target, config)
+        summary["targets"][target] = fit._asdict() | {"estimate": estimate(fit, target)}
+    return summary
+
+
+def measure(model: Model, recipe: Recipe, block: int, layout: Layout) -> Fit:
+    """Compile a training step on full lines."""
+    lines = recipe.batch // recipe.micro_batches
+    plan = BatchPlan(lines, float(block), (block,) * lines, layout.devices)
+    loss = batch_loss(model, plan, recipe, layout, fed=True)
+    place = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+    state = jax.eval_shape(lambda key: start(key, model=model, recipe=recipe), jax.random.key(0))
+    state = jax.tree.map(place, state, layout.split(state))
+    shape = 1, recipe.micro_batches, *plan.packing.segment_BT.shape
+    rows = layout.sharding(None, None, layout.mesh.axis_names)
+    batches = tuple(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, np.int32, bool))
+    own = lambda tree: sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
+    )
+    known = {"chips": layout.devices, "state": own(state), "batch": own(batches)}
+    known["flops"] = operations(model, state.params, recipe.batch * block, block) / layout.devices
+    began = time.perf_counter()
+    try:
+        program = steps_in_place.lower(state, batches, loss=loss, optimizer=adamw(recipe), count=1, each=True).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return Fit(**known, temporary=None, moved=None, collectives={}, seconds=time.perf_counter() - began)
+    seconds, memory = time.perf_counter() - began, program.memory_analysis()
+    moved = (program.cost_analysis() or {}).get("bytes accessed")
+    found = collectives(program.as_text())
+    return Fit(**known, temporary=memory.temp_size_in_bytes, moved=moved, collectives=found, seconds=seconds)
+
+
+def operations(model: Model, params: Any, tokens: int, block: int) -> float:
+    """Floating-point operations of a step: 6 for each weight and token (Kaplan et al. 2020), and attention's 12 T D L.
+
+    Embeddings are looked up and not multiplied, except as a tied head.
+    """
+    config = model.config
+    looked_up = sum(leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(params) if _is_table(path))
+    weights = num_params(params) - (0 if getattr(config, "tied", False) else looked_up)
+    attention = 12 * block * config.embed * config.layers if hasattr(config, "heads") else 0
+    return float(tokens) * (6 * weights + attention)
+
+
+def _is_table(path: tuple) -> bool:
+    return getattr(path[-1], "key", None) in ("embed", "position")
+
+
+def collectives(text: str) -> dict[str, tuple[int, int]]:
+    """How many of each collective operation a compiled program has, and the bytes of their results."""
+    found = {}
+    for kind in COLLECTIVES:
+        results = re.findall(rf"= (.*?) {kind}(?:-start)?\(", text)
+        sizes = [
+            BYTES.get(dtype, 4) * math.prod(int(size) for size in shape.split(",") if size)
+            for result in results
+            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", result)
+        ]
+        if results:
+            found[kind] = len(results), sum(sizes)
+    return found
+
+
+def estimate(fit: Fit, target: str) -> dict[str, float]:
+    """The least seconds of a step at the published rates, for what takes them: a roofline (Williams et al. 2009)."""
+    chip = CHIPS[targets.parse(target)[0]]
+    sent = sum(size * (2 if kind == "all-reduce" else 1) for kind, (_, size) in fit.collectives.items())
+    moved = fit.moved or 2 * (fit.peak or fit.state)  # at least everything once in and once out
+    return {"computing": fit.flops / chip.flops, "memory": moved / chip.bandwidth, "links": sent / chip.link}
+
+
+def report(fit: Fit, target: str, config: Any) -> None:
+    """Print a verdict and where it comes from."""
+    memory = CHIPS[targets.parse(target)[0]].memory
+    gib = lambda size: f"{size / GIB:.2f} GiB"
+    fits = fit.peak is not None and fit.peak <= memory * GIB
+    needed = f"more than {memory:.2f} GiB a chip" if fit.peak is None else f"{gib(fit.peak)} of {memory:.2f} GiB a chip"
+    print(f"{'fits' if fits else 'DOES NOT FIT'}: {needed} (compiled in {fit.seconds:.0f} s)")
+    rest = "" if fit.temporary is None else f", activations and gradients {gib(fit.temporary)}"
+    print(f"    state {gib(fit.state)}, batch {gib(fit.batch)}{rest}")
+    if not fits:
+        parts, micro = (config.parts or 1), config.recipe.micro_batches
+        ways = [f"--parts {min(fit.chips, 2 * parts)}"] if parts < fit.chips else []
+        ways += [f"--micro-batches {2 * micro}"] if config.recipe.batch % (2 * micro) == 0 else []
+        print(f"    try {' or '.join([*ways, 'a smaller --batch', 'more chips'])}")
+        return
+    told = ", ".join(f"{count} {kind} ({gib(size)})" for kind, (count, size) in fit.collectives.items())
+    print(f"    the chips exchange {told or 'nothing'}")
+    times = estimate(fit, target)
+    limit, seconds = max(times.items(), key=lambda item: item[1])
+    parts = ", ".join(f"{name} {1e3 * least:.1f}" for name, least in times.items())
+    print(f"    {fit.flops / 1e12:.2f} TFLOP a chip; intensity {fit.flops / (fit.moved or 2 * fit.peak):.0f} FLOP/byte")
+    print(f"    estimate: {1e3 * seconds:.1f} ms a step or more ({parts}; {limit} decides),", end=" ")
+    print(f"at most {config.recipe.batch * config.block / seconds:,.0f} tokens/s")
+
+
+if __name__ == "__main__":
+    cli.main(lambda: with_model(Config, sys.argv[1:]), run)

@@ -1,0 +1,34 @@
+"""Every model's training steps and sampler can be lowered for the accelerators that JAX knows, without having one."""
+
+import jax
+import numpy as np
+import pytest
+
+from makemore_jax import sampler, trainer
+from makemore_jax.data.corpus import encode
+from makemore_jax.data.lines import Split
+from makemore_jax.data.tokens import plan_batches
+from makemore_jax.models import NEURAL, build
+from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.sampler import Request, SamplingParams
+from makemore_jax.trainer import batch_loss, start
+from tests.test_laws import VARIANTS, sizes_of
+
+PLATFORMS = ("cuda", "tpu", "rocm")
+CORPUS = encode(Split(["abcdef", "fed", "cafe", "decade", "bad"], ["a"], ["b"]), "")
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_training_and_sampling_lower_for_accelerators(name):
+    model = build(name, **sizes_of(name, VARIANTS.get(name, [{}])[0]))
+    assert model.vocab == CORPUS.vocab.size
+    tokens, plan = plan_batches(CORPUS.tokens.train, 2)
+    recipe = Recipe(batch=4, micro_batches=2, token_dropout=0.1, average=0.9, bfloat16=True)
+    key, options = jax.random.key(0), {"loss": batch_loss(model, plan, recipe), "optimizer": adamw(recipe)}
+    state = jax.eval_shape(lambda key: start(key, model=model, recipe=recipe), key)
+    request = Request(np.zeros((2, 11), np.int32), np.int32(2), np.ones((1, 7), bool), *SamplingParams().arrays)
+    for program in (
+        trainer._steps.trace(state, tokens, count=3, **options),
+        sampler._sample.trace(key, model, state.params, request, 4),
+    ):
+        assert "stablehlo.while" in program.lower(lowering_platforms=PLATFORMS).as_text()

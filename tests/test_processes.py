@@ -1,0 +1,92 @@
+"""Several processes that train one model; `tests/layouts.py` tries more of them, and disturbs them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from makemore_jax import processes
+from makemore_jax.errors import InputError
+from tests.conftest import ROOT
+
+SMALL = ["--model", "gru", "--embed", "5", "--hidden", "13", "--batch", "8", "--steps", "20", "--evaluate-every", "10"]
+SMALL += ["--no-figures", "--samples", "3"]
+
+
+def start(data, out, *flags):
+    """A process that trains in this folder."""
+    command = [sys.executable, "-m", "experiments.train", *SMALL, "--data", str(data), "--out", str(out), *flags]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def losses(out):
+    """The train and dev losses of a run."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [value for row in rows for name, value in row.items() if name != "step"]
+
+
+def test_two_processes_train_as_one_does(tmp_path, names):
+    """Two with two devices each, the state split in two: equal losses, and only process 0 speaks and writes."""
+    data = tmp_path / "names.txt"
+    data.write_text("\n".join(names[:200]))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        together = ["--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", "2", "--parts", "2"]
+    both = [start(data, tmp_path / f"run{i}", *together, "--process", str(i)) for i in range(2)]
+    (out, err), (other, other_err) = (process.communicate() for process in both)
+    assert [process.returncode for process in both] == [0, 0], err + other_err
+    assert "4 devices of 2 processes share the batches, the state split into 2 parts" in out
+    assert [line for line in other.splitlines() if "Gloo" not in line] == []
+    assert not (tmp_path / "run1").exists()
+    alone = start(data, tmp_path / "alone")
+    alone.communicate()
+    assert alone.returncode == 0
+    one, two = losses(tmp_path / "alone"), losses(tmp_path / "run0")
+    assert len(set(one)) == len(one) == 4
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    kept = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("alone", "run0")]
+    differing = {name for name in kept[0] if kept[0][name] != kept[1][name]}
+    assert differing == {"parts", "coordinator", "processes", "process"} & set(kept[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("localhost:1", None, None), "`coordinator`, `processes` and `process` belong together; give all three"),
+        ((None, 2, 0), "belong together"),
+        (("localhost", 2, 0), "`coordinator` is 'localhost'; it must be HOST:PORT"),
+        (("localhost:1", 0, 0), "`processes` is 0; it must be at least 1"),
+        (("localhost:1", 2, 2), "`process` is 2; it must be from 0 to 1"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        processes.join(*given)
+
+
+def test_a_launcher_is_recognised(monkeypatch):
+    monkeypatch.setattr(processes.jax.distributed, "initialize", lambda *args, **options: started.append(args))
+    for name, value, several in (
+        ("SLURM_STEP_NUM_TASKS", "1", False),
+        ("SLURM_STEP_NUM_TASKS", "8", True),
+        ("OMPI_COMM_WORLD_SIZE", "2", True),
+        ("TPU_WORKER_HOSTNAMES", "localhost", False),
+        ("TPU_WORKER_HOSTNAMES", "a,b", True),
+    ):
+        with monkeypatch.context() as patch:
+            started = []
+            patch.setitem(os.environ, name, value)
+            processes.join()
+            assert started == ([(None, None, None)] if several else [])
+
+
+def test_alone_there_is_nothing_to_agree_on():
+    assert processes.is_first()
+    assert processes.any_of(True, False) == [True, False]
+    assert processes.share({"a": 1}) == {"a": 1}
+    with pytest.raises(InputError, match="no room"), processes.agreed():
+        raise InputError("no room")

@@ -28,16 +28,22 @@ from makemore_jax.run_folder import RunFolder
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
 
 
-def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:
+def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
     """Parse the flags into the type that `config_type()` returns, run, and with `--json` print the summary as JSON.
 
     A user's mistake ends in one line on standard error and exit status 2; a signal to stop, in 128 plus its number.
+
+    `every_core` is for commands of many runs: on a CPU, JAX gets a device for each core, and devices share the runs.
     """
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
         stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
     keep_compilations()
+    if every_core and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
+            ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+            jax.config.update("jax_num_cpu_devices", len(ours))
     try:
         with stop_on_signals():
             config = parse(config_type())

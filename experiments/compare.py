@@ -244,4 +244,4 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path | Non
 
 
 if __name__ == "__main__":
-    cli.main(lambda: Config, run)
+    cli.main(lambda: Config, run, every_core=True)

@@ -208,4 +208,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    cli.main(lambda: Config, run)
+    cli.main(lambda: Config, run, every_core=True)

@@ -70,4 +70,4 @@ def run(config: Any) -> dict:
 
 
 if __name__ == "__main__":
-    cli.main(lambda: with_model(Config, sys.argv[1:]), run)
+    cli.main(lambda: with_model(Config, sys.argv[1:]), run, every_core=True)

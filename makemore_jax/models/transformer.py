@@ -78,8 +78,8 @@ class Config:
 # The rate suits a width of 64; four times the width wants a quarter of it.
 RECIPE = Recipe(steps=4000, batch=96, learning_rate=8e-3, weight_decay=0.2)
 BEST = (
-    {"embed": 96, "modern": True},
-    Recipe(steps=4000, batch=96, learning_rate=5e-3, weight_decay=0.2, dropout=0.1, average=0.999),
+    {"embed": 128, "modern": True},
+    Recipe(steps=5000, batch=96, learning_rate=4e-3, weight_decay=0.2, dropout=0.2, average=0.999),
 )
 
 

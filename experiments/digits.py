@@ -78,7 +78,7 @@ class Config(Output, Seed):
 def run(config: Config) -> dict:
     """Learn, compare, draw."""
     corpus = load(config.data)
-    with cli.claim(config, config.out, corpus.digest, SHEETS) as out:
+    with cli.claim(config, config.out, corpus.digest, SHEETS) as folder:
         lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
         print(
             f"{cli.printable(str(config.data))}: {lines} pictures, {SIDE} x {SIDE} pixels, {len(GREYS)} grey levels\n"
@@ -88,9 +88,9 @@ def run(config: Config) -> dict:
         summary = {"experiment": "digits", **cli.environment(), "models": rows, "samples": drawn[:: config.drawn]}
         summary |= judge(corpus, drawn)
         if not config.no_figures:
-            figures(corpus, trained, drawn, config, out)
-            print(f"drawn in {cli.printable(str(out))}: {', '.join(SHEETS)}")
-        cli.write_json(out / "summary.json", summary)
+            figures(corpus, trained, drawn, config)
+            print(f"drawn in {cli.printable(str(config.out))}: {', '.join(SHEETS)}")
+        folder.write_json("summary.json", summary)
     return summary
 
 
@@ -198,16 +198,16 @@ def nearest(corpus: Corpus, drawn: Sequence[str]) -> tuple[np.ndarray, np.ndarra
     return np.stack(pictures), np.array(levels)
 
 
-def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Config, out: Path) -> None:
+def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Config) -> None:
     """The four sheets."""
     rows = lambda lines, width: pixels(lines).reshape(-1, width, SIDE, SIDE)
     title = "drawn by the transformer, asked for the digit on the left"
-    sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, out / "classes.png")
+    sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, config.out / "classes.png")
 
     free, real = draw(trained, [""] * SHOWN, config), corpus.lines.test[:SHOWN]
     names = ["real"] * (SHOWN // COLUMNS) + ["drawn"] * (SHOWN // COLUMNS)
     title = "held-out pictures, and pictures that the transformer draws without a label"
-    sheet(rows([*real, *free], COLUMNS), names, [], title, out / "samples.png")
+    sheet(rows([*real, *free], COLUMNS), names, [], title, config.out / "samples.png")
 
     whole, half = corpus.lines.test[:HALVES], 1 + PIXELS // 2
     ends = draw(trained, [line[:half] for line in whole for _ in range(ENDS)], config)
@@ -215,11 +215,13 @@ def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Conf
     parts = [rows(shown, 1), rows(ends, ENDS), rows(whole, 1)]
     names = ["shown", *(f"end {number}" for number in range(1, ENDS + 1)), "real"]
     title = "the upper half of held-out pictures, completed"
-    sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, out / "ends.png")
+    sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, config.out / "ends.png")
 
     some = free[:COLUMNS]
     title = "drawn pictures, and the nearest train picture below each"
-    sheet(np.stack([pixels(some), nearest(corpus, some)[0]]), ["drawn", "nearest"], [], title, out / "nearest.png")
+    sheet(
+        np.stack([pixels(some), nearest(corpus, some)[0]]), ["drawn", "nearest"], [], title, config.out / "nearest.png"
+    )
 
 
 def sheet(

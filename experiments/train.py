@@ -72,7 +72,7 @@ def run(config: Any) -> dict:
     sharding.data_parallel(config.devices)  # too few devices are refused before the data is read
     corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
     model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
-    with cli.claim_run(config, out, corpus.digest, ("loss.png",), config.resume) as folder:
+    with cli.claim(config, out, corpus.digest, ("loss.png",), config.resume) as folder:
         options = {"evaluate_every": config.evaluate_every, "patience": config.patience, "devices": config.devices}
         options |= {"save_every": config.save_every, "folder": folder}
         key = jax.random.key(config.seed)

@@ -113,7 +113,7 @@ def run(config: Config) -> dict:
         cli.title("Test loss against the number of parameters, on all train lines")
         by_width = by_number_of_parameters(config, corpus)
         if not config.no_figures:
-            draw(config, np.array(lines), by_lines, laws, by_width, config.out / "scaling.png")
+            picture(config, np.array(lines), by_lines, laws, by_width, config.out / "scaling.png")
             print(f"\ndrawn in {cli.printable(str(config.out / 'scaling.png'))}")
         summary = {"experiment": "scaling", **cli.environment(), "lines": lines, "by_lines": by_lines}
         summary |= {"laws": {name: law and law._asdict() for name, law in laws.items()}, "predictions": predictions}
@@ -178,7 +178,7 @@ def print_laws(config: Config, laws: dict[str, Law | None], by_lines: dict[str, 
     return predictions
 
 
-def draw(
+def picture(
     config: Config, lines: np.ndarray, by_lines: dict, laws: dict[str, Law | None], by_width: dict, path: Path
 ) -> Figure:
     """Two panels: loss against lines with the fitted laws, and loss against parameters."""

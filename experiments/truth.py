@@ -129,7 +129,7 @@ def run(config: Config) -> dict:
             summary[name] = {"floor": floor._asdict(), "excess": excess}
             own = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
             if not config.no_figures:
-                draw(excess, config.lines, own, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
+                picture(excess, config.lines, own, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
                 print(f"\ndrawn in {cli.printable(str(config.out / f'{name}.png'))}")
         folder.write_json("summary.json", summary)
     return summary
@@ -194,7 +194,7 @@ def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], 
     return {f"{free} parameters / (2 x tokens)": free / (2 * np.array(lines) * length)}
 
 
-def draw(
+def picture(
     excess: Mapping[str, np.ndarray], lines: tuple[int, ...], own: Mapping[str, np.ndarray], title: str, path: Path
 ) -> Figure:
     """Excess nats against train lines, both logarithmic: the mean over seeds and the range, a curve for each model."""

@@ -22,7 +22,7 @@ from makemore_jax.trained import Trained
 LOOK_EVERY = 1.0  # seconds between looks at whether a run has changed
 GRU = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
 EVALUATE_EVERY = 50
-SHOWN = 6  # samples at each evaluation
+SAMPLES = 6  # samples at each evaluation
 
 
 class RunOnDisk:
@@ -99,7 +99,7 @@ class LiveRun:
     def _note(self, evaluation: Evaluation) -> bool:
         params = jax.tree.map(jnp.copy, evaluation.trained.params)  # the next steps overwrite them
         self.trained = evaluation.trained._replace(params=params)
-        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SHOWN)]
+        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SAMPLES)]
         self.rows.append(
             {"step": evaluation.step, "train": evaluation.train, "dev": evaluation.dev, "samples": samples}
         )

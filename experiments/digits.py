@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist
 
 import makemore_jax as mm
 from experiments import cli
@@ -119,6 +120,11 @@ def pixels(lines: Sequence[str]) -> np.ndarray:
     return np.array([[ord(grey) - ord(GREYS[0]) for grey in line[1:]] for line in lines]).reshape(-1, SIDE, SIDE)
 
 
+def flat(lines: Sequence[str]) -> np.ndarray:
+    """(N, 64) the same, a row each."""
+    return pixels(lines).reshape(-1, PIXELS)
+
+
 def compare(config: Config, corpus: Corpus) -> tuple[Trained, dict[str, dict]]:
     """Count or train every model and print its bits per pixel; returns the last model and all measurements."""
     table = cli.Table(model="<16", parameters=">11,", seconds=">9.1f", bits_per_pixel=">16.4f")
@@ -182,7 +188,7 @@ def recognise(corpus: Corpus, drawn: Sequence[str]) -> dict | None:
     except ImportError:
         print("scikit-learn is not installed, so no classifier looks at the pictures (pip install '.[digits]')")
         return None
-    flat, labels = lambda lines: pixels(lines).reshape(len(lines), -1), lambda lines: [line[0] for line in lines]
+    labels = lambda lines: [line[0] for line in lines]
     classifier = SVC(gamma=0.001).fit(flat(corpus.lines.train), labels(corpus.lines.train))
     parts = {"drawn": drawn, "real": corpus.lines.dev + corpus.lines.test}
     return {name: classifier.score(flat(lines), labels(lines)) for name, lines in parts.items()}
@@ -190,12 +196,8 @@ def recognise(corpus: Corpus, drawn: Sequence[str]) -> dict | None:
 
 def nearest(corpus: Corpus, drawn: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """For each drawn picture the nearest train picture, and their root mean square difference in levels."""
-    train, found = pixels(corpus.lines.train), []
-    for picture in pixels(drawn):  # one by one: all differences at once would fill the memory
-        square_N = ((picture - train) ** 2).mean((1, 2))
-        found.append((train[square_N.argmin()], math.sqrt(square_N.min())))
-    pictures, levels = zip(*found, strict=True)
-    return np.stack(pictures), np.array(levels)
+    distance_DN = cdist(flat(drawn), flat(corpus.lines.train))
+    return pixels(corpus.lines.train)[distance_DN.argmin(1)], distance_DN.min(1) / math.sqrt(PIXELS)
 
 
 def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Config) -> None:

@@ -74,8 +74,8 @@ def story(config: Config) -> dict:
     """Tell the lecture in its order; returns the summary."""
     init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
     lecture = prepare(config, sample_key)
-    with cli.claim(config, config.out, digest(lecture.lines), (*FIGURES, "table.html")) as out:
-        figures = None if config.no_figures else out
+    with cli.claim(config, config.out, digest(lecture.lines), (*FIGURES, "table.html")) as folder:
+        figures = None if config.no_figures else config.out
         summary = {"experiment": "bigram", "seed": config.seed, **cli.environment()}
         summary["data"] = tell_data(config, lecture, summary)
         summary["counts"] = tell_counts(lecture, figures)
@@ -84,9 +84,9 @@ def story(config: Config) -> dict:
         summary["quality"] = tell_quality(lecture, config.score, config.smoothing or 1.0)
         if config.steps:
             summary["neural"] = bigram_neural.tell(init_key, run_key, lecture, config, figures)
-        cli.write_json(out / "summary.json", summary)
-        names = ", ".join(sorted(path.name for path in out.glob("*.*")))
-        print(f"\nEverything is in {printable(str(out))}/:\n{names}")
+        folder.write_json("summary.json", summary)
+        names = ", ".join(sorted(path.name for path in config.out.glob("*.*")))
+        print(f"\nEverything is in {printable(str(config.out))}/:\n{names}")
     return summary
 
 

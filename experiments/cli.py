@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from experiments.signals import Stopped, stop_on_signals
 from makemore_jax import run_folder
 from makemore_jax.data.lines import printable
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import to_json, write_json  # noqa: F401
+from makemore_jax.files import to_json
 from makemore_jax.processes import alone, is_first, join
 from makemore_jax.run_folder import RunFolder
 
@@ -111,14 +111,7 @@ def fail(message: str) -> None:
     sys.exit(2)
 
 
-@contextlib.contextmanager
-def claim(config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False) -> Iterator[Path]:
-    """`run_folder.claim` for the flags of a command; yields the path of the folder."""
-    with claim_run(config, out, digest, files, resume) as folder:
-        yield folder.path
-
-
-def claim_run(
+def claim(
     config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False
 ) -> contextlib.AbstractContextManager[RunFolder]:
     """Hold the folder `out` for a run of these flags on the lines of this digest; see `run_folder.claim`.

@@ -146,7 +146,7 @@ def run(config: Config) -> dict:
     names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
     tuned = [model for model in config.models if MODELS[model].best or "quick" not in config.presets]
     names |= {f"{model}, best": (model, "best") for model in tuned if "best" in config.presets}
-    with cli.claim_run(config, config.out, corpora["split"].digest, ("compare.png",)) as folder:
+    with cli.claim(config, config.out, corpora["split"].digest, ("compare.png",)) as folder:
         introduce(config, corpora["split"])
         table, rows, theirs = heading(config), {}, {}
 

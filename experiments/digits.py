@@ -18,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist
 
 import makemore_jax as mm
 from experiments import cli
@@ -78,7 +79,7 @@ class Config(Output, Seed):
 def run(config: Config) -> dict:
     """Learn, compare, draw."""
     corpus = load(config.data)
-    with cli.claim(config, config.out, corpus.digest, SHEETS) as out:
+    with cli.claim(config, config.out, corpus.digest, SHEETS) as folder:
         lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
         print(
             f"{cli.printable(str(config.data))}: {lines} pictures, {SIDE} x {SIDE} pixels, {len(GREYS)} grey levels\n"
@@ -88,9 +89,9 @@ def run(config: Config) -> dict:
         summary = {"experiment": "digits", **cli.environment(), "models": rows, "samples": drawn[:: config.drawn]}
         summary |= judge(corpus, drawn)
         if not config.no_figures:
-            figures(corpus, trained, drawn, config, out)
-            print(f"drawn in {cli.printable(str(out))}: {', '.join(SHEETS)}")
-        cli.write_json(out / "summary.json", summary)
+            figures(corpus, trained, drawn, config)
+            print(f"drawn in {cli.printable(str(config.out))}: {', '.join(SHEETS)}")
+        folder.write_json("summary.json", summary)
     return summary
 
 
@@ -117,6 +118,11 @@ def load(path: Path) -> Corpus:
 def pixels(lines: Sequence[str]) -> np.ndarray:
     """(N, 8, 8) grey levels 0-16 of lines with their labels."""
     return np.array([[ord(grey) - ord(GREYS[0]) for grey in line[1:]] for line in lines]).reshape(-1, SIDE, SIDE)
+
+
+def flat(lines: Sequence[str]) -> np.ndarray:
+    """(N, 64) the same, a row each."""
+    return pixels(lines).reshape(-1, PIXELS)
 
 
 def compare(config: Config, corpus: Corpus) -> tuple[Trained, dict[str, dict]]:
@@ -182,7 +188,7 @@ def recognise(corpus: Corpus, drawn: Sequence[str]) -> dict | None:
     except ImportError:
         print("scikit-learn is not installed, so no classifier looks at the pictures (pip install '.[digits]')")
         return None
-    flat, labels = lambda lines: pixels(lines).reshape(len(lines), -1), lambda lines: [line[0] for line in lines]
+    labels = lambda lines: [line[0] for line in lines]
     classifier = SVC(gamma=0.001).fit(flat(corpus.lines.train), labels(corpus.lines.train))
     parts = {"drawn": drawn, "real": corpus.lines.dev + corpus.lines.test}
     return {name: classifier.score(flat(lines), labels(lines)) for name, lines in parts.items()}
@@ -190,24 +196,20 @@ def recognise(corpus: Corpus, drawn: Sequence[str]) -> dict | None:
 
 def nearest(corpus: Corpus, drawn: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """For each drawn picture the nearest train picture, and their root mean square difference in levels."""
-    train, found = pixels(corpus.lines.train), []
-    for picture in pixels(drawn):  # one by one: all differences at once would fill the memory
-        square_N = ((picture - train) ** 2).mean((1, 2))
-        found.append((train[square_N.argmin()], math.sqrt(square_N.min())))
-    pictures, levels = zip(*found, strict=True)
-    return np.stack(pictures), np.array(levels)
+    distance_DN = cdist(flat(drawn), flat(corpus.lines.train))
+    return pixels(corpus.lines.train)[distance_DN.argmin(1)], distance_DN.min(1) / math.sqrt(PIXELS)
 
 
-def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Config, out: Path) -> None:
+def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Config) -> None:
     """The four sheets."""
     rows = lambda lines, width: pixels(lines).reshape(-1, width, SIDE, SIDE)
     title = "drawn by the transformer, asked for the digit on the left"
-    sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, out / "classes.png")
+    sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, config.out / "classes.png")
 
     free, real = draw(trained, [""] * SHOWN, config), corpus.lines.test[:SHOWN]
     names = ["real"] * (SHOWN // COLUMNS) + ["drawn"] * (SHOWN // COLUMNS)
     title = "held-out pictures, and pictures that the transformer draws without a label"
-    sheet(rows([*real, *free], COLUMNS), names, [], title, out / "samples.png")
+    sheet(rows([*real, *free], COLUMNS), names, [], title, config.out / "samples.png")
 
     whole, half = corpus.lines.test[:HALVES], 1 + PIXELS // 2
     ends = draw(trained, [line[:half] for line in whole for _ in range(ENDS)], config)
@@ -215,11 +217,13 @@ def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Conf
     parts = [rows(shown, 1), rows(ends, ENDS), rows(whole, 1)]
     names = ["shown", *(f"end {number}" for number in range(1, ENDS + 1)), "real"]
     title = "the upper half of held-out pictures, completed"
-    sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, out / "ends.png")
+    sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, config.out / "ends.png")
 
     some = free[:COLUMNS]
     title = "drawn pictures, and the nearest train picture below each"
-    sheet(np.stack([pixels(some), nearest(corpus, some)[0]]), ["drawn", "nearest"], [], title, out / "nearest.png")
+    sheet(
+        np.stack([pixels(some), nearest(corpus, some)[0]]), ["drawn", "nearest"], [], title, config.out / "nearest.png"
+    )
 
 
 def sheet(

@@ -75,7 +75,7 @@ def run(config: Config) -> dict:
     corpus, path = load(config)
     runs = [mm.open(run) for run in config.runs] + ([mm.count(corpus, config.count)] if config.count else [])
     mixture = mm.mix(runs, corpus.tokens.dev, config.weights)
-    with cli.claim_run(replace(config, data=path), config.out, corpus.digest) as folder:
+    with cli.claim(replace(config, data=path), config.out, corpus.digest) as folder:
         table, rows = cli.Table(part="<28", weight=">8.3f", parameters=">12,", dev=">9.4f", test=">9.4f"), []
         shares = {**dict(zip(parts(mixture), weights(mixture), strict=True)), "mixture": None}
         for name, part in {**parts(mixture), "mixture": mixture}.items():

@@ -14,9 +14,8 @@ import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Seed
 from makemore_jax.data.corpus import novelty as count_new
-from makemore_jax.data.lines import digest, read_lines, split
-from makemore_jax.errors import InputError, require
-from makemore_jax.run_folder import read_config
+from makemore_jax.errors import require
+from makemore_jax.run_folder import lines_of
 from makemore_jax.sampler import SamplingParams
 from makemore_jax.trained import Trained, draw
 
@@ -77,18 +76,9 @@ def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
 
 def novelty(path: Path, trained: Trained, texts: list[str]) -> dict:
     """How many samples are new, if the data of the run has not changed."""
-    config = read_config(path)
-    try:
-        if config is None or config["stream"]:  # streamed data may be larger than memory
-            return {}
-        lines = read_lines(config["data"], config["max_length"], config["lowercase"])
-        same = digest(lines) == config["lines_sha256"]
-    except (ValueError, KeyError, TypeError, InputError):
+    if (lines := lines_of(path, trained.vocab)) is None:
         return {}
-    if not same:
-        return {}
-    train, dev, test = (list(map(trained.vocab.canonical, part)) for part in split(lines))
-    report = count_new(texts, train, dev + test)
+    report = count_new(texts, lines.train, lines.dev + lines.test)
     named = {"new": report["new"], "in train": report["in_train"], "held out": report["in_held_out"]}
     print(f"of {len(texts):,}: " + ", ".join(f"{number:,} {name}" for name, number in named.items()), end="")
     print(f", {report['repeated']:,} repeated")

@@ -20,7 +20,7 @@ from experiments.flags import Output, Seed, Text
 from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.data.tokens import tokenize
-from makemore_jax.errors import require, require_positive
+from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.model import num_params
 from makemore_jax.sweeps import sweep
 
@@ -56,8 +56,7 @@ class Config(Output, Seed, Text):
     def __post_init__(self):
         super().__post_init__()
         require_positive(self, "seeds", "predict", "steps")
-        for name in ("models", "lines", "widths"):
-            require(len(getattr(self, name)) > 0, f"`{name}` names none; give at least one")
+        require_nonempty(self, "models", "lines", "widths")
         for name in ("lines", "widths"):
             require(min(getattr(self, name)) > 0, f"`{name}` holds {min(getattr(self, name))}; each must be at least 1")
 
@@ -106,7 +105,7 @@ def run(config: Config) -> dict:
     corpus = config.load()
     total = len(corpus.lines.train)
     lines = sorted({count for count in config.lines if count < total} | {total})
-    with cli.claim(config, config.out, corpus.digest, ("scaling.png",)) as out:
+    with cli.claim(config, config.out, corpus.digest, ("scaling.png",)) as folder:
         cli.title(f"Test loss, nats per {config.level}, against the number of train lines")
         by_lines = by_number_of_lines(config, corpus, lines)
         laws = {name: fit_law(np.array(lines, float), loss_LS.mean(1)) for name, loss_LS in by_lines.items()}
@@ -114,11 +113,11 @@ def run(config: Config) -> dict:
         cli.title("Test loss against the number of parameters, on all train lines")
         by_width = by_number_of_parameters(config, corpus)
         if not config.no_figures:
-            draw(config, np.array(lines), by_lines, laws, by_width, out / "scaling.png")
-            print(f"\ndrawn in {cli.printable(str(out / 'scaling.png'))}")
+            picture(config, np.array(lines), by_lines, laws, by_width, config.out / "scaling.png")
+            print(f"\ndrawn in {cli.printable(str(config.out / 'scaling.png'))}")
         summary = {"experiment": "scaling", **cli.environment(), "lines": lines, "by_lines": by_lines}
         summary |= {"laws": {name: law and law._asdict() for name, law in laws.items()}, "predictions": predictions}
-        cli.write_json(out / "summary.json", summary | {"by_parameters": by_width})
+        folder.write_json("summary.json", summary | {"by_parameters": by_width})
     return summary
 
 
@@ -179,7 +178,7 @@ def print_laws(config: Config, laws: dict[str, Law | None], by_lines: dict[str, 
     return predictions
 
 
-def draw(
+def picture(
     config: Config, lines: np.ndarray, by_lines: dict, laws: dict[str, Law | None], by_width: dict, path: Path
 ) -> Figure:
     """Two panels: loss against lines with the fitted laws, and loss against parameters."""

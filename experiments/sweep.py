@@ -43,7 +43,7 @@ class Config(Output, Trains, Text):
 def run(config: Any) -> dict:
     """Train, and print the dev loss for each learning rate with its range over seeds."""
     corpus = config.load()
-    with cli.claim(config, config.out, corpus.digest, ("sweep.png",)) as out:
+    with cli.claim(config, config.out, corpus.digest, ("sweep.png",)) as folder:
         count = config.seeds * len(config.rates)
         print(f"{config.model}: {config.seeds} seeds x {len(config.rates)} rates = {count} runs as one program")
         levels = baselines(corpus)
@@ -61,11 +61,11 @@ def run(config: Any) -> dict:
         print(f"best rate {best:g}")
         if not config.no_figures:
             curves = {f"rate {r:g}": (runs.step_E, dev_SE) for r, dev_SE in zip(config.rates, dev_RSE, strict=True)}
-            plot.bands(curves, levels, out / "sweep.png", unit=config.level)
+            plot.bands(curves, levels, config.out / "sweep.png", unit=config.level)
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
         summary |= {"dev_nats": dev_RS, "best_rate": best, "baselines": levels}
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": np.asarray(runs.dev_RE)}
-        cli.write_json(out / "summary.json", summary)
+        folder.write_json("summary.json", summary)
     return summary
 
 

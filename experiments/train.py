@@ -93,7 +93,7 @@ def train_and_report(config: Any) -> dict:
     with agreed():
         corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
         model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
-    with cli.claim_run(config, out, corpus.digest, ("loss.png",), config.resume) as folder:
+    with cli.claim(config, out, corpus.digest, ("loss.png",), config.resume) as folder:
         require_same(folder.identity)
         options = {"evaluate_every": config.evaluate_every, "patience": config.patience, "folder": folder}
         options |= {"save_every": config.save_every, "layout": fitting_layout(model, recipe, config)}

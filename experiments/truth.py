@@ -23,7 +23,7 @@ from makemore_jax import plot, sources
 from makemore_jax.counting import count_table
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import Tokens, tokenize
-from makemore_jax.errors import require, require_positive
+from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.files import write_bytes
 from makemore_jax.loss import evaluate
 from makemore_jax.models import NEURAL, ngram
@@ -98,9 +98,7 @@ class Config(Output, Seed):
     def __post_init__(self):
         super().__post_init__()
         require_positive(self, "seeds", "steps")
-        require(len(self.sources) > 0, "`sources` names none; give at least one")
-        require(len(self.models) > 0, "`models` names none; give at least one")
-        require(len(self.lines) > 0, "`lines` is empty; give at least one number")
+        require_nonempty(self, "sources", "models", "lines")
         for lines in self.lines:
             require(0 < lines <= 10**7, f"`lines` is {lines}; it must be from 1 to 10,000,000")
         single = len(self.sources) == 1 and len(self.lines) == 1
@@ -119,7 +117,7 @@ def run(config: Config) -> dict:
     if config.write:
         return write_file(config, *chosen.values())
     figures = tuple(f"{name}.png" for name in SOURCES)
-    with cli.claim(config, config.out, corpus.digest, figures) as out:
+    with cli.claim(config, config.out, corpus.digest, figures) as folder:
         summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
         for name, source in chosen.items():
             floor = sources.floor(jax.random.key(config.seed), source)
@@ -131,9 +129,9 @@ def run(config: Config) -> dict:
             summary[name] = {"floor": floor._asdict(), "excess": excess}
             own = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
             if not config.no_figures:
-                draw(excess, config.lines, own, f"{name}: {SOURCES[name].about}", out / f"{name}.png")
-                print(f"\ndrawn in {cli.printable(str(out / f'{name}.png'))}")
-        cli.write_json(out / "summary.json", summary)
+                picture(excess, config.lines, own, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
+                print(f"\ndrawn in {cli.printable(str(config.out / f'{name}.png'))}")
+        folder.write_json("summary.json", summary)
     return summary
 
 
@@ -196,7 +194,7 @@ def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], 
     return {f"{free} parameters / (2 x tokens)": free / (2 * np.array(lines) * length)}
 
 
-def draw(
+def picture(
     excess: Mapping[str, np.ndarray], lines: tuple[int, ...], own: Mapping[str, np.ndarray], title: str, path: Path
 ) -> Figure:
     """Excess nats against train lines, both logarithmic: the mean over seeds and the range, a curve for each model."""

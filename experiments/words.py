@@ -80,7 +80,7 @@ def run(config: Config) -> dict:
     except InputError as error:
         raise InputError(f"`prefix` {config.prefix!r}: {error}") from None
     require(length < words.block, f"`prefix` has {length} words; the longest line of the data has {words.block - 1}")
-    with cli.claim(config, config.out, words.digest) as out:
+    with cli.claim(config, config.out, words.digest) as folder:
         introduce(config, words)
         rows, models = compare(config, words, characters)
         stream_M = words.tokens.train.stream_M
@@ -95,7 +95,7 @@ def run(config: Config) -> dict:
             for text, copied in zip(texts, copies, strict=True):
                 print(f"{copied:>4}  {cli.printable(text)}")
         summary = {"experiment": "words", **cli.environment(), "models": rows, "held_out_longest_copy": typical}
-        cli.write_json(out / "summary.json", summary)
+        folder.write_json("summary.json", summary)
     return summary
 
 

@@ -24,6 +24,12 @@ def require_positive(config: Any, *names: str) -> None:
         require(value is None or value > 0, f"`{name}` is {value}; it must be at least 1")
 
 
+def require_nonempty(config: Any, *names: str) -> None:
+    """Raise `InputError` if one of these attributes of `config` is empty."""
+    for name in names:
+        require(len(getattr(config, name)) > 0, f"`{name}` names none; give at least one")
+
+
 def require_float(name: str, value: float, zero: bool = True) -> None:
     """Raise `InputError` unless `value` is positive and well within float32's range, or is 0 and `zero` is true."""
     fits = 1e-30 <= value <= 1e30 or (zero and value == 0)

@@ -41,11 +41,16 @@ def substitution(model: Model, params: Params, tokens: Tokens, lines: int = 500,
     width = longest_line(model, tokens)
     x_NT, mask_NT = _spread(tokens, width, min(lines, READ_TOKENS // (width * max_symbols)))
     count_V = np.bincount(x_NT[mask_NT], minlength=model.vocab)
-    frequent_K = np.sort(np.argsort(-count_V, kind="stable")[:max_symbols])
+    frequent_K = most_frequent(count_V, max_symbols)
     symbols_K = frequent_K[count_V[frequent_K] > 0].astype(np.int32)
     rows = max(1, BATCH_LOGITS // (len(symbols_K) * model.vocab))
     parts = [_substitute(model, params, symbols_K, *part) for part in _batches(x_NT, mask_NT, rows=rows)]
     return Substitution(symbols_K, np.sum(parts, 0, dtype=np.float64) / count_V[symbols_K][:, None])
+
+
+def most_frequent(count_V: np.ndarray, most: int) -> np.ndarray:
+    """(K,) the tokens with the highest counts, at most so many, in vocabulary order."""
+    return np.sort(np.argsort(-count_V, kind="stable")[:most])
 
 
 def reach(key: jax.Array, model: Model, params: Params, tokens: Tokens, lines: int = 500) -> np.ndarray:

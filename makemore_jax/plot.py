@@ -19,7 +19,7 @@ from scipy.spatial.distance import squareform
 
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
-from makemore_jax.influence import Substitution
+from makemore_jax.influence import Substitution, most_frequent
 from makemore_jax.trained import Activations
 
 SHOWN = 40  # symbols along a side of a heat map; of a larger vocabulary, the most frequent are shown
@@ -61,11 +61,11 @@ def label(symbol: str) -> str:
     return symbol if drawable else "-".join(f"{ord(c):04x}" for c in symbol)
 
 
-def shown(counts_VV: np.ndarray) -> np.ndarray:
+def shown(counts_VV: np.ndarray, most: int = SHOWN) -> np.ndarray:
     """The tokens that a heat map of bigram counts has room for: the mark and the most frequent, in vocabulary order."""
-    frequency_V = np.asarray(counts_VV).sum(0).astype(np.float64)
-    frequency_V[MARK] = np.inf
-    return np.sort(np.argsort(-frequency_V, kind="stable")[:SHOWN])
+    count_V = np.asarray(counts_VV).sum(0).astype(np.float64)
+    count_V[MARK] = np.inf
+    return most_frequent(count_V, most)
 
 
 def name_axes(axes: Axes, names: Sequence[str], fontsize: float) -> None:

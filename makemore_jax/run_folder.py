@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from makemore_jax import checkpoint
+from makemore_jax.data.lines import Split, digest, read_lines, split
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_bytes, write_json
 from makemore_jax.lock import take
@@ -139,6 +141,22 @@ def read_config(path: Path) -> dict | None:
     except (OSError, ValueError, RecursionError):
         return None
     return config if isinstance(config, dict) and "lines_sha256" in config else None
+
+
+def lines_of(path: Path, vocab: Vocab) -> Split | None:
+    """The lines of a run's data as the vocabulary spells them; None where they are streamed, or no longer as they were.
+
+    Streamed data may be larger than memory.
+    """
+    config = read_config(path)
+    try:
+        if config is None or config["stream"]:
+            return None
+        lines = read_lines(config["data"], config["max_length"], config["lowercase"])
+        same = digest(lines) == config["lines_sha256"]
+    except (ValueError, KeyError, TypeError):  # of data that is gone, too: an `InputError` is a `ValueError`
+        return None
+    return split(lines).map(lambda part: list(map(vocab.canonical, part))) if same else None
 
 
 def open_run(path: str | Path) -> Trained:

@@ -68,20 +68,21 @@ def compilations():
     return record
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run a command as the shell would, in this process: (module, *flags) -> exit status, output, errors."""
-
-    def run(module, *flags):
-        package = ROOT / "experiments" / module
-        path = f"experiments/{module}/__main__.py" if package.is_dir() else f"experiments/{module}.py"
-        monkeypatch.setattr("sys.argv", [path, *map(str, flags)])
-        monkeypatch.chdir(ROOT)
+def run_command(module, *flags):
+    """Run a command as the shell would, in this process; its exit status."""
+    package = ROOT / "experiments" / module
+    path = f"experiments/{module}/__main__.py" if package.is_dir() else f"experiments/{module}.py"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [path, *map(str, flags)])
+        patch.chdir(ROOT)
         try:
             runpy.run_path(path, run_name="__main__")
-            status = 0
         except SystemExit as stop:
-            status = stop.code or 0
-        return status, *capsys.readouterr()
+            return stop.code or 0
+    return 0
 
-    return run
+
+@pytest.fixture
+def command(capsys):
+    """`run_command` with what it prints: (module, *flags) -> exit status, output, errors."""
+    return lambda *args: (run_command(*args), *capsys.readouterr())

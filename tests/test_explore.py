@@ -291,7 +291,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     live.thread.start()
     live.thread.join()
     assert [row["step"] for row in live.rows] == [10, 20]
-    assert len(live.rows[0]["samples"]) == shelf.SHOWN
+    assert len(live.rows[0]["samples"]) == shelf.SAMPLES
     dev = evaluate(live.trained.model, live.trained.params, corpus.tokens.dev).nats
     assert live.rows[-1]["dev"] == pytest.approx(dev, abs=1e-6)
     assert live.done

@@ -17,6 +17,7 @@ from experiments.benchmark.turns import Benchmark, ask, own_process, take_turns
 from makemore_jax.data.tokens import Tokens, batch, plan_batches
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
+from makemore_jax.files import write_json
 from makemore_jax.models import build
 from makemore_jax.recipe import adamw
 from makemore_jax.sharding import data_parallel
@@ -110,7 +111,7 @@ def benchmark_scale(config: Scale) -> dict:
             print(f"exponents of {name:<10}{exponents(values, found[axis][name])}")
         print()
         growth(found, config.out / "scale.png")
-        cli.write_json(config.out / "summary.json", found)
+        write_json(config.out / "summary.json", found)
     print(f"drawn in {config.out / 'scale.png'}")
     return {"axes": found}
 

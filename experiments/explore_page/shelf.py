@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -10,18 +11,18 @@ import jax.numpy as jnp
 import makemore_jax as mm
 from experiments.explore_page.symbols import label
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.data.lines import Split, digest, read_lines, split
+from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import num_params
 from makemore_jax.models import name_of
-from makemore_jax.run_folder import read_config
+from makemore_jax.run_folder import lines_of
 from makemore_jax.runs import Evaluation
 from makemore_jax.trained import Trained
 
 LOOK_EVERY = 1.0  # seconds between looks at whether a run has changed
 GRU = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
 EVALUATE_EVERY = 50
-SHOWN = 6  # samples at each evaluation
+SAMPLES = 6  # samples at each evaluation
 
 
 class RunOnDisk:
@@ -37,8 +38,6 @@ class RunOnDisk:
         self.name = path.stem if path.is_file() else path.resolve().name
         self.stamp, self.looked = self._stamp(), time.monotonic()
         self.trained = mm.open(path)
-        self._lines: Split | None = None
-        self._sought = False
 
     def _stamp(self) -> tuple:
         file = self.path if self.path.is_file() else self.path / "best.safetensors"
@@ -60,24 +59,10 @@ class RunOnDisk:
                 return
             self.trained, self.stamp, self.version = trained, stamp, self.version + 1
 
-    @property
+    @cached_property
     def lines(self) -> Split | None:
-        """The lines of its data as the vocabulary spells them, if the data is still as it was."""
-        if not self._sought:
-            self._lines, self._sought = self._find_lines(), True
-        return self._lines
-
-    def _find_lines(self) -> Split | None:
-        config = read_config(self.path)
-        try:
-            if config is None or config["stream"]:  # streamed data may be larger than memory
-                return None
-            lines = read_lines(config["data"], config["max_length"], config["lowercase"])
-            same = digest(lines) == config["lines_sha256"]
-        except (ValueError, KeyError, TypeError, InputError):
-            return None
-        canonical = lambda part: list(map(self.trained.vocab.canonical, part))
-        return split(lines).map(canonical) if same else None
+        """The lines of its data, if the data is still as it was; read when they are first asked for."""
+        return lines_of(self.path, self.trained.vocab)
 
 
 class LiveRun:
@@ -114,7 +99,7 @@ class LiveRun:
     def _note(self, evaluation: Evaluation) -> bool:
         params = jax.tree.map(jnp.copy, evaluation.trained.params)  # the next steps overwrite them
         self.trained = evaluation.trained._replace(params=params)
-        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SHOWN)]
+        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SAMPLES)]
         self.rows.append(
             {"step": evaluation.step, "train": evaluation.train, "dev": evaluation.dev, "samples": samples}
         )

@@ -8,9 +8,10 @@ import numpy as np
 
 from experiments.explore_page.symbols import labels
 from experiments.lecture import count_table, descent, table_loss
+from makemore_jax import plot
 from makemore_jax.data.lines import split
 from makemore_jax.data.tokens import tokenize
-from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import require
 from makemore_jax.loss import table_nll
 from makemore_jax.models import build, ngram
@@ -46,10 +47,8 @@ class Table:
 
     @cached_property
     def shown_K(self) -> np.ndarray:
-        """The tokens that the table has room for: the mark and the most frequent, in their own order."""
-        frequency_V = self.counts_VV.sum(0).astype(np.float64)
-        frequency_V[MARK] = np.inf
-        return np.sort(np.argsort(-frequency_V, kind="stable")[:SHOWN])
+        """The tokens that the table has room for."""
+        return plot.shown(self.counts_VV, SHOWN)
 
     @cached_property
     def values(self) -> dict:

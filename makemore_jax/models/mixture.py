@@ -21,8 +21,26 @@ from makemore_jax.nn import upcast
 MAX_DEPTH = 8  # of mixtures in mixtures: each level is computed inside the one above
 
 
+class Nested:
+    """A config of a model whose `parts` are configs of models."""
+
+    @property
+    def depth(self) -> int:
+        """How many mixtures and ensembles stand one inside the other."""
+        return 1 + max(getattr(part, "depth", 0) for part in self.parts)
+
+    @property
+    def block(self) -> int | None:
+        """The longest line that all parts can read."""
+        return min((block for part in self.parts if (block := getattr(part, "block", None))), default=None)
+
+    def require_shallow(self) -> None:
+        """Raise `InputError` if mixtures stand in mixtures more than `MAX_DEPTH` deep."""
+        require(self.depth <= MAX_DEPTH, f"mixtures inside mixtures, {self.depth} deep; the limit is {MAX_DEPTH}")
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(Nested):
     """The parts of a mixture."""
 
     vocab: int
@@ -35,21 +53,11 @@ class Config:
         for part in self.parts:
             wrong = f"a part of {part.vocab} symbols in a mixture over {self.vocab}; all parts need one vocabulary"
             require(part.vocab == self.vocab, wrong)
-        require_shallow(self)
-
-    @property
-    def depth(self) -> int:
-        """How many mixtures and ensembles stand one inside the other."""
-        return 1 + max(getattr(part, "depth", 0) for part in self.parts)
-
-    @property
-    def block(self) -> int | None:
-        """The longest line that all parts can read."""
-        return min((block for part in self.parts if (block := getattr(part, "block", None))), default=None)
+        self.require_shallow()
 
 
 @dataclass(frozen=True)
-class EnsembleConfig:
+class EnsembleConfig(Nested):
     """The members of an ensemble."""
 
     vocab: int
@@ -63,22 +71,7 @@ class EnsembleConfig:
         require_positive(self, "members")
         require_unrollable(self, "members")
         require(len(self.parts) == 1 and self.parts[0].vocab == self.vocab, "an ensemble has one part, of its `vocab`")
-        require_shallow(self)
-
-    @property
-    def depth(self) -> int:
-        """How many mixtures and ensembles stand one inside the other."""
-        return 1 + getattr(self.parts[0], "depth", 0)
-
-    @property
-    def block(self) -> int | None:
-        """The longest line that the members can read."""
-        return getattr(self.parts[0], "block", None)
-
-
-def require_shallow(config: Any) -> None:
-    """Raise `InputError` if mixtures stand in mixtures more than `MAX_DEPTH` deep."""
-    require(config.depth <= MAX_DEPTH, f"mixtures inside mixtures, {config.depth} deep; the limit is {MAX_DEPTH}")
+        self.require_shallow()
 
 
 def log_probs(logits: jax.Array) -> jax.Array:

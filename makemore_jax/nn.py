@@ -23,6 +23,11 @@ def linear(params: dict, x: jax.Array) -> jax.Array:
     return add_bias(params, y).reshape(*x.shape[:-1], -1)
 
 
+def linear_head(params: dict, hidden: jax.Array) -> jax.Array:
+    """Logits from the last hidden layer, by the parameters named `head`."""
+    return linear(params["head"], hidden)
+
+
 def add_bias(params: dict, y: jax.Array) -> jax.Array:
     """y + b if the layer has a bias, otherwise y."""
     return y + params["b"] if "b" in params else y

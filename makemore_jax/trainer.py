@@ -17,7 +17,7 @@ from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.tokens import BatchPlan, Tokens, batch, host_batches, plan_batches
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require
-from makemore_jax.loss import token_nll
+from makemore_jax.loss import batch_nll
 from makemore_jax.model import Model, Params, require_block
 from makemore_jax.nn import sample_network
 from makemore_jax.progress import progress_bar
@@ -154,8 +154,7 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
             x_BT = replace_some(key, x_BT)
         if recipe.dropout:
             params = sample_network(params, jax.random.fold_in(key, 1), jnp.float32(recipe.dropout))
-        logits_BTV = model.apply(params, x_BT).astype(jnp.float32)
-        return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
+        return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT), 0).sum()
 
     def replace_some(key: jax.Array, x_BT: jax.Array) -> jax.Array:
         """Token dropout: replace some symbols with random ones, but never a mark."""

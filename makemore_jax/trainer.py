@@ -19,7 +19,7 @@ from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require
 from makemore_jax.loss import batch_nll
 from makemore_jax.model import Model, Params, require_block
-from makemore_jax.nn import sample_network
+from makemore_jax.nn import recompute, sample_network
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe, adamw, averaged
 from makemore_jax.sharding import data_parallel
@@ -144,11 +144,14 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, get_batch: Callabl
     `tokens` and `plan` come from `plan_batches`, for the lines of one micro-batch. `get_batch` is `batch`, or
     `host_batches(tokens)` for tokens that stay on the host.
     """
+    require(not recipe.remat or has_blocks(model), "this model has no blocks to compute again; set `remat` to False")
     dtype, packing = jnp.bfloat16 if recipe.bfloat16 else jnp.float32, plan.packing
 
     def sum_nll(params: Params, tokens: Tokens, line_N: jax.Array, key: jax.Array) -> jax.Array:
         """The sum over the lines of one micro-batch."""
         params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        if recipe.remat:
+            params = recompute(params)
         x_BT, y_BT, mask_BT = get_batch(tokens, line_N[packing.segment_BT], packing.position_BT)
         if recipe.token_dropout:
             x_BT = replace_some(key, x_BT)
@@ -182,6 +185,12 @@ def has_dropout(model: Model) -> bool:
     apply = lambda key, params, x_BT: model.apply(sample_network(params, key, jnp.float32(0.5)), x_BT)
     program = jax.make_jaxpr(apply)(key, jax.eval_shape(model.init, key), jnp.zeros((1, 2), jnp.int32)).jaxpr
     return any(program.invars[0] in operation.invars for operation in program.eqns)
+
+
+def has_blocks(model: Model) -> bool:
+    """Whether the model's gradient can be computed with less memory: whether `recompute` changes its program."""
+    params, x_BT = jax.eval_shape(model.init, jax.random.key(0)), jnp.zeros((1, 2), jnp.int32)
+    return len({str(jax.make_jaxpr(model.apply)(form, x_BT)) for form in (params, recompute(params))}) == 2
 
 
 class Training(NamedTuple):

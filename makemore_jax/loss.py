@@ -6,7 +6,6 @@ logarithm is a sum; negated and averaged over tokens it is a loss, comparable be
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -17,11 +16,13 @@ import numpy as np
 from makemore_jax.data.tokens import Packing, Tokens, batch, pack
 from makemore_jax.errors import require
 from makemore_jax.model import Model, Params, require_block
+from makemore_jax.nn import upcast
 from makemore_jax.sharding import fetch, layout_of
 
 MAX_ONE_HOT = 2**10  # symbols; with a larger vocabulary a gather takes less memory than a one-hot
 BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
 BATCH_LOGITS = 2**23  # the same limit in logits, for large vocabularies
+CHUNK_LOGITS = 2**23  # most logits of a batch that exist at once, if the model has a head: 32 MiB in float32
 PACK_TOKENS = 2**20  # lines are packed this many tokens at a time, so that memory does not grow with the data
 
 
@@ -44,6 +45,37 @@ def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None =
     mask_BT = jnp.ones_like(y_BT, bool) if mask_BT is None else mask_BT
     chex.assert_equal_shape([y_BT, mask_BT])
     return jnp.where(mask_BT, nll_BT, 0).sum() / jnp.maximum(mask_BT.sum(), 1)
+
+
+def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
+    """(B, T) nats of y after x: `token_nll` of the model's logits, in float32 or wider.
+
+    No more than `CHUNK_LOGITS` logits exist at once: the head and the loss go along the time axis in chunks, and the
+    backward pass computes the logits of a chunk again. A batch of fewer logits, or of a model without a head, is one
+    chunk. Accelerators have the memory for larger ones, in which reading the head takes a smaller share of the time.
+    """
+    (rows, length), limit = x_BT.shape, CHUNK_LOGITS * (1 if jax.default_backend() == "cpu" else 8)
+    chunks = -(-length // max(1, limit // (rows * model.vocab)))
+    if chunks == 1 or model.head is None:
+        return token_nll(upcast(model.apply(params, x_BT)), y_BT)
+    width = -(-length // chunks)
+    hidden_BTD, _ = model.hidden(params, x_BT)
+    # The gradient is summed over the chunks in the type of what they read: in float32, where bfloat16 would round it.
+    wide = jax.tree.map(lambda leaf: upcast(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, params)
+
+    @jax.checkpoint
+    def chunk_nll(chunk: tuple[jax.Array, jax.Array]) -> jax.Array:
+        hidden_BCD, y_BC = chunk
+        narrow = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), wide, params)
+        return token_nll(upcast(model.head(narrow, hidden_BCD)), y_BC)
+
+    def split(value: jax.Array) -> jax.Array:
+        """(B, T, ...) -> (chunks, B, width, ...), padded at the end. Rows stay whole: devices may share them."""
+        value = jnp.pad(value, [(0, 0), (0, -length % width)] + [(0, 0)] * (value.ndim - 2))
+        return jnp.swapaxes(value.reshape(rows, -1, width, *value.shape[2:]), 0, 1)
+
+    nll_CBW = jax.lax.map(chunk_nll, (split(hidden_BTD), split(y_BT)))
+    return jnp.swapaxes(nll_CBW, 0, 1).reshape(rows, -1)[:, :length]
 
 
 def table_nll(logits_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
@@ -142,6 +174,4 @@ def _packings(length_N: np.ndarray, width: int, vocab: int, devices: int = 1) ->
             yield Packing(segment_BT[first : first + rows], position_BT[first : first + rows])
 
 
-@partial(jax.jit, static_argnames="model")
-def _batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
-    return token_nll(model.apply(params, x_BT), y_BT)
+_batch_nll = jax.jit(batch_nll, static_argnames="model")

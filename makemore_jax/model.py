@@ -30,6 +30,8 @@ Cache = Any  # a pytree whose leaves have a leading batch axis: what `step` reme
 class Model(NamedTuple):
     """A language model: its configuration and four pure functions. Logits may also be log-probabilities.
 
+    A model that ends in an output head also says where: then the loss never holds all logits of a large vocabulary.
+
     Builders are cached on the configuration, so that equal configurations give the same functions: jit compiles once
     per function, and would otherwise compile again for every model that is built.
     """
@@ -39,6 +41,8 @@ class Model(NamedTuple):
     forward: Callable  # (params, x_BT)       -> logits_BTV, activations   every position at once, for training
     init_cache: Callable  # (params, batch)      -> cache
     step: Callable  # (params, cache, x_B) -> logits_BV, cache         one token at a time, for sampling
+    hidden: Callable | None = None  # like `forward`, before the head: (params, x_BT) -> hidden_BTD, activations
+    head: Callable | None = None  # (params, hidden_BTD) -> logits_BTV, each position by itself
 
     # activations: a dict of intermediate values, each an array with the batch axis first; {} if there are none.
 
@@ -66,6 +70,16 @@ def logits_only(forward: Callable) -> Callable:
         return forward(params, x_BT)[0]
 
     return apply
+
+
+def with_head(hidden: Callable, head: Callable) -> Callable:
+    """`forward` of a model that ends in a head."""
+
+    def forward(params: Params, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+        hidden_BTD, activations = hidden(params, x_BT)
+        return head(params, hidden_BTD), activations
+
+    return forward
 
 
 def num_params(params: Params) -> int:

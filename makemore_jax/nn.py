@@ -23,6 +23,11 @@ def linear(params: dict, x: jax.Array) -> jax.Array:
     return add_bias(params, y).reshape(*x.shape[:-1], -1)
 
 
+def linear_head(params: dict, hidden: jax.Array) -> jax.Array:
+    """Logits from the last hidden layer, by the parameters named `head`."""
+    return linear(params["head"], hidden)
+
+
 def add_bias(params: dict, y: jax.Array) -> jax.Array:
     """y + b if the layer has a bias, otherwise y."""
     return y + params["b"] if "b" in params else y
@@ -66,15 +71,42 @@ def sample_network(params: dict, key: jax.Array, rate: jax.Array) -> dict:
     return params | {"dropout": {"key": key, "rate": rate}}
 
 
-def dropout(params: dict) -> Callable:
+def recompute(params: dict) -> dict:
+    """The same parameters, marked so that `through_blocks` needs less memory for their gradient.
+
+    It is about how a gradient is computed, not of which function, so it is no size of a model.
+    """
+    return params | {"recompute": ()}
+
+
+def through_blocks(params: dict, block: Callable, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Carry x through all layers by `block`, (x, (l, params["blocks"][l])) -> (x, y); returns x, and the y stacked.
+
+    After `recompute`, the backward pass keeps the x between blocks only, and computes what is inside them again (Chen
+    et al. 2016, arXiv:1604.06174). Then the layers are stacked and scanned: with a list, XLA on CPU may compute many
+    blocks again before it needs the first.
+    """
+    if "recompute" in params:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params["blocks"])
+        layers = jnp.arange(len(params["blocks"])), stacked
+        return jax.lax.scan(jax.checkpoint(block, prevent_cse=False), x, layers)
+    ys = []
+    for layer in enumerate(params["blocks"]):
+        x, y = block(x, layer)
+        ys.append(y)
+    return x, jnp.stack(ys)
+
+
+def dropout(params: dict, first: int | jax.Array = 0) -> Callable:
     """Returns `drop(x)`, which zeroes a random fraction of x and scales up the rest.
 
-    Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask. Applied to
-    activations it is dropout (Srivastava et al. 2014, JMLR 15:1929), to weights DropConnect (Wan et al. 2013).
+    Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask; they are numbered
+    from `first`. Applied to activations it is dropout (Srivastava et al. 2014, JMLR 15:1929), to weights DropConnect
+    (Wan et al. 2013).
     """
     if "dropout" not in params:
         return lambda x: x
-    calls, (key, rate) = itertools.count(), (params["dropout"][name] for name in ("key", "rate"))
+    calls, (key, rate) = itertools.count(first), (params["dropout"][name] for name in ("key", "rate"))
 
     def drop(x: jax.Array) -> jax.Array:
         keep = jax.random.bernoulli(jax.random.fold_in(key, next(calls)), 1 - rate, x.shape)

@@ -38,6 +38,9 @@ class Recipe:
     """Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999; 0 for none."""
     micro_batches: int = 1
     """Accumulate the gradient over this many parts of each batch: less memory, the same gradient."""
+    remat: bool = False
+    """Keep only what passes between a transformer's blocks, and compute the rest again in the backward pass: less
+    memory, the same gradient, about a third more time."""
     bfloat16: bool = False
     """Compute in bfloat16; parameters and loss stay in float32."""
 

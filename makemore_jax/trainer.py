@@ -18,9 +18,9 @@ from makemore_jax.data.tokens import BatchPlan, Tokens, batch, plan_batches
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require
 from makemore_jax.feed import Feed, draw_lines
-from makemore_jax.loss import token_nll
+from makemore_jax.loss import batch_nll
 from makemore_jax.model import Model, Params, require_block
-from makemore_jax.nn import sample_network
+from makemore_jax.nn import recompute, sample_network
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe, adamw, averaged
 from makemore_jax.sharding import Layout
@@ -136,19 +136,21 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
     `data` are the tokens and `plan`, the plan of a micro-batch, from `plan_batches`: the batch is gathered inside the
     program. If the batches are `fed`, `data` is the batch itself: x, y and mask, (K, B, T) for K micro-batches.
     """
+    require(not recipe.remat or has_blocks(model), "this model has no blocks to compute again; set `remat` to False")
     dtype, packing = jnp.bfloat16 if recipe.bfloat16 else jnp.float32, plan.packing
 
     def sum_nll(params: Params, tokens: Tokens | None, part: Any, key: jax.Array) -> jax.Array:
         """The sum over the lines of one micro-batch."""
         params = layout.lend(jax.tree.map(lambda leaf: leaf.astype(dtype), params))
+        if recipe.remat:
+            params = recompute(params)
         found = part if fed else batch(tokens, part[packing.segment_BT], packing.position_BT)
         x_BT, y_BT, mask_BT = layout.rows(found)
         if recipe.token_dropout:
             x_BT = replace_some(key, x_BT)
         if recipe.dropout:
             params = sample_network(params, jax.random.fold_in(key, 1), jnp.float32(recipe.dropout))
-        logits_BTV = model.apply(params, x_BT).astype(jnp.float32)
-        return jnp.where(mask_BT, token_nll(logits_BTV, y_BT), 0).sum()
+        return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT), 0).sum()
 
     def replace_some(key: jax.Array, x_BT: jax.Array) -> jax.Array:
         """Token dropout: replace some symbols with random ones, but never a mark."""
@@ -178,6 +180,12 @@ def has_dropout(model: Model) -> bool:
     apply = lambda key, params, x_BT: model.apply(sample_network(params, key, jnp.float32(0.5)), x_BT)
     program = jax.make_jaxpr(apply)(key, jax.eval_shape(model.init, key), jnp.zeros((1, 2), jnp.int32)).jaxpr
     return any(program.invars[0] in operation.invars for operation in program.eqns)
+
+
+def has_blocks(model: Model) -> bool:
+    """Whether the model's gradient can be computed with less memory: whether `recompute` changes its program."""
+    params, x_BT = jax.eval_shape(model.init, jax.random.key(0)), jnp.zeros((1, 2), jnp.int32)
+    return len({str(jax.make_jaxpr(model.apply)(form, x_BT)) for form in (params, recompute(params))}) == 2
 
 
 class Training(NamedTuple):

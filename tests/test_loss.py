@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from makemore_jax import loss
-from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.tokens import plan_batches, tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.loss import evaluate, line_nll, mean_nll, table_nll, token_nll
+from makemore_jax.loss import batch_nll, evaluate, line_nll, mean_nll, table_nll, token_nll
 from makemore_jax.models import bigram, build, ngram
+from makemore_jax.recipe import Recipe
+from makemore_jax.trainer import batch_loss
 
 V = 5
+KEY = jax.random.key(0)
 LINES = ["abba", "c", "", "dada", "bc"]
 VOCAB = Vocab((".", "a", "b", "c", "d"))
 
@@ -90,6 +93,50 @@ def test_a_large_vocabulary_is_gathered_to_the_same_loss(batch, monkeypatch):
     monkeypatch.setattr(loss, "MAX_ONE_HOT", V - 1)
     monkeypatch.setattr(jax.nn, "one_hot", None)  # it would fail if it were called
     chex.assert_trees_all_close(token_nll(*batch[:2]), expected_BT)
+
+
+def test_a_large_vocabulary_is_scored_in_chunks(monkeypatch):
+    """Same loss, same gradient, and never all logits in memory; the last of 8 chunks is padded."""
+    model = build("transformer", vocab=1009, block=37, layers=1, heads=1, embed=5, tied=True)
+    x_BT, y_BT = jax.random.randint(jax.random.key(1), (2, 3, 37), 0, 1009)
+    params = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(KEY, leaf.shape), model.init(KEY))
+
+    def compiled():
+        mean = lambda params: batch_nll(model, params, x_BT, y_BT).mean()
+        return jax.jit(jax.value_and_grad(mean)).lower(params).compile()
+
+    at_once = compiled()
+    monkeypatch.setattr(loss, "CHUNK_LOGITS", 3 * 5 * 1009)
+    in_chunks = compiled()
+    chex.assert_trees_all_close(in_chunks(params), at_once(params), rtol=1e-5, atol=1e-7)
+    logits_bytes = 4 * 3 * 37 * 1009
+    assert at_once.memory_analysis().temp_size_in_bytes > logits_bytes
+    assert in_chunks.memory_analysis().temp_size_in_bytes < 0.7 * logits_bytes
+
+
+def test_gradients_are_summed_over_chunks_in_float32(monkeypatch):
+    """Weights in bfloat16: a sum of equal terms in it would end at 256 of them, and there are 1021."""
+    monkeypatch.setattr(loss, "CHUNK_LOGITS", V)
+    model = build("mlp", vocab=V, window=1, embed=3, hidden=7)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), model.init(KEY))
+    x_BT = jnp.ones((1, 1021), int)
+    gradient = jax.jit(jax.grad(lambda params: batch_nll(model, params, x_BT, x_BT).mean()))(params)
+    prob_V = jax.nn.softmax(model.apply(params, x_BT)[0, -1].astype(jnp.float32))
+    np.testing.assert_allclose(gradient["head"]["b"].astype(jnp.float32), prob_V - jnp.eye(V)[1], rtol=0.02)
+
+
+def test_training_and_evaluation_go_in_chunks(monkeypatch):
+    shapes, model = [], build("gru", vocab=V, embed=3, hidden=7)
+    spy = model._replace(head=lambda params, hidden: shapes.append(hidden.shape) or model.head(params, hidden))
+    params, tokens = model.init(KEY), tokenize(LINES, VOCAB)
+    batches, plan = plan_batches(tokens, 5)
+    on_device = jax.device_put(batches)
+    expected = batch_loss(model, plan, Recipe(batch=5))(params, on_device, {}, KEY), evaluate(model, params, tokens)
+    monkeypatch.setattr(loss, "CHUNK_LOGITS", 2 * V)
+    found = batch_loss(spy, plan, Recipe(batch=5))(params, on_device, {}, KEY), evaluate(spy, params, tokens)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    assert found[1].nats == pytest.approx(expected[1].nats, rel=1e-5)
+    assert {shape[1:] for shape in shapes} == {(1, 7)}
 
 
 def test_evaluation_is_exact_and_in_three_units():

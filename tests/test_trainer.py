@@ -214,6 +214,25 @@ def test_dropout_is_drawn_anew_in_each_step():
         assert len(set(np.asarray(losses_N).tolist())) == (1 if rate == 0 else 3)
 
 
+def test_a_model_computes_its_blocks_again_with_the_same_gradient():
+    """With dropout, whose masks must be the same too; the memory no longer grows with the activations of all layers."""
+    model, programs = build("transformer", vocab=CORPUS.vocab.size, block=7, layers=5, heads=1, embed=6), []
+    tokens, plan = plan_batches(CORPUS.tokens.train, 5)
+    params, tokens = jax.tree.map(lambda leaf: leaf + 0.1, model.init(KEY)), jax.device_put(tokens)
+    for remat in (False, True):
+        loss = batch_loss(model, plan, Recipe(batch=5, dropout=0.5, remat=remat))
+        gradient = jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(params, tokens, {}, KEY)))
+        programs.append(gradient.lower(params).compile())
+    chex.assert_trees_all_close(programs[0](params), programs[1](params), rtol=1e-4, atol=1e-7)
+    kept, again = (program.memory_analysis().temp_size_in_bytes for program in programs)
+    assert again < 0.6 * kept
+
+
+def test_a_model_without_blocks_refuses_to_compute_them_again():
+    with pytest.raises(InputError, match="this model has no blocks to compute again; set `remat` to False"):
+        training(MODEL, CORPUS, Recipe(batch=5, remat=True))
+
+
 def test_a_model_without_units_refuses_dropout():
     with pytest.raises(InputError, match="this model has no dropout; set `dropout` to 0"):
         training(build("bigram", vocab=CORPUS.vocab.size), CORPUS, Recipe(batch=5, dropout=0.1))

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
-from makemore_jax.model import Model, positions, reset_at_mark
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear
+from makemore_jax.model import Model, positions, reset_at_mark, with_head
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -51,12 +51,12 @@ def sum_in_line(value_BTD: jax.Array, starts_BT: jax.Array) -> jax.Array:
     return jax.lax.associative_scan(combine, (value_BTD, starts_BT[..., None]), axis=1)[0]
 
 
-def read_out(params: dict, embed: jax.Array, mean: jax.Array) -> tuple[jax.Array, dict]:
-    """Logits and activations from each token's embedding and the mean so far, (..., D)."""
+def transform(params: dict, embed: jax.Array, mean: jax.Array) -> tuple[jax.Array, dict]:
+    """The last hidden layer and activations from each token's embedding and the mean so far, (..., D)."""
     drop = dropout(params)
     seen = drop(embed + mean)
     hidden = jnp.tanh(linear(params["hidden"], seen))
-    return linear(params["head"], drop(seen + linear(params["out"], hidden))), {"mean": mean, "hidden": hidden}
+    return drop(seen + linear(params["out"], hidden)), {"mean": mean, "hidden": hidden}
 
 
 @cache
@@ -73,11 +73,11 @@ def bow(config: Config) -> Model:
             "head": init_linear(keys[4], config.embed, config.vocab, scale=0.1),
         }
 
-    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+    def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT = positions(x_BT)
         embed_BTD = params["embed"][x_BT] + params["position"][position_BT]
         sum_BTD = sum_in_line(embed_BTD, position_BT == 0)
-        return read_out(params, embed_BTD, sum_BTD / (position_BT + 1)[..., None])
+        return transform(params, embed_BTD, sum_BTD / (position_BT + 1)[..., None])
 
     def init_cache(params: dict, batch: int) -> tuple[jax.Array, jax.Array]:
         return jnp.zeros((batch, config.embed)), jnp.zeros(batch, jnp.int32)
@@ -86,7 +86,7 @@ def bow(config: Config) -> Model:
         sum_BD, position_B = reset_at_mark(cache, init_cache(params, len(x_B)), x_B)
         embed_BD = params["embed"][x_B] + params["position"][position_B]
         sum_BD += embed_BD
-        logits_BV, _ = read_out(params, embed_BD, sum_BD / (position_B + 1)[:, None])
-        return logits_BV, (sum_BD, position_B + 1)
+        hidden_BD, _ = transform(params, embed_BD, sum_BD / (position_B + 1)[:, None])
+        return linear_head(params, hidden_BD), (sum_BD, position_B + 1)
 
-    return Model(config, init, forward, init_cache, step)
+    return Model(config, init, with_head(hidden, linear_head), init_cache, step, hidden, linear_head)

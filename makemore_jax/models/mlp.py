@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
-from makemore_jax.model import Model, positions, require_unrollable, shift_in_line, step_window
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear
+from makemore_jax.model import Model, positions, require_unrollable, shift_in_line, step_window, with_head
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -52,11 +52,12 @@ def mlp(config: Config) -> Model:
             "head": init_linear(keys[2], config.hidden, config.vocab, scale=0.1),  # near-uniform at the start
         }
 
-    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+    def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT, drop = positions(x_BT), dropout(params)
         symbols = [shift_in_line(x_BT, age, position_BT, blank=config.vocab) for age in range(config.window)]
         embed_BTRD = drop(params["embed"][jnp.stack(symbols, axis=-1)])
         hidden_BTH = jnp.tanh(linear(params["hidden"], embed_BTRD.reshape(*x_BT.shape, -1)))
-        return linear(params["head"], drop(hidden_BTH)), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
+        return drop(hidden_BTH), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
 
-    return Model(config, init, forward, *step_window(forward, config.window))
+    forward = with_head(hidden, linear_head)
+    return Model(config, init, forward, *step_window(forward, config.window), hidden, linear_head)

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, reset_at_mark
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear
+from makemore_jax.model import Model, reset_at_mark, with_head
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -108,7 +108,7 @@ def rnn(config: Config) -> Model:
     """The model of these sizes with this cell."""
     cell = CELLS[config.cell].function
 
-    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+    def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         start, x_TB = init_cache(params, x_BT.shape[0]), x_BT.T
         drop = dropout(params)
         input_TBG, from_h = linear(params["from_x"], params["embed"][x_TB]), drop(params["from_h"])
@@ -120,7 +120,7 @@ def rnn(config: Config) -> Model:
 
         _, activations = jax.lax.scan(body, start, (x_TB, input_TBG))
         activations = {name: jnp.swapaxes(value_TBH, 0, 1) for name, value_TBH in activations.items()}
-        return linear(params["head"], drop(activations["h"])), activations
+        return drop(activations["h"]), activations
 
     def init_cache(params: dict, batch: int) -> dict:
         return {name: jnp.broadcast_to(start_H, (batch, config.hidden)) for name, start_H in params["start"].items()}
@@ -128,6 +128,7 @@ def rnn(config: Config) -> Model:
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
         cache = reset_at_mark(cache, init_cache(params, len(x_B)), x_B)
         cache, _ = cell(params["from_h"], linear(params["from_x"], params["embed"][x_B]), cache)
-        return linear(params["head"], cache["h"]), cache
+        return linear_head(params, cache["h"]), cache
 
-    return Model(config, partial(init_params, config), forward, init_cache, step)
+    forward = with_head(hidden, linear_head)
+    return Model(config, partial(init_params, config), forward, init_cache, step, hidden, linear_head)

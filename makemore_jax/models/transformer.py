@@ -20,8 +20,18 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark
-from makemore_jax.nn import dropout, init_embedding, init_linear, init_norm, layer_norm, linear, rms_norm, upcast
+from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, with_head
+from makemore_jax.nn import (
+    dropout,
+    init_embedding,
+    init_linear,
+    init_norm,
+    layer_norm,
+    linear,
+    rms_norm,
+    through_blocks,
+    upcast,
+)
 from makemore_jax.recipe import Recipe
 
 
@@ -168,18 +178,21 @@ def read_out(config: Config, params: dict, x: jax.Array) -> jax.Array:
 def transformer(config: Config) -> Model:
     """The model of these sizes."""
 
-    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+    def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
         ago_TS = s_S[:, None] - s_S
         visible_B1TS = ((ago_TS >= 0) & (ago_TS <= position_BT[..., None]))[:, None]  # the past, back to the mark
-        drop, weights = dropout(params), []
-        x_BTD = drop(embed(config, params, x_BT, position_BT))
-        for block in params["blocks"]:
+
+        def transform(x_BTD: jax.Array, numbered: tuple) -> tuple[jax.Array, jax.Array]:
+            layer, block = numbered
+            drop = dropout(params, first=1 + 2 * layer)  # the embedding has mask 0, each block two
             mean_BTD, weight_BNTS = attend(*queries_keys_values(config, block, x_BTD, position_BT), visible_B1TS)
             x_BTD = x_BTD + drop(linear(block["out"], mean_BTD))
-            x_BTD = x_BTD + drop(mlp(config, block, x_BTD))
-            weights.append(weight_BNTS)
-        return read_out(config, params, x_BTD), {"attention": jnp.stack(weights, axis=1), "residual": x_BTD}
+            return x_BTD + drop(mlp(config, block, x_BTD)), weight_BNTS
+
+        x_BTD = dropout(params)(embed(config, params, x_BT, position_BT))
+        x_BTD, weight_LBNTS = through_blocks(params, transform, x_BTD)
+        return x_BTD, {"attention": jnp.swapaxes(weight_LBNTS, 0, 1), "residual": x_BTD}
 
     def init_cache(params: dict, batch: int) -> dict:
         past_BNSK = jnp.zeros((batch, config.heads, config.block, config.embed // config.heads), params["embed"].dtype)
@@ -200,4 +213,5 @@ def transformer(config: Config) -> Model:
             past.append({"k": k_BNSK, "v": v_BNSK})
         return read_out(config, params, x_BD), {"past": past, "t": t_B + 1}
 
-    return Model(config, partial(init_params, config), forward, init_cache, step)
+    head = partial(read_out, config)
+    return Model(config, partial(init_params, config), with_head(hidden, head), init_cache, step, hidden, head)

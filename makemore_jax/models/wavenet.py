@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, shift_in_line
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear
+from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, shift_in_line, with_head
+from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -91,23 +91,23 @@ def convolve(
     return x + linear(params["residual"], out), linear(params["skip"], out), gate
 
 
-def read_out(params: dict, skip: jax.Array, drop: Callable = lambda x: x) -> jax.Array:
-    """Logits from the sum of the skip connections."""
-    return linear(params["head"], drop(jax.nn.relu(linear(params["hidden"], drop(jax.nn.relu(skip))))))
+def gather(params: dict, skip: jax.Array, drop: Callable = lambda x: x) -> jax.Array:
+    """The last hidden layer from the sum of the skip connections."""
+    return drop(jax.nn.relu(linear(params["hidden"], drop(jax.nn.relu(skip)))))
 
 
 @cache
 def wavenet(config: Config) -> Model:
     """The model of these sizes."""
 
-    def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
+    def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         drop, position_BT, skip, gates = dropout(params), positions(x_BT), 0, []
         x_BTC = drop(params["embed"][x_BT])
         for layer, dilation in zip(params["layers"], config.dilations, strict=True):
             past_BTC = shift_in_line(x_BTC, dilation, position_BT)
             x_BTC, skip_out, gate_BTC = convolve(layer, past_BTC, x_BTC, drop)
             skip, gates = skip + skip_out, [*gates, gate_BTC]
-        return read_out(params, skip, drop), {"gate": jnp.stack(gates, axis=1), "skip": skip}
+        return gather(params, skip, drop), {"gate": jnp.stack(gates, axis=1), "skip": skip}
 
     def init_cache(params: dict, batch: int) -> tuple[jax.Array, ...]:
         return tuple(jnp.zeros((batch, dilation, config.channels)) for dilation in config.dilations)
@@ -119,6 +119,7 @@ def wavenet(config: Config) -> Model:
             queues.append(jnp.concatenate([queue[:, 1:], x_BC[:, None]], axis=1))
             x_BC, skip_out, _ = convolve(layer, queue[:, 0], x_BC)
             skip = skip + skip_out
-        return read_out(params, skip), tuple(queues)
+        return linear_head(params, gather(params, skip)), tuple(queues)
 
-    return Model(config, partial(init_params, config), forward, init_cache, step)
+    forward = with_head(hidden, linear_head)
+    return Model(config, partial(init_params, config), forward, init_cache, step, hidden, linear_head)

@@ -24,6 +24,7 @@ from makemore_jax.files import to_json, write_json  # noqa: F401
 from makemore_jax.run_folder import RunFolder
 
 # Flags that change where and how a run is made, but not its result.
+ADDED = ("vocab_size", "tokenizer")  # flags that are noted only where they are given, so that earlier runs go on
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
 
 
@@ -109,7 +110,10 @@ def claim_run(
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
+    fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     settings = {**fields, **nested, "lines_sha256": digest}
+    if fields.get("tokenizer"):
+        settings["tokenizer_sha256"] = config.encoding.vocab.digest
     return run_folder.claim(out, settings, files, resume=resume, overwrite=config.overwrite)
 
 

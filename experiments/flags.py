@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,20 @@ import tyro
 
 from makemore_jax.data import corpus
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.data.vocab import LEVELS
+from makemore_jax.data.levels import LEVELS, find_level
+from makemore_jax.data.store import Encoding
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.models import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
+from makemore_jax.run_folder import open_run
+
+
+@cache
+def read_vocab(path: Path, lowercase: bool) -> Vocab:
+    """The vocabulary of a run, of a file of weights, or of a tokenizer in GPT-2's layout."""
+    ours = path.is_file() or (path / "best.safetensors").exists()
+    return open_run(path).vocab if ours else Vocab.read(path, lowercase)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +39,30 @@ class Text:
     max_length: int | None = None
     """Cut each line to this many characters."""
     level: Literal[LEVELS] = "character"
-    """What a token is: a character, a word (or a number, or a punctuation mark), or a byte."""
+    """What a token is: a character, a word (or a number, or a punctuation mark), a byte, or a byte pair (bpe)."""
     lowercase: bool = False
     """Lowercase the text."""
     min_count: int = 1
     """At word level: words seen fewer times than this in the training lines become one unknown word."""
+    vocab_size: int | None = None
+    """At level bpe: how many symbols to learn from the training lines; 2,000 if it is not given."""
+    tokenizer: Path | None = None
+    """Use the vocabulary of this folder: GPT-2's vocab.json and merges.txt or tokenizer.json, or a run's."""
+
+    @property
+    def unit(self) -> str:
+        """What to call a token, as in "nats per character"."""
+        return find_level(self.level).unit or self.level
+
+    @property
+    def encoding(self) -> Encoding:
+        """How these flags turn text into tokens."""
+        vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
+        return Encoding(self.level, self.lowercase, self.min_count, self.max_length, self.vocab_size, vocab)
 
     def load(self, **options: Any) -> Corpus:
         """The corpus that these flags ask for."""
-        settings = {"max_length": self.max_length, "level": self.level, "lowercase": self.lowercase}
-        return corpus.load(self.data, **settings, min_count=self.min_count, **options)
+        return corpus.load(self.data, **self.encoding._asdict(), **options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,8 @@ def load(config: Config) -> tuple[mm.Corpus, Path]:
         settings = {name: check_type(name, value, TEXT[name]) for name, value in given.items()}
     except InputError as error:
         raise InputError(f"{first / 'config.json'}: {error}".replace("`", "")) from None
+    if settings.get("level") == "bpe":  # however it came about, the runs hold it
+        settings["vocab"] = mm.open(first).vocab
     corpus, path = mm.load(path, **settings), Path(path)
     require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
     return corpus, path

@@ -107,7 +107,7 @@ def run(config: Config) -> dict:
     total = len(corpus.lines.train)
     lines = sorted({count for count in config.lines if count < total} | {total})
     with cli.claim(config, config.out, corpus.digest, ("scaling.png",)) as out:
-        cli.title(f"Test loss, nats per {config.level}, against the number of train lines")
+        cli.title(f"Test loss, nats per {config.unit}, against the number of train lines")
         by_lines = by_number_of_lines(config, corpus, lines)
         laws = {name: fit_law(np.array(lines, float), loss_LS.mean(1)) for name, loss_LS in by_lines.items()}
         predictions = print_laws(config, laws, by_lines)
@@ -201,7 +201,7 @@ def draw(
         )
     right.set(xlabel="parameters, on all train lines")
     for axes in (left, right):
-        axes.set(xscale="log", ylabel=f"test loss, nats per {config.level}")
+        axes.set(xscale="log", ylabel=f"test loss, nats per {config.unit}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     return plot.save(figure, path)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from makemore_jax.data.levels import find_level
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.store import Encoding, open_store, write_store
 from makemore_jax.data.tokens import Tokens, tokenize
@@ -50,6 +51,8 @@ def load(
     level: str = "character",
     lowercase: bool = False,
     min_count: int = 1,
+    vocab_size: int | None = None,
+    vocab: Vocab | None = None,
     stream: bool = False,
     progress: bool = True,
     report: Callable[[str], object] = lambda message: None,
@@ -59,16 +62,25 @@ def load(
     Args:
       path: a UTF-8 text file.
       max_length: cut lines to this many characters.
-      level: what a token is: "character", "word" or "byte".
+      level: what a token is: "character", "word", "byte" or "bpe", byte pairs as in GPT-2.
       lowercase: lowercase all text.
       min_count: at word level, words rarer than this in the train lines are unknown.
+      vocab_size: at level bpe, how many symbols to learn from the train lines; 2,000 if it is not given.
+      vocab: a vocabulary to use instead of one made from the text, such as `Vocab.read(folder)` or that of a trained
+        model; `level` and `lowercase` must be its own.
       stream: keep the tokens in files beside the text, for data larger than memory. They are written by the first
         call: `progress` shows a bar, and `report` is called with the reason.
 
     Raises:
-      InputError: the file cannot be read, is not text, or has too few lines to hold some out.
+      InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
+        the vocabulary.
     """
-    encoding = Encoding(level, lowercase, min_count, max_length)
+    encoding = Encoding(level, lowercase, min_count, max_length, vocab_size, vocab)
+    if vocab:
+        require(vocab_size is None, "`vocab_size` is for a vocabulary to be learned, and one is given")
+        for name in ("level", "lowercase"):
+            asked, own = getattr(encoding, name), getattr(vocab, name)
+            require(asked == own, f"`{name}` is {asked}; the vocabulary that is given has {own}")
     if stream:
         return _load_streamed(Path(path), encoding, progress, report)
     lines = read_lines(path, max_length, lowercase)
@@ -76,14 +88,14 @@ def load(
 
 
 def encode(lines: Split, digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
-    """A corpus of lines that are split already. Characters are those of all lines, words those of the train lines.
+    """A corpus of lines that are split already. Characters are those of all lines, words and byte pairs those of the
+    train lines.
 
     Raises:
       InputError: a split has no line; `source` is named.
     """
     _require_lines(source, [len(part) for part in lines])
-    seen = lines.train if encoding.level == "word" else itertools.chain(*lines)
-    vocab = Vocab.of(seen, encoding.level, encoding.lowercase, encoding.min_count)
+    vocab = encoding.find_vocab(lines.train if find_level(encoding.level).learned else itertools.chain(*lines))
     tokens = lines.map(lambda part: tokenize(part, vocab))
     return Corpus(vocab, lines, tokens, digest, _longest(tokens))
 
@@ -92,7 +104,8 @@ def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Calla
     """The same from token files beside the text, written if they are missing, damaged or out of date."""
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.level, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
-    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word != "")
+    words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
+    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
     try:
         stored = open_store(folder, path, encoding)
     except InputError as error:

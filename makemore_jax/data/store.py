@@ -9,13 +9,14 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from makemore_jax.data.levels import find_level
 from makemore_jax.data.lines import Split, file_status, read_chunks, split
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
@@ -33,6 +34,18 @@ class Encoding(NamedTuple):
     lowercase: bool = False
     min_count: int = 1
     max_length: int | None = None
+    vocab_size: int | None = None
+    vocab: Vocab | None = None  # one that exists already
+
+    def find_vocab(self, texts: Iterable[str]) -> Vocab:
+        """The vocabulary of these texts, or the one that exists already."""
+        return self.vocab or Vocab.of(texts, self.level, self.lowercase, self.min_count, self.vocab_size)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The settings, ready for JSON; those that came later only where they are used."""
+        settings = self._asdict() | {"vocab": self.vocab and self.vocab.digest}
+        return {name: value for name, value in settings.items() if value is not None or name == "max_length"}
 
 
 class Stored(NamedTuple):
@@ -107,9 +120,9 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
             progress(len(text.encode()) + 1)
 
     source, digest = _source(path, encoding), hashlib.sha256()
-    words = encoding.level == "word"  # words are those of the train lines
-    texts = ("\n".join(split(text.split("\n")).train) for text in chunks()) if words else chunks()
-    vocab = Vocab.of(texts, encoding.level, encoding.lowercase, encoding.min_count)
+    learned = find_level(encoding.level).learned  # from the train lines
+    texts = ("\n".join(split(text.split("\n")).train) for text in chunks()) if learned else chunks()
+    vocab = encoding.find_vocab(texts)
     dtype = np.min_scalar_type(vocab.size - 1)  # the smallest that holds the tokens
     (folder / "vocab.json").write_text(json.dumps(vocab.to_dict()))
     with ExitStack() as stack:
@@ -132,7 +145,7 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
 def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
     """Identifies the text as it is now, and its encoding."""
     status = file_status(path)
-    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding._asdict()}
+    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding.about}
 
 
 def _checksum(path: Path) -> str | None:

@@ -38,10 +38,23 @@ def tokenize(lines: Sequence[str], vocab: Vocab) -> Tokens:
     Raises:
       InputError: a character that is not in the vocabulary, or a line end inside a line.
     """
-    stream_M = vocab.encode("\n".join(["", *lines, ""]) or "\n")
+    if vocab.multiline:  # a line end is no mark, so each line is encoded by itself
+        ids = [np.append(vocab.encode(line), MARK) for line in lines]
+        stream_M = np.concatenate([[MARK], *ids]).astype(np.int32)
+    else:
+        stream_M = vocab.encode("\n".join(["", *lines, ""]) or "\n")
     marks = np.flatnonzero(stream_M == MARK).astype(np.int32)
     require(len(marks) == len(lines) + 1, "a line has a line end inside; give one thing per line")
     return Tokens(stream_M, marks[:-1], np.diff(marks))
+
+
+def count_bytes(tokens: Tokens, vocab: Vocab) -> int:
+    """The UTF-8 bytes of the lines of byte pairs, each with one byte for its end."""
+    size_V = np.array([len(symbol) for symbol in vocab.symbols])  # in GPT-2's spelling, a character for each byte
+    size_V[MARK] = 1
+    last_N = tokens.start_N + tokens.length_N
+    total_M = np.cumsum(size_V[tokens.stream_M[: last_N.max(initial=0) + 1]], dtype=np.int64)
+    return int((total_M[last_N] - total_M[tokens.start_N]).sum())
 
 
 class Packing(NamedTuple):

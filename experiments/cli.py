@@ -24,8 +24,9 @@ from makemore_jax.files import to_json, write_json  # noqa: F401
 from makemore_jax.run_folder import RunFolder
 
 # Flags that change where and how a run is made, but not its result.
-ADDED = ("vocab_size", "tokenizer")  # flags that are noted only where they are given, so that earlier runs go on
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+# Flags that are noted only where they are given, so that earlier runs can be resumed.
+ADDED = ("vocab_size", "tokenizer", "separator", "context_length")
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict]) -> None:

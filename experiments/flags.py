@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -21,6 +21,23 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.models import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import open_run
+
+
+def unescape(text: str) -> str:
+    """The text with line ends and tabs for \\n and \\t, which a shell passes on as they are."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+Separator = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda texts: unescape(texts[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+]
 
 
 @cache
@@ -49,6 +66,11 @@ class Text:
     tokenizer: Path | None = None
     """Use the vocabulary of this folder: GPT-2's vocab.json and merges.txt or tokenizer.json, or a run's."""
 
+    separator: Separator | None = None
+    """Text that stands between two documents, where the file is no list of lines: '\\n\\n' is a blank line."""
+    context_length: int | None = None
+    """Cut lines and documents into windows of this many tokens; each token is predicted once, from its own window."""
+
     @property
     def unit(self) -> str:
         """What to call a token, as in "nats per character"."""
@@ -58,7 +80,8 @@ class Text:
     def encoding(self) -> Encoding:
         """How these flags turn text into tokens."""
         vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
-        return Encoding(self.level, self.lowercase, self.min_count, self.max_length, self.vocab_size, vocab)
+        made = self.level, self.lowercase, self.min_count, self.max_length, self.vocab_size
+        return Encoding(*made, vocab, self.separator, self.context_length)
 
     def load(self, **options: Any) -> Corpus:
         """The corpus that these flags ask for."""

@@ -22,6 +22,7 @@ from makemore_jax.models import check_type
 from makemore_jax.run_folder import read_config
 
 TEXT = {"max_length": int, "level": str, "lowercase": bool, "min_count": int}  # settings of a run that change its lines
+TEXT |= {"separator": str, "context_length": int}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,7 @@ def novelty(path: Path, trained: Trained, texts: list[str]) -> dict:
     try:
         if config is None or config["stream"]:  # streamed data may be larger than memory
             return {}
-        lines = read_lines(config["data"], config["max_length"], config["lowercase"])
+        lines = read_lines(config["data"], config["max_length"], config["lowercase"], config.get("separator"))
         same = digest(lines) == config["lines_sha256"]
     except (ValueError, KeyError, TypeError, InputError):
         return {}

@@ -140,7 +140,7 @@ def by_number_of_lines(config: Config, corpus: mm.Corpus, lines: list[int]) -> d
     table = cli.Table(lines=">8,", **dict.fromkeys(("n-gram", *config.models), ">20"))
     found: dict[str, list] = {name: [] for name in ("n-gram", *config.models)}
     for count in lines:
-        train = tokenize([corpus.lines.train[i] for i in order[:count]], corpus.vocab)
+        train = tokenize([corpus.lines.train[i] for i in order[:count]], corpus.vocab, config.context_length)
         part = corpus._replace(tokens=corpus.tokens._replace(train=train))
         found["n-gram"].append([mm.evaluate(mm.count(part), part.tokens.test).nats] * config.seeds)
         for name in config.models:

@@ -111,7 +111,8 @@ def introduce(config: Any, corpus: Corpus, summary: dict) -> None:
     """Print what is trained, on what, and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.printable(str(config.data))}:", end=" ")
-    print(f"{lines} lines, {corpus.vocab.size:,} symbols")
+    units = "windows" if config.context_length else "documents" if config.separator else "lines"
+    print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
     if config.level == "word":
         print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
     if config.max_length:

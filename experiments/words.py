@@ -55,6 +55,8 @@ class Config(Output, Seed, Text):
     level: Hidden = "word"
     vocab_size: Hidden = None
     tokenizer: Hidden = None
+    separator: Hidden = None
+    context_length: Hidden = None
     min_count: int = 3
     """Words seen fewer times than this in the training lines become one unknown word."""
     prefix: str = "In the beginning"

@@ -173,7 +173,7 @@ BYTES = list(Vocab.of([], "byte").symbols)
         GOOD | {"symbols": [".", "a", "a"]},
         GOOD | {"symbols": [".", "ab"]},
         GOOD | {"symbols": [".", ""]},
-        GOOD | {"symbols": [".", "\n"]},
+        GOOD | {"symbols": [".", "\n\n"]},
         GOOD | {"symbols": [".", 1]},
         GOOD | {"symbols": [".", []]},
         GOOD | {"symbols": "abc"},

@@ -72,7 +72,7 @@ class RunOnDisk:
         try:
             if config is None or config["stream"]:  # streamed data may be larger than memory
                 return None
-            lines = read_lines(config["data"], config["max_length"], config["lowercase"])
+            lines = read_lines(config["data"], config["max_length"], config["lowercase"], config.get("separator"))
             same = digest(lines) == config["lines_sha256"]
         except (ValueError, KeyError, TypeError, InputError):
             return None

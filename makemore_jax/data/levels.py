@@ -13,7 +13,7 @@ from makemore_jax.errors import require
 MARK = 0
 MAX_CHARACTERS = 2**16  # distinct ones; a file with more is hardly text, and its embeddings would fill the memory
 NEWLINE = ord("\n")
-BYTES = np.delete(np.arange(256, dtype=np.uint8), NEWLINE)  # of tokens 1, 2, ...: all but the line end
+BYTES = np.append(np.delete(np.arange(256, dtype=np.uint8), NEWLINE), np.uint8(NEWLINE))  # of tokens 1, 2, ..., 256
 BYTE_SYMBOLS = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in BYTES)
 
 
@@ -39,8 +39,8 @@ def find_characters(texts: Iterable[str]) -> list[str]:
 def character_table(symbols: Sequence[str]) -> np.ndarray:
     """Token by code point, -1 where there is none."""
     table = np.full(0x110000, -1, np.int32)
-    table[[ord(symbol) for symbol in symbols[1:]]] = np.arange(1, len(symbols))
     table[NEWLINE] = MARK
+    table[[ord(symbol) for symbol in symbols[1:]]] = np.arange(1, len(symbols))
     return table
 
 
@@ -54,7 +54,7 @@ class Settings(NamedTuple):
 class Level(NamedTuple):
     """How text becomes tokens at one level, and tokens become text."""
 
-    find: Callable  # texts, Settings -> their symbols, without the mark, and merges
+    find: Callable  # texts, Settings -> their symbols, without the mark and the line end, and merges
     fits: Callable  # Vocab           -> whether its symbols can be those of this level
     table: Callable  # Vocab          -> what `encode` looks tokens up in
     encode: Callable  # text, table   -> ids_N: int32, the mark for a line end, -1 for what the table lacks
@@ -63,7 +63,7 @@ class Level(NamedTuple):
     unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
     unit: str | None = None  # what to call a token in "nats per ..."; by default as the level
     learned: bool = False  # whether the symbols are those of the train lines, and not of all
-    line_end: str | None = None  # how the symbol of the line end is spelled
+    line_end: str = "\n"  # how the symbol of the line end is spelled, where there is one
 
 
 _LEVELS = {
@@ -85,11 +85,12 @@ _LEVELS = {
         learned=True,
     ),
     "byte": Level(
-        find=lambda texts, settings: (BYTE_SYMBOLS, ()),
-        fits=lambda vocab: vocab.symbols[1:] == BYTE_SYMBOLS,
-        table=lambda vocab: np.insert(np.arange(1, 256, dtype=np.int32), NEWLINE, MARK),
+        find=lambda texts, settings: (BYTE_SYMBOLS[:-1], ()),
+        fits=lambda vocab: vocab.symbols[1:] in (BYTE_SYMBOLS[:-1], BYTE_SYMBOLS),
+        table=lambda vocab: np.insert(np.arange(1, 256, dtype=np.int32), NEWLINE, 256 if vocab.multiline else MARK),
         encode=lambda text, table: table.take(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)),
         decode=lambda ids, symbols: BYTES[np.array(ids, int) - 1].tobytes().decode("utf-8", "replace"),
+        line_end=BYTE_SYMBOLS[-1],
     ),
     "bpe": Level(
         find=lambda texts, settings: bpe.learn(texts, settings.vocab_size),

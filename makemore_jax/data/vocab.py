@@ -37,7 +37,8 @@ class Vocab:
     def __post_init__(self):
         symbols, merges = self.symbols, self.merges
         require(isinstance(self.lowercase, bool), f"`lowercase` is {self.lowercase!r}; it must be true or false")
-        valid = isinstance(symbols, tuple) and all(isinstance(symbol, str) and "\n" not in symbol for symbol in symbols)
+        valid = isinstance(symbols, tuple) and all(isinstance(symbol, str) for symbol in symbols)
+        valid = valid and all(symbol == self._level.line_end for symbol in symbols if "\n" in symbol)
         valid = valid and isinstance(merges, tuple) and all(isinstance(merge, str) for merge in merges)
         valid = valid and 0 < len(symbols) == len(set(symbols)) and self._level.fits(self)
         valid = valid and (self.level == "bpe" or not merges)
@@ -51,11 +52,12 @@ class Vocab:
         lowercase: bool = False,
         min_count: int = 1,
         vocab_size: int | None = None,
+        multiline: bool = False,
     ) -> "Vocab":
         """The vocabulary of these lines, or texts of many lines, with the words that occur `min_count` times or more.
 
         Byte pairs are learned until there are `vocab_size` symbols. The mark is shown as `.` unless the data has that
-        symbol itself.
+        symbol itself. `multiline` gives the line end a symbol, so that texts are documents; byte pairs always have one.
 
         Raises:
           InputError: no such level, no word that is frequent enough, more than `MAX_CHARACTERS` characters, or what
@@ -66,6 +68,8 @@ class Vocab:
         require(sized, f"`vocab_size` is {vocab_size}; it is for the `level` bpe, and this is {level}")
         settings = Settings(min_count, vocab_size)
         symbols, merges = find_level(level).find((normalize(text, lowercase) for text in texts), settings)
+        if multiline and (line_end := find_level(level).line_end) not in symbols:
+            symbols = (*symbols, line_end)
         mark = next(symbol for symbol in (".", "⏎", "<mark>") if symbol not in symbols)
         return cls((mark, *symbols), level, lowercase, merges)
 

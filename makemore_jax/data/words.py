@@ -28,15 +28,15 @@ def split_words(text: str) -> list[str]:
 def join_words(words: Iterable[str]) -> str:
     """Words as well-spaced text, which `split_words` splits into the same words.
 
-    One space between two words, none before `CLOSING` and none after `OPENING`; a straight double quote opens and
-    closes in turn.
+    One space between two words, none before `CLOSING`, none after `OPENING` and none beside a line end; a straight
+    double quote opens and closes in turn.
     """
     pieces, tight, quoted = [], True, False
     for word in words:
         quote = word == '"'
-        closes = word in CLOSING or (quote and quoted)
+        closes = word in CLOSING or word == "\n" or (quote and quoted)
         pieces += [word] if tight or closes else [" ", word]
-        tight, quoted = word in OPENING or (quote and not quoted), quoted ^ quote
+        tight, quoted = word in OPENING or word == "\n" or (quote and not quoted), quoted ^ quote
     return "".join(pieces)
 
 

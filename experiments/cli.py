@@ -26,6 +26,8 @@ from makemore_jax.run_folder import RunFolder
 
 # Flags that change where and how a run is made, but not its result.
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+# Flags that are noted only where they are given, so that earlier runs can be resumed.
+ADDED = ("vocab_size", "tokenizer", "separator", "context_length")
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
@@ -124,7 +126,10 @@ def claim(
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
+    fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     settings = {**fields, **nested, "lines_sha256": digest}
+    if fields.get("tokenizer"):
+        settings["tokenizer_sha256"] = config.encoding.vocab.digest
     return run_folder.claim(out, settings, files, resume=resume, overwrite=config.overwrite)
 
 

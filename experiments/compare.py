@@ -26,7 +26,6 @@ from experiments.flags import Output, Text
 from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus, encode, makemore_split
-from makemore_jax.data.store import Encoding
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.errors import require, require_positive
 from makemore_jax.mixing import parts, weights
@@ -142,7 +141,7 @@ def run(config: Config) -> dict:
     corpora = {"split": config.load()}
     if config.peer_data:
         lines, digest = makemore_split(config.peer_data, config.max_length, config.lowercase)
-        corpora["peer"] = encode(lines, digest, Encoding(config.level, config.lowercase, config.min_count))
+        corpora["peer"] = encode(lines, digest, config.encoding)
     names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
     tuned = [model for model in config.models if MODELS[model].best or "quick" not in config.presets]
     names |= {f"{model}, best": (model, "best") for model in tuned if "best" in config.presets}
@@ -171,7 +170,7 @@ def run(config: Config) -> dict:
         folder.save_best(mixture)
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
-            comparison(test, "n-gram", config.out / "compare.png", config.level)
+            comparison(test, "n-gram", config.out / "compare.png", config.unit)
             print(f"drawn in {cli.printable(str(config.out / 'compare.png'))}")
         print(f"samples from the mixture: python -m experiments.sample {cli.printable(str(config.out))}")
         summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
@@ -209,7 +208,7 @@ def introduce(config: Config, corpus: Corpus) -> None:
     """Say what is compared on what."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
     print(f"{cli.printable(str(config.data))}: {lines} lines;", end=" ")
-    print(f"{config.seeds} seeds of each neural model; losses in nats per {config.level}")
+    print(f"{config.seeds} seeds of each neural model; losses in nats per {config.unit}")
     if config.peer_data:
         which = "the same" if importlib.util.find_spec("torch") else "other"
         print(

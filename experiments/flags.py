@@ -6,17 +6,45 @@ import io
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from makemore_jax.data import corpus
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.data.vocab import LEVELS
+from makemore_jax.data.levels import LEVELS, find_level
+from makemore_jax.data.store import Encoding
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.models import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
+from makemore_jax.run_folder import open_run
+
+
+def unescape(text: str) -> str:
+    """The text with line ends and tabs for \\n and \\t, which a shell passes on as they are."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+Separator = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda texts: unescape(texts[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+]
+
+
+@cache
+def read_vocab(path: Path, lowercase: bool) -> Vocab:
+    """The vocabulary of a run, of a file of weights, or of a tokenizer in GPT-2's layout."""
+    ours = path.is_file() or (path / "best.safetensors").exists()
+    return open_run(path).vocab if ours else Vocab.read(path, lowercase)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +56,36 @@ class Text:
     max_length: int | None = None
     """Cut each line to this many characters."""
     level: Literal[LEVELS] = "character"
-    """What a token is: a character, a word (or a number, or a punctuation mark), or a byte."""
+    """What a token is: a character, a word (or a number, or a punctuation mark), a byte, or a byte pair (bpe)."""
     lowercase: bool = False
     """Lowercase the text."""
     min_count: int = 1
     """At word level: words seen fewer times than this in the training lines become one unknown word."""
+    vocab_size: int | None = None
+    """At level bpe: how many symbols to learn from the training lines; 2,000 if it is not given."""
+    tokenizer: Path | None = None
+    """Use the vocabulary of this folder: GPT-2's vocab.json and merges.txt or tokenizer.json, or a run's."""
+
+    separator: Separator | None = None
+    """Text that stands between two documents, where the file is no list of lines: '\\n\\n' is a blank line."""
+    context_length: int | None = None
+    """Cut lines and documents into windows of this many tokens; each token is predicted once, from its own window."""
+
+    @property
+    def unit(self) -> str:
+        """What to call a token, as in "nats per character"."""
+        return find_level(self.level).unit or self.level
+
+    @property
+    def encoding(self) -> Encoding:
+        """How these flags turn text into tokens."""
+        vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
+        made = self.level, self.lowercase, self.min_count, self.max_length, self.vocab_size
+        return Encoding(*made, vocab, self.separator, self.context_length)
 
     def load(self, **options: Any) -> Corpus:
         """The corpus that these flags ask for."""
-        settings = {"max_length": self.max_length, "level": self.level, "lowercase": self.lowercase}
-        return corpus.load(self.data, **settings, min_count=self.min_count, **options)
+        return corpus.load(self.data, **self.encoding._asdict(), **options)
 
 
 @dataclass(frozen=True, kw_only=True)

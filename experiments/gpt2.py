@@ -4,7 +4,7 @@ Fetch once:  hf download openai-community/gpt2 --local-dir gpt2
                  --include config.json model.safetensors vocab.json merges.txt
 Run it:      python -m experiments.gpt2 gpt2 --prompt "The meaning of life is" --tokens 40
 Expect:      a text per line, after its log-probability in nats; … marks a text that was cut
-Needs:       pip install '.[gpt2]'
+Needs:       pip install '.[bpe]'
 
 The model reads <|endoftext|> before the prompt, which stands between two documents of its training data.
 """
@@ -80,7 +80,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         from tokenizers import ByteLevelBPETokenizer
     except ImportError:
-        raise InputError("GPT-2's tokens need one more package: pip install '.[gpt2]'") from None
+        raise InputError("GPT-2's tokens need one more package: pip install '.[bpe]'") from None
     for name in ("vocab.json", "merges.txt"):
         require((folder / name).is_file(), f"{folder / name}: no such file; fetch it with the weights")
     try:

@@ -53,7 +53,8 @@ def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
     trained_on = read_config(config.run) or {}
     path = config.data or trained_on.get("data")
     require(path is not None, f"{config.run}: does not say what it was trained on; name a text file with `data`")
-    lines = read_lines(path, trained_on.get("max_length"), trained.vocab.lowercase)[: 10 * config.lines]
+    limits = trained_on.get("max_length"), trained.vocab.lowercase, trained_on.get("separator")
+    lines = read_lines(path, *limits)[: 10 * config.lines]
     tokens = tokenize(lines, trained.vocab)
     fits = [line for line, length in zip(lines, tokens.length_N, strict=True) if length < trained.block]
     require(bool(fits), f"{path}: every line is longer than the {trained.block - 1} symbols that the model can read")

@@ -22,6 +22,7 @@ from makemore_jax.models import check_type
 from makemore_jax.run_folder import read_config
 
 TEXT = {"max_length": int, "level": str, "lowercase": bool, "min_count": int}  # settings of a run that change its lines
+TEXT |= {"separator": str, "context_length": int}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ def load(config: Config) -> tuple[mm.Corpus, Path]:
         settings = {name: check_type(name, value, TEXT[name]) for name, value in given.items()}
     except InputError as error:
         raise InputError(f"{first / 'config.json'}: {error}".replace("`", "")) from None
+    if settings.get("level") == "bpe":  # however it came about, the runs hold it
+        settings["vocab"] = mm.open(first).vocab
     corpus, path = mm.load(path, **settings), Path(path)
     require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
     return corpus, path

@@ -66,11 +66,11 @@ def run(config: Config) -> dict:
 
 def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
     """Print the loss of each line, in total and per token."""
-    rows, level = [], trained.vocab.level
+    rows, unit = [], trained.vocab.unit
     for line, quality in zip(lines, mm.score(trained, lines), strict=True):
         nats = quality.nats * quality.tokens
-        rows.append({"text": line, "nats": nats, f"nats_per_{level}": quality.nats})
-        print(f"{nats:>10.4f} nats {quality.nats:>9.4f} per {level}   {cli.printable(line)}")
+        rows.append({"text": line, "nats": nats, f"nats_per_{unit}": quality.nats})
+        print(f"{nats:>10.4f} nats {quality.nats:>9.4f} per {unit}   {cli.printable(line)}")
     return rows
 
 

@@ -106,7 +106,7 @@ def run(config: Config) -> dict:
     total = len(corpus.lines.train)
     lines = sorted({count for count in config.lines if count < total} | {total})
     with cli.claim(config, config.out, corpus.digest, ("scaling.png",)) as folder:
-        cli.title(f"Test loss, nats per {config.level}, against the number of train lines")
+        cli.title(f"Test loss, nats per {config.unit}, against the number of train lines")
         by_lines = by_number_of_lines(config, corpus, lines)
         laws = {name: fit_law(np.array(lines, float), loss_LS.mean(1)) for name, loss_LS in by_lines.items()}
         predictions = print_laws(config, laws, by_lines)
@@ -139,7 +139,7 @@ def by_number_of_lines(config: Config, corpus: mm.Corpus, lines: list[int]) -> d
     table = cli.Table(lines=">8,", **dict.fromkeys(("n-gram", *config.models), ">20"))
     found: dict[str, list] = {name: [] for name in ("n-gram", *config.models)}
     for count in lines:
-        train = tokenize([corpus.lines.train[i] for i in order[:count]], corpus.vocab)
+        train = tokenize([corpus.lines.train[i] for i in order[:count]], corpus.vocab, config.context_length)
         part = corpus._replace(tokens=corpus.tokens._replace(train=train))
         found["n-gram"].append([mm.evaluate(mm.count(part), part.tokens.test).nats] * config.seeds)
         for name in config.models:
@@ -200,7 +200,7 @@ def picture(
         )
     right.set(xlabel="parameters, on all train lines")
     for axes in (left, right):
-        axes.set(xscale="log", ylabel=f"test loss, nats per {config.level}")
+        axes.set(xscale="log", ylabel=f"test loss, nats per {config.unit}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     return plot.save(figure, path)

@@ -24,9 +24,9 @@ from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.counting import baselines
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.data.vocab import UNKNOWN
+from makemore_jax.data.words import UNKNOWN
 from makemore_jax.errors import InputError, require, require_float, require_positive
-from makemore_jax.loss import evaluate
+from makemore_jax.loss import bits_per_byte, evaluate
 from makemore_jax.model import Model, num_params
 from makemore_jax.models import NEURAL
 from makemore_jax.processes import agreed, alone, gather, is_first, require_same
@@ -112,8 +112,12 @@ def train_and_report(config: Any) -> dict:
         losses = {name: evaluate(model, best, part).nats for name, part in corpus.measured.items()}
         print(f"{training.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step", end=" ")
         print(f"{training.best_step:,}:\n" + "  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()), end="")
-        print(f"  nats per {config.level}")
+        print(f"  nats per {config.unit}")
         summary |= {"steps": training.step, "best_step": training.best_step, "nats": losses}
+        if config.level == "bpe":  # comparable between vocabularies
+            bits = {name: bits_per_byte(losses[name], part, corpus.vocab) for name, part in corpus.measured.items()}
+            print("  ".join(f"{name} {value:.4f}" for name, value in bits.items()), " bits per byte")
+            summary |= {"bits_per_byte": bits}
         summary |= novelty(config, corpus, trained)
         shown = cli.printable(str(out))
         print(f"saved in {shown}: python -m experiments.sample {shown}")
@@ -121,7 +125,7 @@ def train_and_report(config: Any) -> dict:
             curves = {"train": [row[:2] for row in training.losses]}
             curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
             curves = {name: tuple(np.array(curve).T) for name, curve in curves.items()}
-            plot.losses(curves, levels, out / "loss.png", unit=config.level)
+            plot.losses(curves, levels, out / "loss.png", unit=config.unit)
         folder.write_json("summary.json", summary)
     return summary
 
@@ -130,7 +134,8 @@ def introduce(config: Any, corpus: Corpus, summary: dict, layout: Layout) -> Non
     """Print what is trained, on what, on which devices, and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.printable(str(config.data))}:", end=" ")
-    print(f"{lines} lines, {corpus.vocab.size:,} symbols")
+    units = "windows" if config.context_length else "documents" if config.separator else "lines"
+    print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
     if config.level == "word":
         print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
     if config.max_length:

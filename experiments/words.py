@@ -24,7 +24,8 @@ from experiments.flags import Output, Seed, Text
 from makemore_jax.data.corpus import Corpus, encode
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.store import Encoding
-from makemore_jax.data.vocab import MARK, UNKNOWN, Vocab, split_words
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.data.words import UNKNOWN, split_words
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import num_params
 from makemore_jax.recipe import Recipe
@@ -42,7 +43,7 @@ CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams
 EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
 QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
 READ_LINES = 50  # of test: how long a run of words do held-out lines share with train lines?
-Hidden = tyro.conf.Suppress[tyro.conf.Fixed[str | bool]]
+Hidden = tyro.conf.Suppress[tyro.conf.Fixed[str | bool | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,10 @@ class Config(Output, Seed, Text):
     data: Path = Path("data/verses.txt")
     """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
     level: Hidden = "word"
+    vocab_size: Hidden = None
+    tokenizer: Hidden = None
+    separator: Hidden = None
+    context_length: Hidden = None
     min_count: int = 3
     """Words seen fewer times than this in the training lines become one unknown word."""
     prefix: str = "In the beginning"

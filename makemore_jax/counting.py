@@ -17,8 +17,8 @@ def count(corpus: Corpus, order: int = 5) -> Trained:
 
 def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Trained:
     """A dense n-gram, counted on the train lines, with `smoothing` added to each count. Streams are read in chunks."""
-    config = ngram.Config(corpus.vocab.size, order)
-    counts = ngram.count_stream(config, corpus.tokens.train.stream_M)
+    config, tokens = ngram.Config(corpus.vocab.size, order), corpus.tokens.train
+    counts = ngram.count_stream(config, tokens.stream_M, cuts=tokens.cuts)
     return Trained(ngram.ngram(config), ngram.fit(counts, smoothing), corpus.vocab, corpus.block)
 
 

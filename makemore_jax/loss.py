@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from makemore_jax.data.tokens import Packing, Tokens, batch, pack
+from makemore_jax.data.tokens import Packing, Tokens, batch, count_bytes, pack
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import require
 from makemore_jax.model import Model, Params, require_block
 from makemore_jax.nn import upcast
@@ -115,6 +116,14 @@ def evaluate(model: Model, params: Params, tokens: Tokens) -> Quality:
       InputError: as for `longest_line`.
     """
     return quality(line_nll(model, params, tokens).sum(), np.sum(tokens.length_N))
+
+
+def bits_per_byte(nats: float, tokens: Tokens, vocab: Vocab) -> float:
+    """A loss in nats per byte pair, over these lines, as bits for each byte of text and each line end.
+
+    Between vocabularies, losses per token cannot be compared: the longer the tokens, the higher the loss.
+    """
+    return nats / math.log(2) * float(np.sum(tokens.length_N, dtype=np.int64)) / count_bytes(tokens, vocab)
 
 
 def line_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:

@@ -35,7 +35,7 @@ from makemore_jax.trained import Trained, restore
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
 # Settings that change where things lie and are computed, and not what they are.
-ELSEWHERE = ("data", "files", "devices", "parts", "coordinator", "processes", "process")
+ELSEWHERE = ("data", "files", "tokenizer", "devices", "parts", "coordinator", "processes", "process")
 
 
 class RunFolder:
@@ -152,7 +152,7 @@ def lines_of(path: Path, vocab: Vocab) -> Split | None:
     try:
         if config is None or config["stream"]:
             return None
-        lines = read_lines(config["data"], config["max_length"], config["lowercase"])
+        lines = read_lines(config["data"], config["max_length"], config["lowercase"], config.get("separator"))
         same = digest(lines) == config["lines_sha256"]
     except (ValueError, KeyError, TypeError):  # of data that is gone, too: an `InputError` is a `ValueError`
         return None

@@ -13,10 +13,11 @@ import pytest
 from makemore_jax.data import lines as lines_module
 from makemore_jax.data import store
 from makemore_jax.data.corpus import Corpus, encode
+from makemore_jax.data.levels import LEVELS
 from makemore_jax.data.lines import digest, read_lines, split
 from makemore_jax.data.store import FILES, Encoding, open_store, write_store
 from makemore_jax.data.tokens import tokenize
-from makemore_jax.data.vocab import LEVELS, Vocab
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe
@@ -41,7 +42,7 @@ def test_a_store_holds_the_tokens_of_memory(file, tmp_path, monkeypatch, level):
     assert len(sizes) > 10
     assert sum(sizes) == (1 if level == "byte" else 2) * sum(len(line.encode()) + 1 for line in lines)
     parts = split(lines)
-    vocab = Vocab.of(parts.train if level == "word" else lines, level, lowercase=True)
+    vocab = Vocab.of(parts.train if level in ("word", "bpe") else lines, level, lowercase=True)
     assert stored.vocab == vocab
     assert stored.digest == digest(lines)
     for name, part in parts.items():
@@ -50,7 +51,8 @@ def test_a_store_holds_the_tokens_of_memory(file, tmp_path, monkeypatch, level):
         assert isinstance(tokens.stream_M, np.memmap)
         for mapped, in_memory in zip(tokens, tokenize(part, vocab), strict=True):
             assert np.array_equal(mapped, in_memory)
-    assert stored.tokens.train.stream_M.dtype == np.uint8  # the smallest that holds the vocabulary
+    smallest = np.uint16 if level == "bpe" else np.uint8  # that holds the vocabulary
+    assert stored.tokens.train.stream_M.dtype == smallest
     opened = open_store(tmp_path / "store", file, encoding)
     assert np.array_equal(opened.tokens.dev.stream_M, stored.tokens.dev.stream_M)
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from makemore_jax.data.levels import LEVELS, MARK
 from makemore_jax.data.lines import normalize, read_lines
 from makemore_jax.data.tokens import tokenize
-from makemore_jax.data.vocab import CLOSING, LEVELS, MARK, OPENING, UNKNOWN, Vocab, join_words, split_words
+from makemore_jax.data.vocab import Vocab
+from makemore_jax.data.words import CLOSING, OPENING, UNKNOWN, join_words, split_words
 from makemore_jax.errors import InputError
 from tests.conftest import ROOT
 from tests.test_data import LINE, LINES
@@ -171,7 +173,7 @@ BYTES = list(Vocab.of([], "byte").symbols)
         GOOD | {"symbols": [".", "a", "a"]},
         GOOD | {"symbols": [".", "ab"]},
         GOOD | {"symbols": [".", ""]},
-        GOOD | {"symbols": [".", "\n"]},
+        GOOD | {"symbols": [".", "\n\n"]},
         GOOD | {"symbols": [".", 1]},
         GOOD | {"symbols": [".", []]},
         GOOD | {"symbols": "abc"},

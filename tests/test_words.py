@@ -12,7 +12,7 @@ import makemore_jax as mm
 from experiments import words
 from makemore_jax import loss
 from makemore_jax.data.lines import Split, read_lines
-from makemore_jax.data.vocab import UNKNOWN
+from makemore_jax.data.words import UNKNOWN
 from makemore_jax.errors import InputError
 from makemore_jax.models import build, configure
 from makemore_jax.recipe import Recipe

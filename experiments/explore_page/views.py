@@ -13,7 +13,8 @@ from experiments.explore_page.symbols import label
 from experiments.explore_page.table import random_numbers
 from makemore_jax.data.corpus import novelty
 from makemore_jax.data.lines import Split, normalize
-from makemore_jax.data.vocab import MARK, Vocab, split_words
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, Params
 from makemore_jax.sampler import SamplingParams, filter_logits

@@ -1,5 +1,6 @@
 """A text file as a corpus: its lines split into train, dev and test, and encoded."""
 
+import hashlib
 import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from makemore_jax.data.lines import Split, digest, read_lines, split
+from makemore_jax.data.levels import find_level
+from makemore_jax.data.lines import LONGEST_LINE, Split, digest, read_lines, split
 from makemore_jax.data.store import Encoding, open_store, write_store
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import Vocab
@@ -50,49 +52,71 @@ def load(
     level: str = "character",
     lowercase: bool = False,
     min_count: int = 1,
+    vocab_size: int | None = None,
+    vocab: Vocab | None = None,
+    separator: str | None = None,
+    context_length: int | None = None,
     stream: bool = False,
     progress: bool = True,
     report: Callable[[str], object] = lambda message: None,
 ) -> Corpus:
     """Read a text file, one thing per line, and hold out a tenth of the lines for dev and a tenth for test.
 
+    With a `separator`, documents take the place of lines, and line ends are symbols.
+
     Args:
       path: a UTF-8 text file.
       max_length: cut lines to this many characters.
-      level: what a token is: "character", "word" or "byte".
+      level: what a token is: "character", "word", "byte" or "bpe", byte pairs as in GPT-2.
       lowercase: lowercase all text.
       min_count: at word level, words rarer than this in the train lines are unknown.
+      vocab_size: at level bpe, how many symbols to learn from the train lines; 2,000 if it is not given.
+      vocab: a vocabulary to use instead of one made from the text, such as `Vocab.read(folder)` or that of a trained
+        model; `level` and `lowercase` must be its own.
+      separator: the text between two documents, such as a blank line, "\\n\\n".
+      context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
       stream: keep the tokens in files beside the text, for data larger than memory. They are written by the first
         call: `progress` shows a bar, and `report` is called with the reason.
 
     Raises:
-      InputError: the file cannot be read, is not text, or has too few lines to hold some out.
+      InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
+        the vocabulary.
     """
-    encoding = Encoding(level, lowercase, min_count, max_length)
+    encoding = Encoding(level, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length)
+    if vocab:
+        require(vocab_size is None, "`vocab_size` is for a vocabulary to be learned, and one is given")
+        for name in ("level", "lowercase"):
+            asked, own = getattr(encoding, name), getattr(vocab, name)
+            require(asked == own, f"`{name}` is {asked}; the vocabulary that is given has {own}")
+        fits = separator is None or vocab.multiline
+        require(fits, "the vocabulary that is given is one of lines, without a symbol for the line ends of documents")
     if stream:
         return _load_streamed(Path(path), encoding, progress, report)
-    lines = read_lines(path, max_length, lowercase)
+    lines = read_lines(path, max_length, lowercase, separator)
     return encode(split(lines), digest(lines), encoding, str(path))
 
 
 def encode(lines: Split, digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
-    """A corpus of lines that are split already. Characters are those of all lines, words those of the train lines.
+    """A corpus of lines that are split already. Characters are those of all lines, words and byte pairs those of the
+    train lines.
 
     Raises:
       InputError: a split has no line; `source` is named.
     """
     _require_lines(source, [len(part) for part in lines])
-    seen = lines.train if encoding.level == "word" else itertools.chain(*lines)
-    vocab = Vocab.of(seen, encoding.level, encoding.lowercase, encoding.min_count)
-    tokens = lines.map(lambda part: tokenize(part, vocab))
-    return Corpus(vocab, lines, tokens, digest, _longest(tokens))
+    vocab = encoding.find_vocab(lines.train if find_level(encoding.level).learned else itertools.chain(*lines))
+    tokens = lines.map(lambda part: tokenize(part, vocab, encoding.context_length))
+    return Corpus(vocab, lines, tokens, digest, _longest(tokens, encoding, source))
 
 
 def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Callable[[str], object]) -> Corpus:
     """The same from token files beside the text, written if they are missing, damaged or out of date."""
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.level, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
-    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word != "")
+    words += [f"context{encoding.context_length}" if encoding.context_length else ""]
+    words += [f"by{hashlib.sha256(encoding.separator.encode()).hexdigest()[:8]}" if encoding.separator else ""]
+    words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
+    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
     try:
         stored = open_store(folder, path, encoding)
     except InputError as error:
@@ -102,7 +126,7 @@ def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Calla
             stored = write_store(folder, path, encoding, bar.update)
     _require_lines(str(path), [len(part.length_N) for part in stored.tokens])
     tokens = Split(stored.tokens.train, _first_lines(stored.tokens.dev), _first_lines(stored.tokens.test))
-    return Corpus(stored.vocab, None, tokens, stored.digest, _longest(stored.tokens))
+    return Corpus(stored.vocab, None, tokens, stored.digest, _longest(stored.tokens, encoding, str(path)))
 
 
 def makemore_split(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> tuple[Split, str]:
@@ -146,8 +170,12 @@ def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str
     }
 
 
-def _longest(tokens: Split) -> int:
-    return max(int(np.max(part.length_N)) for part in tokens)
+def _longest(tokens: Split, encoding: Encoding, source: str) -> int:
+    longest = max(int(np.max(part.length_N)) for part in tokens)
+    fits = encoding.separator is None or encoding.context_length is not None or longest <= LONGEST_LINE
+    limit = f"over the limit of {LONGEST_LINE:,}; cut documents into windows with `context_length`"
+    require(fits, f"{source}: a document of {longest:,} tokens, {limit}")
+    return longest
 
 
 def _first_lines(tokens: Tokens) -> Tokens:

@@ -32,8 +32,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def read_lines(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> list[str]:
-    """Read the lines of a UTF-8 text file, in file order.
+def read_lines(
+    path: str | Path, max_length: int | None = None, lowercase: bool = False, separator: str | None = None
+) -> list[str]:
+    """Read the lines of a UTF-8 text file, in file order; with a `separator`, the documents of `read_documents`.
 
     Lines end in \\n, \\r\\n or \\r. A byte-order mark, spaces around a line and blank lines are dropped; the text is
     normalized, in lowercase if asked for, so that lines that become equal are on one side of a split. Lines longer than
@@ -43,6 +45,8 @@ def read_lines(path: str | Path, max_length: int | None = None, lowercase: bool 
       InputError: no such file, not a regular file, not UTF-8, no line in it, or a line over `LONGEST_LINE` characters
         without `max_length`.
     """
+    if separator is not None:
+        return [document for some in read_documents(path, separator, max_length, lowercase) for document in some]
     return [line for chunk in read_chunks(path, max_length, lowercase) for line in chunk.split("\n")]
 
 
@@ -64,6 +68,41 @@ def read_chunks(
             yield chunk
     if blank:
         raise InputError(f"{name}: {'empty file' if empty else 'only blank lines'}; put one thing on each line")
+
+
+def read_documents(
+    path: str | Path, separator: str, max_length: int | None = None, lowercase: bool = False, size: int = 2**24
+) -> Iterator[list[str]]:
+    """The documents of a text file, which `separator` divides, some at a time, with their line ends inside.
+
+    Line ends become \\n, and text is normalized as in `read_lines`. White space around a document and empty documents
+    are dropped. Besides `size` bytes of the file, one document is in memory, however long it is.
+
+    Raises:
+      InputError: no such file, not a regular file, not UTF-8, nothing in it, or the separator is empty or does not
+        occur.
+    """
+    require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
+    separator = normalize(separator.replace("\r\n", "\n"), lowercase)
+    require(bool(separator), "`separator` is empty; give the text between two documents")
+    file_status(path)
+    name, number, rest, found, blank = repr(str(path)), 1, "", False, True
+
+    def cleaned(documents: list[str]) -> list[str]:
+        return [text for document in documents if (text := document.strip()[:max_length].rstrip())]
+
+    for raw in _raw_chunks(path, size):
+        text = _decode(raw, name, number)
+        number += text.count("\n")
+        *whole, rest = (rest + normalize(text, lowercase)).split(separator)
+        found = found or bool(whole)
+        if documents := cleaned(whole):
+            blank = False
+            yield documents
+    require(found, f"{name}: the `separator` {printable(separator)!r} does not occur in it")
+    if documents := cleaned([rest]):
+        yield documents
+    require(bool(documents) or not blank, f"{name}: only blank documents; put text between the separators")
 
 
 def file_status(path: str | Path) -> os.stat_result:

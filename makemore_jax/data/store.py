@@ -5,24 +5,27 @@ which says what they were made from, with a checksum of each file and of itself.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from makemore_jax.data.lines import Split, file_status, read_chunks, split
+from makemore_jax.data.levels import find_level
+from makemore_jax.data.lines import Split, file_status, read_chunks, read_documents, split
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import sync
 
 ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
+LONGEST = np.iinfo(np.int32).max
 FILES = {"about.json", "vocab.json", *ARRAYS}
 
 
@@ -33,6 +36,21 @@ class Encoding(NamedTuple):
     lowercase: bool = False
     min_count: int = 1
     max_length: int | None = None
+    vocab_size: int | None = None
+    vocab: Vocab | None = None  # one that exists already
+    separator: str | None = None  # between documents
+    context_length: int | None = None
+
+    def find_vocab(self, texts: Iterable[str]) -> Vocab:
+        """The vocabulary of these texts, or the one that exists already."""
+        settings = self.level, self.lowercase, self.min_count, self.vocab_size
+        return self.vocab or Vocab.of(texts, *settings, multiline=self.separator is not None)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The settings, ready for JSON; those that came later only where they are used."""
+        settings = self._asdict() | {"vocab": self.vocab and self.vocab.digest}
+        return {name: value for name, value in settings.items() if value is not None or name == "max_length"}
 
 
 class Stored(NamedTuple):
@@ -59,8 +77,9 @@ def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Sto
     dtype = np.min_scalar_type(vocab.size - 1)
 
     def tokens(part: str) -> Tokens:
-        length_N = np.fromfile(folder / f"{part}.length", np.int32)
-        start_N = np.cumsum(length_N, dtype=np.int64) - length_N
+        step_N = np.fromfile(folder / f"{part}.length", np.int32)  # from mark to mark
+        start_N = np.cumsum(step_N, dtype=np.int64) - step_N
+        length_N = np.minimum(step_N, encoding.context_length or LONGEST)
         return Tokens(np.memmap(folder / f"{part}.stream", dtype, "r"), start_N, length_N)
 
     return Stored(vocab, Split(*map(tokens, Split._fields)), about["digest"])
@@ -100,28 +119,36 @@ def write_store(
 
 def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> None:
     """Write the files of a store, and wait until they are on the disk."""
+    separator, limits = encoding.separator, (encoding.max_length, encoding.lowercase)
+    lines = separator is None
 
-    def chunks() -> Iterator[str]:
-        for text in read_chunks(path, encoding.max_length, encoding.lowercase):
-            yield text
-            progress(len(text.encode()) + 1)
+    def chunks() -> Iterator[list[str]]:
+        """Some documents, or one text of many lines, which is split only where it must be."""
+        many = ([text] for text in read_chunks(path, *limits)) if lines else read_documents(path, separator, *limits)
+        for texts in many:
+            yield texts
+            progress(sum(len(text.encode()) + 1 for text in texts))
+
+    def split_chunk(texts: list[str]) -> Split:
+        return split(texts[0].split("\n") if lines else texts)
 
     source, digest = _source(path, encoding), hashlib.sha256()
-    words = encoding.level == "word"  # words are those of the train lines
-    texts = ("\n".join(split(text.split("\n")).train) for text in chunks()) if words else chunks()
-    vocab = Vocab.of(texts, encoding.level, encoding.lowercase, encoding.min_count)
+    learned = find_level(encoding.level).learned  # from the train lines
+    texts = (split_chunk(texts).train for texts in chunks()) if learned else chunks()
+    vocab = encoding.find_vocab(itertools.chain.from_iterable(texts))
     dtype = np.min_scalar_type(vocab.size - 1)  # the smallest that holds the tokens
     (folder / "vocab.json").write_text(json.dumps(vocab.to_dict()))
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
         for part in Split._fields:
             files[f"{part}.stream"].write(np.array([MARK], dtype))
-        for text in chunks():
-            digest.update(text.encode() + b"\n")
-            for part, lines in split(text.split("\n")).items():
-                tokens = tokenize(lines, vocab)
+        for texts in chunks():
+            digest.update("".join(f"{text}\n" for text in texts).encode())
+            for part, some in split_chunk(texts).items():
+                tokens = tokenize(some, vocab, encoding.context_length)
                 files[f"{part}.stream"].write(tokens.stream_M[1:].astype(dtype))  # the file has the first mark
-                files[f"{part}.length"].write(tokens.length_N.astype(np.int32))
+                marks = np.append(tokens.start_N, len(tokens.stream_M) - 1)
+                files[f"{part}.length"].write(np.diff(marks).astype(np.int32))
     checksums = {name: _checksum(folder / name) for name in ("vocab.json", *ARRAYS)}
     about = _sealed({"source": source, "digest": digest.hexdigest(), "checksums": checksums})
     (folder / "about.json").write_text(about)
@@ -132,7 +159,7 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
 def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
     """Identifies the text as it is now, and its encoding."""
     status = file_status(path)
-    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding._asdict()}
+    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding.about}
 
 
 def _checksum(path: Path) -> str | None:

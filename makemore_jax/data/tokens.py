@@ -23,24 +23,60 @@ class Tokens(NamedTuple):
 
     stream_M: np.ndarray  # int32, or smaller in files: the mark, then each line followed by the mark
     start_N: np.ndarray  # int32, in files int64: the position in the stream of the mark before each line
-    length_N: np.ndarray  # int32: the number of tokens of each line to predict: its symbols and the end mark
+    length_N: np.ndarray  # int32: the number of tokens of each line to predict: its symbols and the end mark if any
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """(M-1,) and (M-1,): every token and the one that follows it, the bigrams of the data."""
-        return self.stream_M[:-1], self.stream_M[1:]
+        """(M-1,) and (M-1,): every token and the one that follows it, the bigrams of the data.
+
+        But for the marks that cut a line into windows: they follow nothing.
+        """
+        pairs, cuts = (self.stream_M[:-1], self.stream_M[1:]), self.cuts
+        return tuple(np.delete(side, cuts) for side in pairs) if len(cuts) else pairs
+
+    @property
+    def cuts(self) -> np.ndarray:
+        """The positions in the stream of tokens after which a line was cut: the mark that follows is not predicted."""
+        end_N = (self.start_N + self.length_N)[:-1]
+        return end_N[end_N < self.start_N[1:]]
 
 
-def tokenize(lines: Sequence[str], vocab: Vocab) -> Tokens:
+def tokenize(lines: Sequence[str], vocab: Vocab, context_length: int | None = None) -> Tokens:
     """Encode lines into one stream, without a Python loop over characters.
 
+    A line of more than `context_length` tokens, its end mark included, is cut into consecutive windows of that many
+    and a shorter last one. A mark is put before each, as before any line, so nothing earlier is seen; this mark is not
+    predicted. So every token of the text and every end mark is predicted exactly once, from the tokens before it in
+    its window, on average half of `context_length`.
+
     Raises:
-      InputError: a character that is not in the vocabulary, or a line end inside a line.
+      InputError: a character that is not in the vocabulary, a line end inside a line though the vocabulary has no
+        symbol for it, or a `context_length` below 2.
     """
-    stream_M = vocab.encode("\n".join(["", *lines, ""]) or "\n")
+    valid = context_length is None or context_length > 1
+    require(valid, f"`context_length` is {context_length}; it must be at least 2")
+    if vocab.multiline:  # a line end is no mark, so each line is encoded by itself
+        ids = [np.append(vocab.encode(line), MARK) for line in lines]
+        stream_M = np.concatenate([[MARK], *ids]).astype(np.int32)
+    else:
+        stream_M = vocab.encode("\n".join(["", *lines, ""]) or "\n")
     marks = np.flatnonzero(stream_M == MARK).astype(np.int32)
     require(len(marks) == len(lines) + 1, "a line has a line end inside; give one thing per line")
-    return Tokens(stream_M, marks[:-1], np.diff(marks))
+    if context_length is None:
+        return Tokens(stream_M, marks[:-1], np.diff(marks))
+    place_M = np.arange(len(stream_M) - 1) - np.repeat(marks[:-1], np.diff(marks))  # in its line, of each token but 0
+    stream_M = np.insert(stream_M, 1 + np.flatnonzero((place_M > 0) & (place_M % context_length == 0)), MARK)
+    marks = np.flatnonzero(stream_M == MARK).astype(np.int32)
+    return Tokens(stream_M, marks[:-1], np.minimum(np.diff(marks), context_length).astype(np.int32))
+
+
+def count_bytes(tokens: Tokens, vocab: Vocab) -> int:
+    """The UTF-8 bytes of the lines of byte pairs, each with one byte for its end."""
+    size_V = np.array([len(symbol) for symbol in vocab.symbols])  # in GPT-2's spelling, a character for each byte
+    size_V[MARK] = 1
+    last_N = tokens.start_N + tokens.length_N
+    total_M = np.cumsum(size_V[tokens.stream_M[: last_N.max(initial=0) + 1]], dtype=np.int64)
+    return int((total_M[last_N] - total_M[tokens.start_N]).sum())
 
 
 class Packing(NamedTuple):

@@ -75,10 +75,13 @@ def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array |
     return jnp.bincount(cell_BT.reshape(-1), length=cells).reshape(config.shape)
 
 
-def count_stream(config: Config, stream_M: np.ndarray, chunk: int = 2**22) -> np.ndarray:
+def count_stream(
+    config: Config, stream_M: np.ndarray, chunk: int = 2**22, cuts: np.ndarray = np.zeros(0, int)
+) -> np.ndarray:
     """Count the n-grams of a token stream of any length, such as a mapped file: int64 of `config.shape`.
 
-    Counts `chunk` pairs at a time, all in one shape, so that memory does not grow with the stream.
+    Counts `chunk` pairs at a time, all in one shape, so that memory does not grow with the stream; but for what follows
+    the positions `cuts`, as `Tokens.cuts` has them.
     """
     total, before = np.zeros(config.shape, np.int64), config.order - 1
     padded = np.zeros(before + chunk + 1, np.int32)
@@ -88,6 +91,7 @@ def count_stream(config: Config, stream_M: np.ndarray, chunk: int = 2**22) -> np
         part = stream_M[start : first + chunk + 1]
         padded[: len(part)] = part
         mask = (pair >= first - start) & (pair < len(part) - 1)
+        mask[cuts[np.searchsorted(cuts, start) : np.searchsorted(cuts, start + len(pair))] - start] = False
         total += np.asarray(count(config, padded[None, :-1], padded[None, 1:], mask[None]))
     return total
 

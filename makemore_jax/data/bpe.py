@@ -1,0 +1,140 @@
+"""Byte-level byte-pair encoding, as in GPT-2 (Sennrich et al. 2016, arXiv:1508.07909; Radford et al. 2019).
+
+A pattern cuts text into pieces, each at most a word with the space before it. A piece starts as its UTF-8 bytes. Of all
+neighbours that the list of merges has, those that stand first in it become one token, until none is left. So any text
+can be encoded, and decodes to itself.
+
+A symbol is spelled as GPT-2 spells it, one printable character for each byte: Ġ for the space, Ċ for the line end.
+Encoding and learning are done by the package tokenizers.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from makemore_jax.errors import InputError, require
+
+VOCAB_SIZE = 2000  # symbols, if nothing else is asked for
+MIN_COUNT = 2  # a pair seen less often in the lines to learn from is not merged
+END_OF_TEXT = "<|endoftext|>"  # the mark of GPT-2, between two documents
+LINE_END = "Ċ"
+
+
+def _spell() -> str:
+    """The character for each of the 256 bytes: itself if it is printable Latin-1, otherwise one past those."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(256, 512))
+    return "".join(chr(byte if byte in printable else next(others)) for byte in range(256))
+
+
+SPELLING = _spell()
+BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
+
+
+def _package() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError("byte-pair encoding needs another package: pip install '.[bpe]'") from None
+    return tokenizers
+
+
+def learn(texts: Iterable[str], vocab_size: int | None = None) -> tuple[list[str], tuple[str, ...]]:
+    """The symbols but the mark, bytes first, and the merges, the most frequent first; fewer where no pair repeats.
+
+    Args:
+      texts: what to learn from. Equal texts give equal symbols.
+      vocab_size: how many symbols, the mark included.
+
+    Raises:
+      InputError: `vocab_size` leaves no room for a merge, or the package for it is not installed.
+    """
+    size, least = vocab_size or VOCAB_SIZE, 1 + len(SPELLING) + 1
+    require(size >= least, f"`vocab_size` is {size}; it must be at least {least}: the mark, 256 bytes and one merge")
+    package, encoder = _package(), build([], ())
+    settings = {"min_frequency": MIN_COUNT, "initial_alphabet": sorted(SPELLING), "show_progress": False}
+    encoder.train_from_iterator(texts, package.trainers.BpeTrainer(vocab_size=size - 1, **settings))
+    return parse(json.loads(encoder.to_str())["model"])
+
+
+def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
+    """Symbols in the order of their numbers, and merges, of the model in a tokenizer.json.
+
+    Raises:
+      KeyError, TypeError, ValueError, AttributeError: it is of another form.
+    """
+    symbols = sorted(model["vocab"], key=model["vocab"].get)
+    if [model["vocab"][symbol] for symbol in symbols] != list(range(len(symbols))):
+        raise ValueError("tokens are not numbered from 0")
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    return symbols, tuple(merges)
+
+
+def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
+    """The symbols, the mark first, and the merges of a folder with vocab.json and merges.txt, or tokenizer.json.
+
+    The mark is <|endoftext|>, or a symbol more if there is none.
+
+    Raises:
+      InputError: a file is missing or damaged, or is not of GPT-2's kind.
+    """
+    apart, whole = (folder / "vocab.json", folder / "merges.txt"), folder / "tokenizer.json"
+    files = apart if all(path.is_file() for path in apart) else (whole,)
+    where = f"{str(folder)!r}"
+    require(files[0].is_file(), f"{where}: no tokenizer; it must hold vocab.json and merges.txt, or tokenizer.json")
+    try:
+        texts = [path.read_text(encoding="utf-8") for path in files]
+        if files == apart:
+            merges = [line for line in texts[1].split("\n") if line and not line.startswith("#version")]
+            model = {"vocab": json.loads(texts[0]), "merges": merges}
+        else:
+            about = json.loads(texts[0])
+            model, cut = about["model"], about["pre_tokenizer"]
+            same = model["type"] == "BPE" and not about.get("normalizer") and cut["type"] == "ByteLevel"
+            same = same and not cut["add_prefix_space"] and cut.get("use_regex", True)
+            require(same, f"{where}: tokenizer.json is not of GPT-2's kind, byte-level BPE without a prefix space")
+        symbols, merges = parse(model)
+    except OSError as error:
+        raise InputError(f"{where}: {(error.strerror or 'cannot be read').lower()}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: {' and '.join(path.name for path in files)} cannot be read; fetch again") from None
+    mark = END_OF_TEXT if END_OF_TEXT in symbols else "⏎"
+    symbols = [mark, *(symbol for symbol in symbols if symbol != mark)]
+    missing = set(SPELLING) - set(symbols)
+    require(not missing, f"{where}: its vocabulary lacks {len(missing)} of the 256 bytes; fetch it again")
+    return symbols, merges
+
+
+def fits(symbols: Sequence[str], merges: Sequence[str]) -> bool:
+    """Whether these can be a vocabulary: every byte has a symbol, and both sides of a merge and its result are some."""
+    known, pairs = set(symbols[1:]), [merge.split(" ") for merge in merges]
+    spelled = set(SPELLING) <= known and set("".join(symbols[1:])) <= set(SPELLING)
+    return spelled and all(len(pair) == 2 and {*pair, "".join(pair)} <= known for pair in pairs)
+
+
+def build(symbols: Sequence[str], merges: Sequence[str]) -> Any:
+    """What `encode` encodes with; raises `InputError` if the package for it is not installed."""
+    package = _package()
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}  # no merge makes the mark
+    model = package.models.BPE(vocab=numbers, merges=[tuple(merge.split(" ")) for merge in merges])
+    encoder = package.Tokenizer(model)
+    encoder.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return encoder
+
+
+def encode(text: str, encoder: Any) -> np.ndarray:
+    """(tokens,) int32 of a text, its line ends included; raises `InputError` if it is not Unicode."""
+    try:
+        return np.array(encoder.encode(text).ids, np.int32)
+    except TypeError:
+        raise InputError(f"{text!r} is not valid Unicode") from None
+
+
+def decode(ids: Sequence[int], symbols: Sequence[str]) -> str:
+    """The text of these tokens; bytes that are not UTF-8 become replacement characters."""
+    return bytes(BYTE_OF[character] for i in ids for character in symbols[i]).decode("utf-8", "replace")

@@ -1,0 +1,51 @@
+"""Text as words, and words as text."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+
+from makemore_jax.errors import require
+
+UNKNOWN = 1  # the token of any word that is not in the vocabulary
+CLOSING, OPENING = frozenset(".,;:!?%)]}'’”»…"), frozenset("([{“‘«¿¡")  # no space before; none after
+
+
+@cache
+def word_pattern() -> re.Pattern:
+    """A line end; letters, with apostrophes and hyphens inside; a number; any other single character but a space."""
+    combining = "".join(chr(c) for c in range(0x110000) if unicodedata.category(chr(c)).startswith("M"))
+    letters = rf"[^\W\d_](?:[^\W\d_]|[{combining}\u200c\u200d])*"
+    return re.compile(rf"\n|{letters}(?:['’-]{letters})*|\d+(?:[.,]\d+)*|\S")
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, its numbers and punctuation marks, and its line ends."""
+    return word_pattern().findall(text)
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Words as well-spaced text, which `split_words` splits into the same words.
+
+    One space between two words, none before `CLOSING`, none after `OPENING` and none beside a line end; a straight
+    double quote opens and closes in turn.
+    """
+    pieces, tight, quoted = [], True, False
+    for word in words:
+        quote = word == '"'
+        closes = word in CLOSING or word == "\n" or (quote and quoted)
+        pieces += [word] if tight or closes else [" ", word]
+        tight, quoted = word in OPENING or word == "\n" or (quote and not quoted), quoted ^ quote
+    return "".join(pieces)
+
+
+def find_words(texts: Iterable[str], min_count: int) -> list[str]:
+    """UNKNOWN and the words that occur at least `min_count` times, the most frequent first."""
+    counts = Counter()
+    for text in texts:
+        counts.update(split_words(text))
+    del counts["\n"]
+    kept = sorted((-count, word) for word, count in counts.items() if count >= min_count)
+    require(bool(kept), f"no word occurs {min_count} times or more in the lines to train on; lower `min_count`")
+    return ["<unknown>", *(word for _, word in kept)]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.explore_page.symbols import labels
+from experiments.explore_page.symbols import label
 from experiments.lecture import count_table, descent, table_loss
 from makemore_jax import plot
 from makemore_jax.data.lines import split
@@ -43,7 +43,7 @@ class Table:
         self.tokens = tokenize(lines, self.vocab)
         self.config = ngram.Config(self.vocab.size)
         self.counts_VV = np.asarray(count_table(self.vocab, self.tokens))
-        self.labels = labels(self.vocab)
+        self.labels = list(map(label, self.vocab.symbols))
 
     @cached_property
     def shown_K(self) -> np.ndarray:

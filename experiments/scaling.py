@@ -25,13 +25,7 @@ from makemore_jax.model import num_params
 from makemore_jax.sweeps import sweep
 
 EVALUATE_EVERY = 250  # steps
-WIDTH = {
-    "lstm": "hidden",
-    "gru": "hidden",
-    "rnn": "hidden",
-    "mlp": "hidden",
-    "transformer": "embed",
-}  # the size to vary
+WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer": "embed"}  # the size to vary
 
 
 @dataclass(frozen=True, kw_only=True)

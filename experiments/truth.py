@@ -150,8 +150,8 @@ def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
     """Train each model on the first lines, as many as asked for; returns its excess nats on test, (lines, seeds)."""
     lines = sources.write(jax.random.key(config.seed), source, 2 * HELD_OUT + max(config.lines))
     parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
-    corpus = mm.Corpus(source.vocab, Split([], [], []), parts.map(lambda part: tokenize(part, source.vocab)), "", 0)
-    corpus = corpus._replace(block=source.model.block)
+    tokens = parts.map(lambda part: tokenize(part, source.vocab))
+    corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.block)
     floor = evaluate(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
     table = cli.Table(model="<12", **{f"{lines:,}_lines": ">17" for lines in config.lines})
     excess = {}

@@ -172,26 +172,34 @@ def reach(change_T: np.ndarray, receptive_field: int | None = None, path: str | 
     return save(canvas, path)
 
 
+def panels(values: Mapping[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """The activations of a line that are panels of `traces`, (time, units) each, by title.
+
+    Each array of (time, units) is one, and so is each layer of one of (layers, time, units).
+    """
+    found = {}
+    for name in sorted(values, key=[*TITLES, *values].index):
+        title, value = TITLES.get(name, name), values[name]
+        if value.ndim == 2 and len(value) == length:
+            found[title] = value
+        elif value.ndim == 3 and value.shape[1] == length:
+            found |= {f"{title}, layer {number}": layer for number, layer in enumerate(value, 1)}
+    return found
+
+
 def traces(activations: Activations, path: str | Path | None = None) -> Figure:
     """States, gates and other activations along a line: time from left to right, units ordered by their mean.
-
-    One panel for each array of (time, units); one per layer for those of (layers, time, units).
 
     Raises:
       InputError: the model has none; counting models have none.
     """
-    length, panels = len(activations.symbols), {}
-    for name in sorted(activations.values, key=[*TITLES, *activations.values].index):
-        title, value = TITLES.get(name, name), activations.values[name]
-        if value.ndim == 2 and len(value) == length:
-            panels[title] = value
-        elif value.ndim == 3 and value.shape[1] == length:
-            panels |= {f"{title}, layer {number}": layer for number, layer in enumerate(value, 1)}
-    require(len(panels) > 0, "this model has no activations of (time, units) to draw")
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
+    length = len(activations.symbols)
+    by_title = panels(activations.values, length)
+    require(len(by_title) > 0, "this model has no activations of (time, units) to draw")
+    columns = min(3, len(by_title))
+    rows = -(-len(by_title) // columns)
     canvas = figure(columns * min(12, 1.6 + 0.35 * length), 3.4 * rows)
-    for number, (title, value_TH) in enumerate(panels.items(), 1):
+    for number, (title, value_TH) in enumerate(by_title.items(), 1):
         axes = canvas.add_subplot(rows, columns, number)
         value_TH = np.asarray(value_TH)[:, np.argsort(np.asarray(value_TH).mean(0))]
         signed, most = value_TH.min() < 0, max(1, np.abs(value_TH).max())

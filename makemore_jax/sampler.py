@@ -150,7 +150,9 @@ class Decoding(NamedTuple):
 @partial(jax.jit, static_argnames=("model", "slots"))
 def _sample(key: jax.Array, model: Model, params: Params, request: Request, slots: int) -> Samples:
     rows, max_length = request.prefix_RT.shape
-    uniform_RT = _uniform(key, rows, max_length)  # before the loop: faster than in each step
+    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(
+        jnp.arange(rows)
+    )  # before the loop: faster than in each step
 
     def step(state: Decoding) -> Decoding:
         logits_BV, cache = model.step(params, state.cache, state.x_B)
@@ -173,11 +175,11 @@ def _sample(key: jax.Array, model: Model, params: Params, request: Request, slot
     return jax.lax.while_loop(lambda state: (state.row_B < request.count).any(), step, state).samples
 
 
-def _uniform(key: jax.Array, rows: int, length: int) -> jax.Array:
-    """(R, T) random numbers in [0, 1): that of row r at position t depends on the key, r and t alone."""
-    key_R = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
-    key_RT = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(key_R, jnp.arange(length))
-    return jax.vmap(jax.vmap(jax.random.uniform))(key_RT)
+@partial(jax.jit, static_argnames="length")
+def line_uniforms(key: jax.Array, row: jax.Array, length: int) -> jax.Array:
+    """(T,) the random numbers in [0, 1) with which `sample_tokens` draws line `row`, position by position."""
+    key = jax.random.fold_in(key, row)
+    return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(key, t)))(jnp.arange(length))
 
 
 def _next_token(request: Request, uniform_RT: jax.Array, state: Decoding, logits_BV: jax.Array) -> jax.Array:

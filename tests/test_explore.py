@@ -21,6 +21,7 @@ from experiments.explore_page import inside, saved, shelf, views
 from experiments.explore_page.shelf import LiveRun, RunOnDisk, Shelf
 from experiments.explore_page.symbols import label
 from experiments.explore_page.table import MAX_LEARNED, SHOWN, Table, first_lines
+from makemore_jax import plot
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
 from makemore_jax.errors import InputError
@@ -248,7 +249,7 @@ def test_the_inside_is_what_activations_gives(name, corpus):
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, atol=1e-5)
-    assert len(inside.panels(found, 5)) == {"bigram": 0, "wavenet": 4, "transformer": 1}[name]
+    assert len(plot.panels(found, 5)) == {"bigram": 0, "wavenet": 4, "transformer": 1}[name]
     if name == "wavenet":
         return
     shown = inside.inside(trained, "emma")

@@ -133,8 +133,8 @@ def general(name, options):
     """The model, and parameters in general position."""
     model = build(name, vocab=V, **options)
     random = np.random.default_rng(1)
-    params = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(0)))
-    params = jax.tree.map(lambda leaf: leaf + np.float32(0.3 * random.normal(size=leaf.shape)), params)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.float32(0.5 * random.normal(size=leaf.shape)), shapes)
     x_BT = random.integers(1, V, (B, T))
     x_BT[:, 0] = 0
     return model, params, x_BT
@@ -193,7 +193,7 @@ def test_activations(name):
 
 def test_the_mean_of_the_bag_of_words():
     model, params, x_BT = general("bow", {"block": T, "embed": 5, "hidden": H})
-    activations = model.forward(params, x_BT)[1]
+    activations = jax.jit(model.forward)(params, x_BT)[1]
     sum_BTD = np.cumsum(params["embed"][x_BT] + params["position"][:T], axis=1)
     np.testing.assert_allclose(activations["mean"], sum_BTD / np.arange(1, T + 1)[:, None], rtol=1e-5, atol=1e-6)
     assert activations["hidden"].shape == (B, T, H)
@@ -202,7 +202,7 @@ def test_the_mean_of_the_bag_of_words():
 def test_attention_is_a_distribution_over_the_past():
     options, *_ = ACTIVATIONS["transformer"]
     model, params, x_BT = general("transformer", options)
-    weight_BLNTS = np.asarray(model.forward(params, x_BT)[1]["attention"])
+    weight_BLNTS = np.asarray(jax.jit(model.forward)(params, x_BT)[1]["attention"])
     np.testing.assert_allclose(weight_BLNTS.sum(-1), 1, rtol=1e-5)
     assert (np.triu(weight_BLNTS, 1) == 0).all()
     assert (weight_BLNTS[..., -1, :] > 0).all()

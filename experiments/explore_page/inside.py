@@ -8,9 +8,8 @@ import numpy as np
 
 from experiments.explore_page.symbols import label
 from experiments.explore_page.views import padded, reading, rounded
-from makemore_jax import influence
+from makemore_jax import influence, plot
 from makemore_jax.model import Model, Params
-from makemore_jax.plot import TITLES
 from makemore_jax.trained import Trained
 
 UNITS = 96  # of a layer; of a wider one, those that vary most along the line
@@ -30,7 +29,7 @@ def inside(trained: Trained, text: str) -> dict:
         "symbols": [label(trained.vocab.symbols[i]) for i in x_T[:length]],
         "problem": problem,
         "attention": rounded(values["attention"], 3) if "attention" in values else None,
-        "panels": panels(values, length),
+        "panels": [panel(title, value_TH) for title, value_TH in plot.panels(values, length).items()],
         "plane": plane(trained),
         "reach": rounded(reach_TT, 4),
     }
@@ -53,20 +52,8 @@ def activations(trained: Trained, ids: np.ndarray) -> dict[str, np.ndarray]:
     return {name: value[where[value.ndim]] for name, value in found.items() if value.ndim in where}
 
 
-def panels(values: dict[str, np.ndarray], length: int) -> list[dict]:
-    """Each array of (time, units), and each layer of one of (layers, time, units): units in order of their mean."""
-    found = []
-    for name in sorted(values, key=[*TITLES, *values].index):
-        value, title = values[name], TITLES.get(name, name)
-        if value.ndim == 2 and len(value) == length:
-            found.append(_panel(title, value))
-        elif value.ndim == 3 and value.shape[1] == length:
-            found += [_panel(f"{title}, layer {number}", layer) for number, layer in enumerate(value, 1)]
-    return found
-
-
-def _panel(title: str, value_TH: np.ndarray) -> dict:
-    value_TH = np.asarray(value_TH, np.float64)
+def panel(title: str, value_TH: np.ndarray) -> dict:
+    """A heat map of (time, units), the units in order of their mean."""
     most = np.sort(np.argsort(-value_TH.std(0), kind="stable")[:UNITS])
     shown_TH = value_TH[:, most]
     shown_TH = shown_TH[:, np.argsort(shown_TH.mean(0), kind="stable")]

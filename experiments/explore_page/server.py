@@ -133,34 +133,24 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
             told = {"rows": live.rows, "baselines": live.baselines, "done": live.done, "problem": live.problem}
         return {"runs": shelf.describe(), "live": told, "max_text": views.MAX_TEXT, "max_lines": views.MAX_LINES}
 
-    def table_values(_: dict) -> dict:
+    def counted() -> Table:
         require(isinstance(table, Table), str(table))
-        return table.values
-
-    def lines(asked: dict) -> dict:
-        require(isinstance(table, Table), str(table))
-        return table.lines_with(field(asked, "first", int), field(asked, "second", int))
-
-    def type_line(asked: dict) -> dict:
-        return views.type_line(shelf.find(field(asked, "run", str)).trained, field(asked, "text", str))
-
-    def append(asked: dict) -> dict:
-        trained = shelf.find(field(asked, "run", str)).trained
-        return {"text": views.append(trained, field(asked, "text", str), field(asked, "token", int))}
+        return table
 
     def wanted(asked: dict) -> dict:
         return {name: field(asked, name, kind) for name, kind in WANTED.items()}
 
-    def make(asked: dict) -> dict:
-        run = shelf.find(field(asked, "run", str))
-        return views.make(run.trained, wanted(asked), run.lines)
-
-    def replay(asked: dict) -> dict:
-        run = shelf.find(field(asked, "run", str))
-        return views.replay(run.trained, wanted(asked), field(asked, "index", int))
-
-    def look_inside(asked: dict) -> dict:
-        return inside.inside(shelf.find(field(asked, "run", str)).trained, field(asked, "text", str))
+    run = lambda asked: shelf.find(field(asked, "run", str))
+    text = lambda asked: field(asked, "text", str)
+    looks = {"state": state, "table": lambda _: counted().values}
+    asks = {
+        "lines": lambda asked: counted().lines_with(field(asked, "first", int), field(asked, "second", int)),
+        "type": lambda asked: views.type_line(run(asked).trained, text(asked)),
+        "append": lambda asked: {"text": views.append(run(asked).trained, text(asked), field(asked, "token", int))},
+        "make": lambda asked: views.make(run(asked).trained, wanted(asked), run(asked).lines),
+        "replay": lambda asked: views.replay(run(asked).trained, wanted(asked), field(asked, "index", int)),
+        "inside": lambda asked: inside.inside(run(asked).trained, text(asked)),
+    }
 
     def answer(view: Callable[[dict], dict], asked: dict) -> Response:
         try:
@@ -176,8 +166,6 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
 
         return respond
 
-    looks = {"state": state, "table": table_values}
-    asks = {"lines": lines, "type": type_line, "append": append, "make": make, "replay": replay, "inside": look_inside}
     routes = [Route(f"/api/{name}", endpoint(view), methods=["GET"]) for name, view in looks.items()]
     routes += [Route(f"/api/{name}", endpoint(view), methods=["POST"]) for name, view in asks.items()]
     routes += [static(path) for path in sorted(PAGE.iterdir()) if path.suffix in KINDS]

@@ -2,8 +2,6 @@
 
 import unicodedata
 
-from makemore_jax.data.vocab import Vocab
-
 
 def label(symbol: str) -> str:
     """The symbol as a page can show it: a space as ␣, a combining mark on a circle, what is invisible as its code."""
@@ -12,8 +10,3 @@ def label(symbol: str) -> str:
     if not symbol.isprintable() or (symbol.isspace() and len(symbol) == 1):
         return " ".join(f"U+{ord(c):04X}" for c in symbol)
     return "◌" + symbol if unicodedata.category(symbol[0]).startswith("M") else symbol
-
-
-def labels(vocab: Vocab) -> list[str]:
-    """The labels of all symbols of a vocabulary; of the mark, whatever it is shown as there."""
-    return [label(symbol) for symbol in vocab.symbols]

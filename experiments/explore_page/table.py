@@ -1,12 +1,12 @@
 """The table of bigram counts as the page shows it: counts, the loss as smoothing grows, and the same table learned."""
 
-from functools import cached_property, partial
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.explore_page.symbols import labels
+from experiments.explore_page.symbols import label
 from experiments.lecture import count_table, descent, table_loss
 from makemore_jax import plot
 from makemore_jax.data.lines import split
@@ -15,6 +15,7 @@ from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import require
 from makemore_jax.loss import table_nll
 from makemore_jax.models import build, ngram
+from makemore_jax.sampler import line_uniforms
 from makemore_jax.trainer import TrainState, init_state, train_steps
 
 SHOWN = 60  # symbols along a side; of a larger vocabulary, the most frequent are shown
@@ -43,7 +44,7 @@ class Table:
         self.tokens = tokenize(lines, self.vocab)
         self.config = ngram.Config(self.vocab.size)
         self.counts_VV = np.asarray(count_table(self.vocab, self.tokens))
-        self.labels = labels(self.vocab)
+        self.labels = list(map(label, self.vocab.symbols))
 
     @cached_property
     def shown_K(self) -> np.ndarray:
@@ -168,16 +169,9 @@ def _descend(state: TrainState, counts_VV: jax.Array, count: jax.Array) -> Train
     return jax.lax.fori_loop(0, count, step, state)
 
 
-@partial(jax.jit, static_argnames="count")
-def random_numbers(key: jax.Array, count: int) -> jax.Array:
-    """(T,) the numbers in [0, 1) with which the sampler draws the `count` symbols of a line; its key is folded in."""
-    return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(key, t)))(jnp.arange(count))
-
-
 def first_lines(seeds: int, count: int) -> np.ndarray:
     """(S, T) the random numbers of the first line that `mm.sample` draws with each seed."""
-    line_key = lambda seed: jax.random.fold_in(jax.random.key(seed), 0)
-    return np.asarray(jax.vmap(lambda seed: random_numbers(line_key(seed), count))(jnp.arange(seeds)))
+    return np.asarray(jax.vmap(lambda seed: line_uniforms(jax.random.key(seed), 0, count))(jnp.arange(seeds)))
 
 
 def finite(values: np.ndarray) -> list[float | None]:

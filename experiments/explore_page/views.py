@@ -10,14 +10,13 @@ import jax
 import numpy as np
 
 from experiments.explore_page.symbols import label
-from experiments.explore_page.table import random_numbers
 from makemore_jax.data.corpus import novelty
 from makemore_jax.data.lines import Split, normalize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, Params
-from makemore_jax.sampler import SamplingParams, filter_logits
+from makemore_jax.sampler import SamplingParams, filter_logits, line_uniforms
 from makemore_jax.trained import Trained, draw
 
 BARS = 40  # symbols whose probabilities are shown; all, in the vocabulary's order, of one that is not much larger
@@ -159,8 +158,7 @@ def replay(trained: Trained, wanted: dict, index: int) -> dict:
     log_prob_TV = log_probs(trained, line[:-1])
     allowed_TV = np.where(trained.vocab.sampleable_V, log_prob_TV, -np.inf)
     cut_TV = np.asarray(_cut(np.float32(allowed_TV), *sampling.arrays), np.float64)
-    key = jax.random.fold_in(jax.random.key(wanted["seed"]), index)
-    uniform_T = np.asarray(random_numbers(key, trained.block))
+    uniform_T = np.asarray(line_uniforms(jax.random.key(wanted["seed"]), index, trained.block))
     steps = []
     for place, token in enumerate(line):
         bars = bar_tokens(np.exp(log_prob_TV[place]))

@@ -29,7 +29,7 @@ from makemore_jax.trained import Trained, restore
 
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
-ELSEWHERE = ("data", "files", "tokenizer")  # settings that change where things lie, and not what they are
+ELSEWHERE = ("data", "files", "tokenizer", "init_from")  # settings that change where things lie, and not what they are
 
 
 class RunFolder:

@@ -191,14 +191,15 @@ class Training(NamedTuple):
     Both are jitted. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs as one program.
     """
 
-    init: Callable  # (key, hyper=recipe.hyper) -> TrainState
+    init: Callable  # (key, hyper=recipe.hyper, params=None) -> TrainState; without `params`, random ones
     steps: Callable  # (state, count)            -> TrainState, losses_N: the loss before each step
 
 
 @partial(jax.jit, static_argnames=("model", "recipe"))
-def _init(key: jax.Array, hyper: Any, model: Model, recipe: Recipe) -> TrainState:
+def _init(key: jax.Array, hyper: Any, params: Params | None, model: Model, recipe: Recipe) -> TrainState:
     init_key, run_key, _ = jax.random.split(key, 3)  # the third is for samples
-    return init_state(model.init(init_key), run_key, hyper, adamw(recipe))
+    params = model.init(init_key) if params is None else params
+    return init_state(params, run_key, hyper, adamw(recipe))
 
 
 def training(
@@ -223,8 +224,8 @@ def training(
     get_batch, replicate = data_parallel(devices, host_batches(tokens) if corpus.streamed else batch)
     data, loss = () if corpus.streamed else replicate(tokens), batch_loss(model, plan, recipe, get_batch)
 
-    def init(key: jax.Array, hyper: Any = recipe.hyper) -> TrainState:
-        state = _init(key, hyper, model, recipe)
+    def init(key: jax.Array, hyper: Any = recipe.hyper, params: Params | None = None) -> TrainState:
+        state = _init(key, hyper, params, model, recipe)
         return state if devices == 1 else replicate(state)
 
     return Training(init, steps_on(data, loss, adamw(recipe), in_place))

@@ -27,7 +27,7 @@ from makemore_jax.run_folder import RunFolder
 # Flags that change where and how a run is made, but not its result.
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
 # Flags that are noted only where they are given, so that earlier runs can be resumed.
-ADDED = ("vocab_size", "tokenizer", "separator", "context_length")
+ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
@@ -114,9 +114,11 @@ def fail(message: str) -> None:
 
 
 def claim(
-    config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False
+    config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: str | None
 ) -> contextlib.AbstractContextManager[RunFolder]:
     """Hold the folder `out` for a run of these flags on the lines of this digest; see `run_folder.claim`.
+
+    `more` is what the run depends on besides, such as the digest of a file; None is not noted.
 
     Raises:
       InputError: what `run_folder.claim` raises, or the data lies in the folder.
@@ -128,6 +130,7 @@ def claim(
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
     fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     settings = {**fields, **nested, "lines_sha256": digest}
+    settings |= {name: value for name, value in more.items() if value is not None}
     if fields.get("tokenizer"):
         settings["tokenizer_sha256"] = config.encoding.vocab.digest
     return run_folder.claim(out, settings, files, resume=resume, overwrite=config.overwrite)

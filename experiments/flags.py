@@ -40,11 +40,15 @@ Separator = Annotated[
 ]
 
 
+def is_ours(path: Path) -> bool:
+    """Whether this is a file of weights or the folder of a run, and no folder in GPT-2's layout."""
+    return path.is_file() or (path / "best.safetensors").exists()
+
+
 @cache
 def read_vocab(path: Path, lowercase: bool) -> Vocab:
     """The vocabulary of a run, of a file of weights, or of a tokenizer in GPT-2's layout."""
-    ours = path.is_file() or (path / "best.safetensors").exists()
-    return open_run(path).vocab if ours else Vocab.read(path, lowercase)
+    return open_run(path).vocab if is_ours(path) else Vocab.read(path, lowercase)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import cli
-from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, with_model
+from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, with_model
 from experiments.signals import REQUEST, Stopped
-from makemore_jax import plot
+from makemore_jax import gpt2, plot
 from makemore_jax.choice import resolve
 from makemore_jax.counting import baselines
 from makemore_jax.data.corpus import Corpus
@@ -31,6 +31,7 @@ from makemore_jax.model import Model, num_params
 from makemore_jax.models import NEURAL
 from makemore_jax.processes import agreed, alone, gather, is_first, require_same
 from makemore_jax.recipe import Recipe
+from makemore_jax.run_folder import open_run, read_config, states
 from makemore_jax.runs import Evaluation, Run
 from makemore_jax.sharding import Layout, lay_out, parts_to_fit
 from makemore_jax.trained import Trained, draw, sample
@@ -66,6 +67,8 @@ class Config(Output, Seed, Trains, Text):
     """Early stopping: stop after this many evaluations without a lower dev loss."""
     samples: int = 1000
     """Samples drawn at the end to measure how many are new; 0 draws none."""
+    init_from: Path | None = None
+    """Fine-tune these weights, of the same sizes: a run, a file that experiments.sample exported, or GPT-2's folder."""
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False
@@ -93,10 +96,12 @@ def train_and_report(config: Any) -> dict:
     with agreed():
         corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
         model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
-    with cli.claim(config, out, corpus.digest, ("loss.png",), config.resume) as folder:
+        init, init_sha256 = starting_point(config, out)
+    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
+    with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
         options = {"evaluate_every": config.evaluate_every, "patience": config.patience, "folder": folder}
-        options |= {"save_every": config.save_every, "layout": fitting_layout(model, recipe, config)}
+        options |= {"save_every": config.save_every, "layout": fitting_layout(model, recipe, config), "init": init}
         key = jax.random.key(config.seed)
         training = Run(key, model, corpus, recipe, **options)
         levels = baselines(corpus)
@@ -128,6 +133,19 @@ def train_and_report(config: Any) -> dict:
             plot.losses(curves, levels, out / "loss.png", unit=config.unit)
         folder.write_json("summary.json", summary)
     return summary
+
+
+def starting_point(config: Any, out: Path) -> tuple[Trained | None, str | None]:
+    """The trained model to start from and its digest; a run that is resumed needs the file no more."""
+    path, kept = config.init_from, None
+    if path is None:
+        return None, None
+    if config.resume and states(out):
+        kept = (read_config(out) or {}).get("init_sha256")
+    if kept and not path.exists():
+        return None, kept
+    trained = open_run(path) if is_ours(path) or not (path / "config.json").exists() else gpt2.open(path)
+    return trained, trained.digest
 
 
 def introduce(config: Any, corpus: Corpus, summary: dict, layout: Layout) -> None:

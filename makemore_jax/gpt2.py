@@ -6,7 +6,6 @@ which is GPT-2's <|endoftext|>, the token between two documents. (GPT-2 can look
 the law of the mark, our transformer does not.)
 """
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,13 @@ import numpy as np
 from safetensors import SafetensorError
 
 from makemore_jax.checkpoint import flatten, read_tensors, unflatten
+from makemore_jax.data import bpe
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Params
 from makemore_jax.models import configure
 from makemore_jax.models.transformer import Config, transformer
+from makemore_jax.trained import Trained
 
 SIZES = {"vocab": "vocab_size", "block": "n_positions", "layers": "n_layer", "heads": "n_head", "embed": "n_embd"}
 SUPPORTED = {  # settings that our transformer lacks, and the values that it implements; the first is the default
@@ -78,6 +80,20 @@ def load(folder: str | Path) -> GPT2:
         raise InputError(f"{path}: not JSON; fetch it again") from None
     require(isinstance(about, dict), f"{path}: not a model's configuration")
     return convert(about, tensors(Path(folder)), str(folder))
+
+
+def open(folder: str | Path) -> Trained:
+    """GPT-2 with its vocabulary, as a trained model.
+
+    Raises:
+      InputError: as for `load` and `Vocab.read`; or the weights are for other tokens.
+    """
+    folder = Path(folder)
+    (symbols, _), vocab, gpt2 = bpe.read(folder), Vocab.read(folder), load(folder)
+    count, end = len(symbols), gpt2.token_V[0]
+    require(count == len(gpt2.token_V), f"{folder}: {count:,} tokens, and weights for {len(gpt2.token_V):,}")
+    require(symbols[end] == bpe.END_OF_TEXT, f"{folder}: eos_token_id is {end}, which is not {bpe.END_OF_TEXT}")
+    return Trained(transformer(gpt2.config), gpt2.params, vocab, gpt2.config.block)
 
 
 def tensors(folder: Path) -> dict[str, np.ndarray]:
@@ -151,13 +167,3 @@ def tensor(weights: dict[str, np.ndarray], name: str, shape: tuple[int, ...], so
         value = value.astype(np.float32, copy=False)
     require(bool(np.isfinite(value).all()), f"{source}: {name} has a number that is not finite; fetch it again")
     return value
-
-
-def shorten(gpt2: GPT2, block: int) -> GPT2:
-    """The same model for lines of at most `block` tokens: fewer positions, and a smaller cache for sampling."""
-    require(
-        0 < block <= gpt2.config.block,
-        f"{block} tokens, start and end included, exceed the model's {gpt2.config.block} positions; ask for fewer",
-    )
-    params = gpt2.params | {"position": gpt2.params["position"][:block]}
-    return GPT2(dataclasses.replace(gpt2.config, block=block), params, gpt2.token_V)

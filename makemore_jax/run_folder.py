@@ -35,7 +35,7 @@ from makemore_jax.trained import Trained, restore
 KEPT = 2  # checkpoints
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
 # Settings that change where things lie and are computed, and not what they are.
-ELSEWHERE = ("data", "files", "tokenizer", "devices", "parts", "coordinator", "processes", "process")
+ELSEWHERE = ("data", "files", "tokenizer", "init_from", "devices", "parts", "coordinator", "processes", "process")
 
 
 class RunFolder:

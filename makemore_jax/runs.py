@@ -19,7 +19,7 @@ from makemore_jax.processes import any_of
 from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import RunFolder
 from makemore_jax.sharding import Layout, local
-from makemore_jax.trained import Trained
+from makemore_jax.trained import Trained, initial_params, shorten
 from makemore_jax.trainer import TrainState, train_loop, training
 
 CHUNK = 50  # steps per jitted call; after each, the progress bar moves, and the run may save or stop
@@ -51,6 +51,7 @@ class Run:
         save_every: float = 300.0,
         layout: Layout = Layout(),
         folder: RunFolder | None = None,
+        init: Trained | None = None,
     ):
         """Initialise the run, or continue the one that `folder` holds.
 
@@ -65,14 +66,16 @@ class Run:
           layout: which devices share the work, from `sharding.lay_out`. If they belong to several processes, each makes
             its own `Run` of the same arguments, and all call the same methods.
           folder: from `run_folder.claim`; without one nothing is saved.
+          init: a trained model to start from, instead of random weights.
 
         Raises:
-          InputError: as for `training`; or all checkpoints in the folder are damaged.
+          InputError: as for `training` and `initial_params`; or all checkpoints in the folder are damaged.
         """
         self.model, self.corpus, self.recipe, self.folder = model, corpus, recipe, folder
         self.evaluate_every, self.patience, self.save_every = evaluate_every, patience, save_every
+        params = initial_params(init, model, corpus) if init else None
         self.layout, self.training = layout, training(model, corpus, recipe, layout=layout, in_place=True)
-        self.state = self.training.init(key)
+        self.state = self.training.init(key, params=params)
         self.best = self._copy(self.state.weights)
         self.losses: list[tuple] = []  # after each chunk: the step, its mean train loss, and the dev loss or None
         self.begun, self.interrupted, self.evaluating, self.saved_at = False, False, False, time.monotonic()
@@ -210,7 +213,7 @@ class Run:
 
 def train(
     key: jax.Array,
-    model: str | Model,
+    model: str | Model | Trained,
     corpus: Corpus,
     recipe: Recipe | None = None,
     *,
@@ -224,7 +227,7 @@ def train(
 
     Args:
       key: determines the run: initial weights and batches.
-      model: a name in `MODELS`, or a `Model`.
+      model: a name in `MODELS`, a `Model`, or a trained model to start from, with the vocabulary of the corpus.
       corpus: from `load`.
       recipe: how to train; without one, the model's own.
       preset: which sizes and recipe a model given by name has: "quick", or "best" for the lowest loss.
@@ -236,7 +239,10 @@ def train(
     Raises:
       InputError: there is no such model or size, the data does not fit it, or training diverged.
     """
+    init = model if isinstance(model, Trained) else None
+    if init:
+        model = shorten(init, corpus.block).model
     built, recipe = resolve(model, corpus, recipe, overrides, preset)
     label = model if isinstance(model, str) else "train"
-    run = Run(key, built, corpus, recipe, evaluate_every=evaluate_every)
+    run = Run(key, built, corpus, recipe, evaluate_every=evaluate_every, init=init)
     return run.train(progress=progress, label=label, on_evaluation=on_evaluation)

@@ -194,16 +194,19 @@ class Training(NamedTuple):
     Both are jitted. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs as one program.
     """
 
-    init: Callable  # (key, hyper=recipe.hyper) -> TrainState
+    init: Callable  # (key, hyper=recipe.hyper, params=None) -> TrainState; without `params`, random ones
     steps: Callable  # (state, count)            -> TrainState, losses_N: the loss before each step
 
 
 @partial(jax.jit, static_argnames=("model", "recipe"))
-def start(key: jax.Array, hyper: Any = None, *, model: Model, recipe: Recipe) -> TrainState:
-    """The state of a run before its first step; `hyper` replaces `recipe.hyper`."""
+def start(
+    key: jax.Array, hyper: Any = None, params: Params | None = None, *, model: Model, recipe: Recipe
+) -> TrainState:
+    """The state of a run before its first step; `hyper` and `params` replace the recipe's and random ones."""
     hyper = recipe.hyper if hyper is None else hyper
     init_key, run_key, _ = jax.random.split(key, 3)  # the third is for samples
-    return init_state(model.init(init_key), run_key, hyper, adamw(recipe))
+    params = model.init(init_key) if params is None else params
+    return init_state(params, run_key, hyper, adamw(recipe))
 
 
 def training(
@@ -235,8 +238,8 @@ def training(
     tokens, plan = plan_batches(corpus.tokens.train, recipe.batch // recipe.micro_batches, rows=layout.devices)
     loss, optimizer = batch_loss(model, plan, recipe, layout, fed=corpus.streamed), adamw(recipe)
 
-    def init(key: jax.Array, hyper: Any = recipe.hyper) -> TrainState:
-        return layout.make(partial(start, model=model, recipe=recipe), key, hyper)
+    def init(key: jax.Array, hyper: Any = recipe.hyper, params: Params | None = None) -> TrainState:
+        return layout.make(partial(start, model=model, recipe=recipe), key, hyper, params)
 
     if not corpus.streamed:
         return Training(init, steps_on(layout.copy(tokens), loss, optimizer, in_place))

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from makemore_jax import gpt2
 from makemore_jax.errors import InputError
 from makemore_jax.models.transformer import transformer
+from makemore_jax.trained import Trained, shorten
 
 ABOUT = {"vocab_size": 23, "n_positions": 11, "n_layer": 2, "n_head": 3, "n_embd": 12, "eos_token_id": 22}
 
@@ -86,8 +87,8 @@ def test_logits_are_those_of_hugging_face(tmp_path, options):
     assert expected_BTV.std() > 0.1
     logits_BTV = jax.jit(transformer(loaded.config).apply)(loaded.params, x_BT)
     np.testing.assert_allclose(logits_BTV, expected_BTV[..., loaded.token_V], rtol=1e-4, atol=1e-5)
-    short = gpt2.shorten(loaded, 5)
-    cut_BTV = jax.jit(transformer(short.config).apply)(short.params, x_BT[:, :5])
+    short = shorten(Trained(transformer(loaded.config), loaded.params, None, about["n_positions"]), 5)
+    cut_BTV = jax.jit(short.model.apply)(short.params, x_BT[:, :5])
     np.testing.assert_allclose(cut_BTV, logits_BTV[:, :5], rtol=1e-4, atol=1e-5)
 
 
@@ -244,7 +245,7 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
 
 def test_the_command_says_what_is_wrong(command, folder, tmp_path):
     for flags, message in (
-        ([tmp_path / "none"], "vocab.json: no such file; fetch it with the weights"),
+        ([tmp_path / "none"], "none': no tokenizer; it must hold vocab.json and merges.txt"),
         ([folder, "--tokens", 12], "exceed the model's 11 positions; ask for fewer"),
         ([folder, "--tokens", 0], "--tokens is 0"),
         ([folder, "--n", 0], "--n is 0"),

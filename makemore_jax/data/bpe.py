@@ -74,9 +74,7 @@ def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
 
 
 def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The symbols, the mark first, and the merges of a folder with vocab.json and merges.txt, or tokenizer.json.
-
-    The mark is <|endoftext|>, or a symbol more if there is none.
+    """The symbols in the order of their numbers and the merges of a folder: vocab.json, merges.txt, or tokenizer.json.
 
     Raises:
       InputError: a file is missing or damaged, or is not of GPT-2's kind.
@@ -103,8 +101,6 @@ def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where}: {' and '.join(path.name for path in files)} cannot be read; fetch again") from None
-    mark = END_OF_TEXT if END_OF_TEXT in symbols else "⏎"
-    symbols = [mark, *(symbol for symbol in symbols if symbol != mark)]
     missing = set(SPELLING) - set(symbols)
     require(not missing, f"{where}: its vocabulary lacks {len(missing)} of the 256 bytes; fetch it again")
     return symbols, merges

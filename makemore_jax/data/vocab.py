@@ -75,10 +75,14 @@ class Vocab:
 
     @classmethod
     def read(cls, folder: str | Path, lowercase: bool = False) -> "Vocab":
-        """GPT-2's byte pairs, or others in its layout, from a folder; raises `InputError` as `bpe.read` does."""
+        """GPT-2's byte pairs, or others in its layout, from a folder; raises `InputError` as `bpe.read` does.
+
+        The mark is <|endoftext|>, or a symbol more if there is none; the other symbols keep their order.
+        """
         symbols, merges = bpe.read(Path(folder))
+        mark = bpe.END_OF_TEXT if bpe.END_OF_TEXT in symbols else "⏎"
         try:
-            return cls(tuple(symbols), "bpe", lowercase, merges)
+            return cls((mark, *(symbol for symbol in symbols if symbol != mark)), "bpe", lowercase, merges)
         except InputError:
             raise InputError(f"{str(folder)!r}: its merges and its vocabulary do not fit together") from None
 

@@ -1,0 +1,145 @@
+"""Runs that start from trained weights: ours, or GPT-2's."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import makemore_jax as mm
+from makemore_jax import counting, gpt2
+from makemore_jax.errors import InputError
+from makemore_jax.model import num_params
+from makemore_jax.models import build
+from makemore_jax.recipe import Recipe
+from makemore_jax.runs import Run
+from makemore_jax.trained import initial_params, shorten
+from tests.test_gpt2 import folder  # noqa: F401 (a fixture)
+
+
+def equal(one, other):
+    return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(f"mary {number}" for number in range(60)))
+    return path
+
+
+@pytest.fixture
+def bigram(text):
+    """A corpus, and a bigram model on it with random weights."""
+    corpus = mm.load(text)
+    model = build("bigram", vocab=corpus.vocab.size)
+    return corpus, mm.Trained(model, model.init(jax.random.key(5)), corpus.vocab, corpus.block)
+
+
+def test_a_run_starts_from_the_weights_that_are_given(bigram):
+    corpus, trained = bigram
+    recipe = Recipe(steps=3, batch=4, learning_rate=1e-30, weight_decay=0.0)  # too low to move anything
+    runs = [Run(jax.random.key(0), trained.model, corpus, recipe, init=init) for init in (None, trained)]
+    assert not equal(runs[0].state.params, trained.params)
+    assert equal(runs[1].state.params, trained.params)
+    assert equal(*(jax.random.key_data(run.state.key) for run in runs))  # the same batches
+    tuned = mm.train(jax.random.key(0), trained, corpus, recipe, progress=False)
+    assert equal(tuned.params, trained.params)
+    assert not equal(mm.train(jax.random.key(0), trained.model, corpus, recipe, progress=False).params, trained.params)
+    moved = mm.train(jax.random.key(0), trained, corpus, steps=3, batch=4, progress=False)
+    assert not equal(moved.params, trained.params)
+    assert equal(trained.params, trained.model.init(jax.random.key(5)))  # what was given is not overwritten
+
+
+def test_a_shorter_block_keeps_the_first_positions(bigram):
+    model = build("transformer", vocab=5, block=11, layers=1, heads=1, embed=6)
+    whole = mm.Trained(model, jax.tree.map(lambda leaf: 9 * leaf, jax.jit(model.init)(jax.random.key(0))), None, 11)
+    short = shorten(whole, 7)
+    assert (short.block, short.model.block, short.params["position"].shape) == (7, 7, (7, 6))
+    x_BT = jnp.array([[0, 3, 1, 4, 2, 2, 1]])
+    logits_BTV = jax.jit(model.apply)(whole.params, x_BT)
+    np.testing.assert_allclose(jax.jit(short.model.apply)(short.params, x_BT), logits_BTV, rtol=1e-5)
+    assert jnp.abs(jnp.diff(logits_BTV[0, 4:6], axis=0)).max() > 0.1  # the positions matter
+    assert shorten(whole, 11) == whole
+    with pytest.raises(InputError, match="lines of 12 tokens, the end mark included, exceed the model's `block` of 11"):
+        shorten(whole, 12)
+    assert shorten(bigram[1], 3) == bigram[1]._replace(block=3)
+
+
+def test_what_does_not_fit_is_named(bigram, text):
+    corpus, trained = bigram
+    size = corpus.vocab.size
+    with pytest.raises(InputError, match="a bigram was trained; the `model` is mlp"):
+        initial_params(trained, build("mlp", vocab=size), corpus)
+    gru = build("gru", vocab=size, hidden=3, embed=4)
+    trained_gru = trained._replace(model=gru, params=None)
+    with pytest.raises(InputError, match=r"of other sizes; ask for `embed` 4, `hidden` 3$"):
+        initial_params(trained_gru, build("gru", vocab=size, hidden=5, embed=7), corpus)
+    transformer = build("transformer", vocab=size, block=30, tied=True)
+    with pytest.raises(InputError, match=r"of other sizes; ask for `tied`$"):
+        initial_params(trained._replace(model=transformer), build("transformer", vocab=size, block=9), corpus)
+    text.write_text(text.read_text().replace("y", "z"))
+    other = mm.load(text)
+    assert other.vocab.size == size
+    with pytest.raises(InputError, match=rf"has {size} symbols, and the data has others, {size}; .* as `tokenizer`"):
+        mm.train(jax.random.key(0), trained, other)
+
+
+def test_gpt2_is_opened_with_its_vocabulary(folder, text, tmp_path):  # noqa: F811
+    trained = gpt2.open(folder)
+    assert trained.vocab.size == trained.model.vocab == 290
+    corpus = mm.load(text, level="bpe", vocab=trained.vocab, context_length=4)
+    model = shorten(trained, 4).model
+    run = Run(jax.random.key(0), model, corpus, Recipe(steps=1, batch=2), init=trained)
+    assert np.array_equal(run.state.params["embed"], trained.params["embed"])
+    assert np.array_equal(run.state.params["position"], trained.params["position"][:4])
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    about = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(about | {"eos_token_id": 3}))
+    with pytest.raises(InputError, match="eos_token_id is 3, which is not"):
+        gpt2.open(copy)
+    known = json.loads((copy / "vocab.json").read_text())
+    (copy / "vocab.json").write_text(json.dumps(known | {"zzz": len(known)}))
+    with pytest.raises(InputError, match="291 tokens, and weights for 290"):
+        gpt2.open(copy)
+
+
+def test_gpt2_small_can_be_built():
+    """Its published size, from shapes alone."""
+    model = build("transformer", vocab=50_257, block=1024, layers=12, heads=12, embed=768, tied=True)
+    assert num_params(jax.eval_shape(model.init, jax.random.key(0))) == 124_439_808
+
+
+def test_the_command(command, bigram, tmp_path, monkeypatch, folder):  # noqa: F811
+    monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
+    first, second = tmp_path / "first.safetensors", tmp_path / "second"
+    mm.save(bigram[1], first)
+    quick = ["--model", "bigram", "--steps", 2, "--batch", 4, "--samples", 0, "--no-figures"]
+    part = tmp_path / "part.txt"
+    part.write_text("\n".join(f"ram {number}" for number in range(40)))
+    tune = [*quick, "--data", part, "--tokenizer", first, "--init-from", first, "--out", second]
+    status, out, err = command("train", *tune)
+    assert status == 0, err
+    config = json.loads((second / "config.json").read_text())
+    assert config["init_sha256"] == mm.open(first).digest
+    assert mm.open(second).vocab == bigram[0].vocab
+    assert mm.open(second).digest != config["init_sha256"]
+    first.rename(tmp_path / "kept")
+    moved = [tmp_path / "kept" if flag == first else flag for flag in tune[:-4]]  # the vocabulary is still needed
+    status, out, err = command("train", *moved, "--init-from", first, "--out", second, "--resume")
+    assert status == 0, err
+    assert "continuing from step 2" in out
+    for flags, message in (
+        (["--init-from", second, "--out", second, "--resume"], "another configuration (init_sha256"),
+        (["--out", second, "--resume"], "another configuration (init_sha256"),
+        (
+            ["--init-from", first, "--out", tmp_path / "third"],
+            "first.safetensors': no such run folder",
+        ),
+        (["--init-from", folder, "--out", tmp_path / "third"], "a transformer was trained; the --model is bigram"),
+    ):
+        status, out, err = command("train", *moved, *flags)
+        assert (status, err.count("\n")) == (2, 1), err
+        assert message in err

@@ -12,11 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
 if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    address = input("The address of this repository, as for git clone: ")
-    subprocess.run(["git", "clone", "-q", address, "/content/makemore_jax"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "/content/makemore_jax"], check=True)
-    os.chdir("/content/makemore_jax/lessons")
+    clone = Path("/content/makemore_jax")
+    if not clone.exists():
+        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
+        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
+        subprocess.run(["git", "clone", "-q", address, clone], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
+    os.chdir(clone / "lessons")
 ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
 sys.path.insert(0, str(ROOT))
 QUICK = "QUICK" in os.environ  # fewer steps, for the tests

@@ -13,11 +13,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
 if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    address = input("The address of this repository, as for git clone: ")
-    subprocess.run(["git", "clone", "-q", address, "/content/makemore_jax"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "/content/makemore_jax"], check=True)
-    os.chdir("/content/makemore_jax/lessons")
+    clone = Path("/content/makemore_jax")
+    if not clone.exists():
+        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
+        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
+        subprocess.run(["git", "clone", "-q", address, clone], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
+    os.chdir(clone / "lessons")
 ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
 sys.path.insert(0, str(ROOT))
 QUICK = "QUICK" in os.environ  # fewer steps, for the tests
@@ -199,7 +203,7 @@ def sgd(params, key, rate_S, data):
     return jax.lax.scan(body, params, (jnp.arange(len(rate_S)), rate_S))
 
 
-warm, _ = sgd(params, jax.random.key(2), jnp.full(500 if QUICK else 5000, 0.1), data["train"])
+warm, _ = sgd(params, jax.random.key(2), jnp.full(100 if QUICK else 5000, 0.1), data["train"])
 
 
 @jax.jit
@@ -211,7 +215,7 @@ def along_the_mean(params, x_NR, y_N):
     return grad_NP @ mean_P / jnp.linalg.norm(mean_P)
 
 
-examples = 512 if QUICK else 4096
+examples = 128 if QUICK else 4096
 along_N = np.asarray(along_the_mean(warm, train_x[::44][:examples], train_y[::44][:examples]))
 batch_M = along_N[np.random.default_rng(0).integers(0, len(along_N), (20_000, 32))].mean(1)
 figure = mm.plot.figure(7.5, 3.4)
@@ -280,7 +284,7 @@ if not QUICK:
 # the last line of the paper, for each look at it is a choice, too. With two-dimensional embeddings and 100 units:
 
 # %%
-steps = 500 if QUICK else 30_000
+steps = 100 if QUICK else 30_000
 decay = lambda steps, rate=0.1: jnp.where(jnp.arange(steps) < 0.7 * steps, rate, rate / 10)  # the lecture's, too
 flat, _ = sgd(init(jax.random.key(5)), key, decay(steps), data["train"])
 full = jax.jit(loss)
@@ -366,7 +370,7 @@ if not QUICK:
 # no name does.
 
 # %%
-steps = 500 if QUICK else 200_000
+steps = 100 if QUICK else 200_000
 params = init(jax.random.key(7), embed=10, hidden=200)
 print(f"{size_of(params):,} parameters")
 params, loss_S = sgd(params, key, decay(steps), data["train"])

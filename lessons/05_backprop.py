@@ -14,11 +14,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
 if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    address = input("The address of this repository, as for git clone: ")
-    subprocess.run(["git", "clone", "-q", address, "/content/makemore_jax"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "/content/makemore_jax"], check=True)
-    os.chdir("/content/makemore_jax/lessons")
+    clone = Path("/content/makemore_jax")
+    if not clone.exists():
+        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
+        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
+        subprocess.run(["git", "clone", "-q", address, clone], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
+    os.chdir(clone / "lessons")
 ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
 sys.path.insert(0, str(ROOT))
 QUICK = "QUICK" in os.environ  # fewer steps, for the tests
@@ -647,7 +651,7 @@ def descend(params, x_SBR, y_SB, rate_S, gradient):
     return jax.lax.scan(step, params, (x_SBR, y_SB, rate_S))
 
 
-STEPS = 2_000 if QUICK else 40_000
+STEPS = 400 if QUICK else 40_000
 line_SB = np.random.default_rng(0).integers(0, len(train_y_N), (STEPS, 32))
 batches = train_x_NR[line_SB], train_y_N[line_SB], jnp.where(jnp.arange(STEPS) < STEPS // 2, 0.1, 0.01)
 runs = {
@@ -658,7 +662,7 @@ loss_N = {name: np.asarray(losses) for name, (_, losses) in runs.items()}
 for name, losses in loss_N.items():
     apart = np.abs(losses - loss_N["jax.grad"])
     print(
-        f"{name:24} first loss {losses[0]:.4f}   last {losses[-500:].mean():.4f}   "
+        f"{name:24} first loss {losses[0]:.4f}   last {losses[-STEPS // 80 :].mean():.4f}   "
         f"off jax.grad by at most {apart.max():.0e}"
     )
     assert apart.max() < 1e-4
@@ -713,7 +717,7 @@ trained = mm.Trained(ninja, fold(runs["by hand"][0]), corpus.vocab, corpus.block
 part = {name: mm.evaluate(trained, tokens).nats for name, tokens in corpus.tokens.items()}
 print(f"{STEPS:,} steps: train {part['train']:.4f}, dev {part['dev']:.4f}")
 print("the lecture, 200,000 steps, on its own names and split: 2.0705 and 2.1099")
-assert part["dev"] < (2.4 if QUICK else 2.2)
+assert part["dev"] < (2.6 if QUICK else 2.2)
 
 # %%
 mm.sample(jax.random.key(0), trained, 10)

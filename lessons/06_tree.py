@@ -12,11 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
 if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    address = input("The address of this repository, as for git clone: ")
-    subprocess.run(["git", "clone", "-q", address, "/content/makemore_jax"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "/content/makemore_jax"], check=True)
-    os.chdir("/content/makemore_jax/lessons")
+    clone = Path("/content/makemore_jax")
+    if not clone.exists():
+        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
+        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
+        subprocess.run(["git", "clone", "-q", address, clone], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
+    os.chdir(clone / "lessons")
 ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
 sys.path.insert(0, str(ROOT))
 QUICK = "QUICK" in os.environ  # fewer steps, for the tests
@@ -179,7 +183,7 @@ print("output", normalise_2d(tree["levels"][0], at_level_0).shape, "  mean", at_
 # noise goes into the training of every node.
 
 # %%
-batches = jax.random.normal(jax.random.key(1), (500, 32, 4, 68))
+batches = jax.random.normal(jax.random.key(1), (100 if QUICK else 500, 32, 4, 68))
 noise = {"axis 0": batches.mean(1).std(), "axes 0 and 1": batches.mean((1, 2)).std()}
 print({name: f"{value:.4f}" for name, value in noise.items()}, f"ratio {noise['axis 0'] / noise['axes 0 and 1']:.2f}")
 assert abs(noise["axis 0"] / noise["axes 0 and 1"] - 2) < 0.05
@@ -260,7 +264,9 @@ def mean_loss(params, x_NR, y_N, fans):
     return cross_entropy(read(params, x_NR, fans, frozen), y_N)
 
 
-STEPS = 400 if QUICK else 20_000
+STEPS = 100 if QUICK else 20_000
+if QUICK:
+    train_x_NR, train_y_N = train_x_NR[::20], train_y_N[::20]
 line_SB = np.random.default_rng(0).integers(0, len(train_y_N), (STEPS, 32))
 rate_S = jnp.where(jnp.arange(STEPS) < 3 * STEPS // 4, 0.1, 0.01)
 batches = train_x_NR[line_SB], train_y_N[line_SB], rate_S
@@ -278,7 +284,7 @@ for name, (params, fans, rule, axes_of, (their_train, their_dev)) in contestants
     trained[name], loss_S[name] = freeze(params, train_x_NR[::20], fans, axes_of), np.asarray(losses)
     train, dev = (mean_loss(trained[name], *data, fans) for data in [(train_x_NR, train_y_N), (dev_x_NR, dev_y_N)])
     print(f"{name:18}{train:7.4f}{dev:8.4f}{f'({their_train:.3f} {their_dev:.3f})':>40}")
-    assert dev < (2.7 if QUICK else 2.2)
+    assert dev < (3.0 if QUICK else 2.2)
 print("the lecture's dev with three letters: 2.105; with its widest tree, 76,579 parameters: 1.993")
 
 # %% [markdown]
@@ -441,7 +447,7 @@ assert buggy["scale"].shape == (4, 68)
 
 # %%
 wave = mm.train(
-    jax.random.key(0), "wavenet", corpus, layers=3, channels=32, skip=64, steps=50 if QUICK else 1200, progress=False
+    jax.random.key(0), "wavenet", corpus, layers=3, channels=32, skip=64, steps=5 if QUICK else 1200, progress=False
 )
 config = wave.model.config
 print(f"dilations {config.dilations}, receptive field {config.receptive_field}, {num_params(wave.params):,} parameters")

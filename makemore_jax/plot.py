@@ -14,8 +14,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
@@ -134,6 +132,9 @@ def substitution(found: Substitution, symbols: Sequence[str], path: str | Path |
     clustering, average linkage, on the mean of both directions). Its cophenetic correlation says how well the tree
     represents the matrix: 1 is perfect.
     """
+    from scipy.cluster import hierarchy  # here, since it takes as long to import as the rest of this file
+    from scipy.spatial.distance import squareform
+
     change_KK = np.asarray(found.change_KK)
     require(len(change_KK) > 1, "there are no two symbols to compare")
     distance = squareform((change_KK + change_KK.T) / 2, checks=False)

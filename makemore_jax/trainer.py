@@ -81,6 +81,11 @@ _steps = jax.jit(train_steps, static_argnames=_static)
 steps_in_place = jax.jit(train_steps, static_argnames=_static, donate_argnames="state")
 
 
+@jax.jit
+def _all_finite(params: Params) -> jax.Array:
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
+
+
 def steps_on(data: Any, loss: Callable, optimizer: Callable, in_place: bool = False) -> Callable:
     """`train_steps` on this data, compiled: (state, count) -> (state, losses_N).
 
@@ -121,7 +126,7 @@ def train_loop(
                     "lower the learning rate or the penalty"
                 )
             taken += count
-            if taken == until and not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params)):
+            if taken == until and not _all_finite(state.params):
                 raise InputError("training diverged in the last step; lower the learning rate or the penalty")
             bar.update(count)
             stop = on_chunk(state, losses_N)

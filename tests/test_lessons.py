@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 
+import jax
 import jupytext
 import nbformat
 import pytest
 
 from lessons.build import MAX_BYTES, cells
-from lessons.grading import check
+from lessons.grading import check, grade
 from tests.conftest import ROOT
 
 SCRIPTS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
@@ -50,7 +51,7 @@ def test_a_lesson_runs_top_to_bottom(script, tmp_path):
 
 
 @each_lesson
-def test_graders_pass_the_solutions_and_fail_tempting_answers(script, capsys):
+def test_graders_pass_the_solutions_and_fail_tempting_answers(script):
     name = f"lesson_{int(script.name[:2])}"
     graders = importlib.import_module(f"lessons.graders.{name}")
     solutions = importlib.import_module(f"lessons.solutions.{name}")
@@ -64,12 +65,9 @@ def test_graders_pass_the_solutions_and_fail_tempting_answers(script, capsys):
         grader, wrong = getattr(graders, exercise), solutions.WRONG[exercise]
         assert grader.__doc__
         assert wrong
-        assert check(grader, solutions.RIGHT[exercise]), capsys.readouterr().out
+        assert grade(grader, solutions.RIGHT[exercise]) == "right!", exercise
         for answer in wrong:
-            capsys.readouterr()
-            assert not check(grader, answer), f"{exercise}: {answer} passes"
-            assert re.match(rf"{exercise}: not yet\. \S", capsys.readouterr().out), f"{exercise}: {answer} has no hint"
-        assert not check(grader, ...)
+            assert re.match(r"not yet\. \S", found := grade(grader, answer)), f"{exercise}: {answer}: {found}"
 
 
 @each_lesson
@@ -118,6 +116,44 @@ def test_what_the_prose_points_to_exists(script):
             assert (ROOT / f"experiments/{name}.py").exists() or (ROOT / "experiments" / name).is_dir(), name
         for path in re.findall(r"`((?:makemore_jax|experiments|lessons|data)/[\w/.]+)`", prose):
             assert (ROOT / path).exists(), path
+
+
+def unanswered(x):
+    raise NotImplementedError
+
+
+def test_a_check_shows_its_message_and_nothing_else(capsys):
+    def positive(answer):
+        assert answer > 0, "It is negative."
+
+    for answer, said in [(..., "not answered yet"), (unanswered, "not answered yet"), (1, "right!")]:
+        assert check(positive, answer) is None
+        assert capsys.readouterr().out == f"positive: {said}\n"
+    assert grade(positive, -1) == "not yet. It is negative."
+    assert grade(positive, jax.jit(unanswered)) == "not answered yet"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://github.com/someone/a_name",
+        "https://github.com/someone/a_name/blob/main/lessons/00_jax.ipynb",
+        "https://colab.research.google.com/github/someone/a_name/blob/main/lessons/00_jax.ipynb",
+    ],
+)
+def test_colab_fetches_the_repository_whose_address_it_is_given(given, monkeypatch):
+    """All lessons begin with the same cell; git and pip are not run here."""
+    (cell,) = {of_kind(jupytext.read(script), "code")[0].split("\n\nimport ")[0] for script in SCRIPTS}
+    ran = []
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("builtins.input", lambda prompt: given)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(list(map(str, command))))
+    monkeypatch.setattr(os, "chdir", ran.append)
+    exec(cell, {"__file__": SCRIPTS[0]})
+    cloned, installed, folder = ran
+    assert cloned[:4] == ["git", "clone", "-q", "https://github.com/someone/a_name"]
+    assert cloned[-1] == installed[-1] == str(folder.parent)
 
 
 def test_solutions_and_graders_belong_to_lessons():

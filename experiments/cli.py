@@ -17,7 +17,7 @@ import optax
 import makemore_jax
 from experiments.flags import parse
 from experiments.signals import Stopped, stop_on_signals
-from makemore_jax import run_folder
+from makemore_jax.claim import claim as claim_folder
 from makemore_jax.data.lines import printable
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json
@@ -116,12 +116,12 @@ def fail(message: str) -> None:
 def claim(
     config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: str | None
 ) -> contextlib.AbstractContextManager[RunFolder]:
-    """Hold the folder `out` for a run of these flags on the lines of this digest; see `run_folder.claim`.
+    """Hold the folder `out` for a run of these flags on the lines of this digest; see `makemore_jax.claim`.
 
     `more` is what the run depends on besides, such as the digest of a file; None is not noted.
 
     Raises:
-      InputError: what `run_folder.claim` raises, or the data lies in the folder.
+      InputError: what that raises, or the data lies in the folder.
     """
     inside = out.absolute() in Path(config.data).absolute().parents
     require(not inside, f"{config.data}: lies in the run folder {out}; choose another `out`")
@@ -133,7 +133,7 @@ def claim(
     settings |= {name: value for name, value in more.items() if value is not None}
     if fields.get("tokenizer"):
         settings["tokenizer_sha256"] = config.encoding.vocab.digest
-    return run_folder.claim(out, settings, files, resume=resume, overwrite=config.overwrite)
+    return claim_folder(out, settings, files, resume=resume, overwrite=config.overwrite)
 
 
 def environment() -> dict:

@@ -65,7 +65,7 @@ class Run:
           save_every: seconds between saves to the `folder`, besides those at evaluations.
           layout: which devices share the work, from `sharding.lay_out`. If they belong to several processes, each makes
             its own `Run` of the same arguments, and all call the same methods.
-          folder: from `run_folder.claim`; without one nothing is saved.
+          folder: from `claim`; without one nothing is saved.
           init: a trained model to start from, instead of random weights.
 
         Raises:

@@ -13,12 +13,13 @@ import pytest
 
 from makemore_jax import run_folder
 from makemore_jax.checkpoint import read, write
+from makemore_jax.claim import claim
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe
-from makemore_jax.run_folder import claim, open_run, states
+from makemore_jax.run_folder import open_run, states
 from makemore_jax.runs import Run
 
 LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]

@@ -1,0 +1,124 @@
+"""Who may write to a run folder: one process, which holds its lock, and says who it is."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from makemore_jax import checkpoint
+from makemore_jax.errors import InputError, require
+from makemore_jax.files import to_json, write_json
+from makemore_jax.processes import agreed, is_first
+from makemore_jax.run_folder import ELSEWHERE, FILES, RunFolder, identity, read_config, states
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+
+@contextlib.contextmanager
+def claim(
+    path: Path, config: dict, files: tuple[str, ...] = (), *, resume: bool = False, overwrite: bool = False
+) -> Iterator[RunFolder]:
+    """Hold the folder for the run of `config` while it writes; `files` are the names that it may write besides.
+
+    The files of an earlier run are deleted, by name and no others, if `overwrite` is true or if little is lost: it has
+    no checkpoints, and either it never finished or it had the same configuration. `resume` deletes nothing.
+
+    Raises:
+      InputError: another process is writing, the folder holds another run or files that are not a run's, there is no
+        run to resume, or the folder cannot be written. Nothing in it is touched then.
+    """
+    config = json.loads(to_json(config | {"files": sorted(files)}))
+    with contextlib.ExitStack() as held:
+        with agreed():
+            if is_first():
+                _hold(path, config, resume, overwrite, held)
+        yield RunFolder(path, config)
+
+
+def _hold(path: Path, config: dict, resume: bool, overwrite: bool, held: contextlib.ExitStack) -> None:
+    """Lock the folder until `held` is left, and clear it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(path, config, resume)
+        lock = held.enter_context((path / "lock").open("a+"))
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
+        reason = (getattr(error, "strerror", None) or "cannot be written").lower()
+        raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
+    _lock(lock, path)
+    try:
+        _refuse_other_run(path, config, resume, overwrite)
+        if not resume:
+            _clear(path)
+        for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
+            part.unlink(missing_ok=True)  # what a process that was killed had begun to write
+        write_json(path / "config.json", config)
+    except OSError as error:
+        reason = (error.strerror or "cannot be written").lower()
+        raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
+
+
+def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:
+    """Raise `InputError` if the folder holds files and no run. With a damaged config.json, its checkpoints tell."""
+    left = [file.name for file in path.iterdir() if file.name not in ("lock", "config.json.part")]
+    known = not left or read_config(path) or (resume and any(_belongs(file, config) for file in states(path)))
+    require(bool(known), f"{str(path)!r}: the folder holds files that are not a run's; choose another `out`")
+
+
+def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -> None:
+    """Raise `InputError` if the folder holds a run that this one would overwrite, or none that it can resume."""
+    kept, saved = read_config(path), states(path)
+    if kept is None:
+        require(not resume or bool(saved), f"{str(path)!r}: there is no run to resume; start it without `resume`")
+        return
+    differing = sorted(name for name in kept.keys() | config.keys() if kept.get(name) != config.get(name))
+    differing = [name for name in differing if name not in ELSEWHERE]
+    if overwrite and not resume:
+        return
+    way_out = "choose another `out`, or pass `overwrite`"
+    if differing and (resume or saved or (path / "summary.json").exists()):
+        what = ", ".join(f"{name} {kept.get(name)!r} there, {config.get(name)!r} here" for name in differing)
+        raise InputError(f"{str(path)!r}: holds a run of another configuration ({what}); {way_out}")
+    way_out = "continue it with `resume`, or start over with `overwrite`"
+    require(resume or not saved, f"{str(path)!r}: holds this run already; {way_out}")
+
+
+def _belongs(file: Path, config: dict) -> bool:
+    try:
+        return checkpoint.read(file)[1].get("run") == identity(config)
+    except InputError:
+        return False
+
+
+def _clear(path: Path) -> None:
+    """Delete what an earlier run left: the files that runs have, and those that its configuration names."""
+    named = (read_config(path) or {}).get("files", [])
+    named = [name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html)", name)]
+    for file in (*states(path), *path.glob("checkpoints/*.damaged"), *(path / name for name in (*FILES, *named))):
+        file.unlink(missing_ok=True)
+
+
+def _lock(lock: TextIO, path: Path) -> None:
+    """Lock the file for this process and say in it who holds it; the lock ends with the process, however that ends."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read(200).strip() or "another process"
+        raise InputError(f"{str(path)!r}: {holder} is writing to it; wait for it, or choose another `out`") from None
+    except OSError as error:  # some network file systems have none
+        reason = (error.strerror or "no locks").lower()
+        warnings.warn(f"{str(path)!r} cannot be locked ({reason}); let one process at a time write to it", stacklevel=2)
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},\n")
+    lock.flush()

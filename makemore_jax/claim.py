@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from makemore_jax import checkpoint
+from makemore_jax import checkpoint, sharded
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_json
 from makemore_jax.processes import agreed, is_first
-from makemore_jax.run_folder import ELSEWHERE, FILES, RunFolder, identity, read_config, states
+from makemore_jax.run_folder import ELSEWHERE, FILES, RunFolder, delete, identity, read_config, states
 
 try:
     import fcntl
@@ -42,6 +42,7 @@ def claim(
             if is_first():
                 _hold(path, config, resume, overwrite, held)
         yield RunFolder(path, config)
+        sharded.finish()
 
 
 def _hold(path: Path, config: dict, resume: bool, overwrite: bool, held: contextlib.ExitStack) -> None:
@@ -93,7 +94,8 @@ def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -
 
 def _belongs(file: Path, config: dict) -> bool:
     try:
-        return checkpoint.read(file)[1].get("run") == identity(config)
+        about = sharded.read_about(file) if file.is_dir() else checkpoint.read(file)[1]
+        return about.get("run") == identity(config)
     except InputError:
         return False
 
@@ -103,7 +105,7 @@ def _clear(path: Path) -> None:
     named = (read_config(path) or {}).get("files", [])
     named = [name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html)", name)]
     for file in (*states(path), *path.glob("checkpoints/*.damaged"), *(path / name for name in (*FILES, *named))):
-        file.unlink(missing_ok=True)
+        delete(file)
 
 
 def _lock(lock: TextIO, path: Path) -> None:

@@ -3,6 +3,7 @@
     config.json                   what was asked for, and the digest of the data: the run's identity
     best.safetensors              the best weights on dev so far, as `trained.save` writes them
     checkpoints/500.safetensors   the state after that many steps and the best weights until then; the last two are kept
+    checkpoints/500.sharded       the same as a folder, where the state is too large for one host
     metrics.jsonl, summary.json   what was measured; written, never read back
     lock                          who is writing
 
@@ -15,13 +16,14 @@ run's, is named and passed over for the one before it.
 import json
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from makemore_jax import checkpoint
+from makemore_jax import checkpoint, sharded
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
@@ -59,12 +61,19 @@ class RunFolder:
 
     def save_state(self, step: int, tree: Any, about: dict) -> None:
         """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
-        self._write_tree(f"checkpoints/{step}.safetensors", tree, about | {"step": step})
+        leaves, about = checkpoint.flatten(tree), about | {"step": step}
+        if sharded.needed(leaves):
+            sharded.write(self.path / f"checkpoints/{step}.sharded", leaves, about | {"run": self.identity})
+        else:
+            self._write_tree(f"checkpoints/{step}.safetensors", leaves, about)
         for path in states(self.path)[KEPT:] if is_first() else ():
-            path.unlink(missing_ok=True)
+            delete(path)
 
     def _write_tree(self, name: str, tree: Any, about: dict) -> None:
-        leaves = {name: fetch(leaf) for name, leaf in checkpoint.flatten(tree).items()}
+        leaves = {}
+        for leaf_name, leaf in checkpoint.flatten(tree).items():
+            whole = fetch(leaf)  # every process takes part, and the first keeps it
+            leaves |= {leaf_name: whole} if is_first() else {}
         self._write(name, lambda path: checkpoint.write(path, leaves, about | {"run": self.identity}))
 
     def _write(self, name: str, write: Callable[[Path], None]) -> None:
@@ -90,25 +99,29 @@ class RunFolder:
         Raises:
           InputError: there are checkpoints, and none can be read. Nothing is changed then.
         """
-        found = None
+        leaves = about = None
         with agreed():
             if is_first():
-                found = self._newest_intact(like)
-        about = share(found and found[1])
+                leaves, about = self._newest_intact(like)
+        about, in_parts = share((about, leaves is None))
         if about is None:
             return None
-        leaves = share_arrays(found and found[0], checkpoint.flatten(like))
+        flat = checkpoint.flatten(like)
+        path = self.path / f"checkpoints/{about['step']}.sharded"
+        leaves = sharded.read(path, flat) if in_parts else share_arrays(leaves, flat)
         return checkpoint.unflatten(leaves, like), about
 
-    def _newest_intact(self, like: Any) -> tuple[dict, dict] | None:
-        """The arrays of the newest intact state by name, and its description."""
+    def _newest_intact(self, like: Any) -> tuple[dict | None, dict | None]:
+        """The arrays of the newest intact state by name, unless each process reads its own, and its description."""
         paths, problems = states(self.path), []
         for number, path in enumerate(paths):
             try:
-                leaves, about = checkpoint.read(path)
+                in_parts = path.suffix == ".sharded"
+                leaves, about = (None, sharded.read_about(path)) if in_parts else checkpoint.read(path)
                 require(about.get("run") == self.identity, f"{str(path)!r}: a checkpoint of another run")
                 require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it is of another step")
-                checkpoint.unflatten(leaves, like)
+                if not in_parts:
+                    checkpoint.unflatten(leaves, like)
             except (InputError, ValueError) as error:
                 problems.append(str(error))
                 continue
@@ -117,7 +130,7 @@ class RunFolder:
                 damaged.replace(damaged.with_suffix(".damaged"))
             return leaves, about
         require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")
-        return None
+        return None, None
 
 
 def identity(config: dict) -> str:
@@ -127,9 +140,18 @@ def identity(config: dict) -> str:
 
 
 def states(path: Path) -> list[Path]:
-    """The files of the saved states, the newest first."""
-    found = [file for file in path.glob("checkpoints/*.safetensors") if re.fullmatch(r"\d{1,18}", file.stem)]
-    return sorted(found, key=lambda file: int(file.stem), reverse=True)
+    """The saved states, the newest first: files, or folders where they are sharded."""
+    found = [*path.glob("checkpoints/*.safetensors"), *path.glob("checkpoints/*.sharded")]
+    found = [state for state in found if re.fullmatch(r"\d{1,18}", state.stem)]
+    return sorted(found, key=lambda state: int(state.stem), reverse=True)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or the folder of a sharded state."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_config(path: Path) -> dict | None:
@@ -168,7 +190,7 @@ def open_run(path: str | Path) -> Trained:
     path = Path(path)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
-        files = [file for file in (path / "best.safetensors", *states(path)) if not is_file and file.exists()]
+        files = [file for file in (path / "best.safetensors", *states(path)) if not is_file and file.is_file()]
     except OSError as error:  # before Python 3.14, also where another user may not look
         raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}") from None
     if is_file:

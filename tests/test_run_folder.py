@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from makemore_jax import run_folder
+from makemore_jax import run_folder, sharded
 from makemore_jax.checkpoint import read, write
 from makemore_jax.claim import claim
 from makemore_jax.data.corpus import encode
@@ -94,6 +94,25 @@ def test_a_stopped_run_continues_bit_for_bit(run, whole):
     assert contents(run) == contents(whole)
     assert train(run, resume=True) == []  # it is finished: nothing to do
     assert contents(run) == contents(whole)
+
+
+def test_a_state_too_large_for_one_host_is_saved_in_parts(tmp_path, whole, monkeypatch):
+    """Every state counts as too large: the run continues bit for bit, and a damaged one is passed over."""
+    monkeypatch.setattr(sharded, "SHARE", 0)
+    path = tmp_path / "run"
+    train(path, until=20)
+    train(path, until=30, resume=True)
+    assert [state.name for state in states(path)][:2] == ["30.sharded", "20.sharded"]
+    copy = shutil.copytree(path, tmp_path / "copy")
+    monkeypatch.undo()
+    train(path, resume=True)
+    assert [state.name for state in states(path)][:2] == ["40.safetensors", "30.sharded"]
+    assert contents(path) == contents(whole)
+    (copy / "checkpoints/30.sharded/_CHECKPOINT_METADATA").unlink()
+    assert "30.sharded': damaged (its description cannot be read); continuing from" in train(copy, resume=True)[0]
+    assert contents(copy) == contents(whole)
+    train(copy, overwrite=True)
+    assert sorted(file.name for file in copy.glob("checkpoints/*")) == ["30.safetensors", "40.safetensors"]
 
 
 def test_losses_are_logged_for_each_chunk_whenever_it_was_stopped(tmp_path):

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from makemore_jax.attention import attend, find_fused
 from makemore_jax.errors import require, require_positive
 from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, with_head
 from makemore_jax.nn import (
@@ -30,7 +31,6 @@ from makemore_jax.nn import (
     linear,
     rms_norm,
     through_blocks,
-    upcast,
 )
 from makemore_jax.recipe import Recipe
 
@@ -139,14 +139,6 @@ def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
 
 
-def attend(q: jax.Array, k_BSNK: jax.Array, v_BSNK: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For each query, the mean (B, T, D) of the values, weighted by its match with the visible keys; the weights."""
-    score_BNTS = upcast(jnp.einsum("btnk,bsnk->bnts", q, k_BSNK)) / math.sqrt(q.shape[-1])
-    weight_BNTS = jax.nn.softmax(jnp.where(visible, score_BNTS, -jnp.inf))
-    mean_BTNK = jnp.einsum("bnts,bsnk->btnk", weight_BNTS.astype(v_BSNK.dtype), v_BSNK)
-    return mean_BTNK.reshape(*mean_BTNK.shape[:2], -1), weight_BNTS
-
-
 def embed(config: Config, params: dict, x: jax.Array, position: jax.Array) -> jax.Array:
     """(..., D) the residual stream before the first block."""
     return params["embed"][x] + (0 if config.style.rotary else params["position"][position])
@@ -186,7 +178,10 @@ def transformer(config: Config) -> Model:
         def transform(x_BTD: jax.Array, numbered: tuple) -> tuple[jax.Array, jax.Array]:
             layer, block = numbered
             drop = dropout(params, first=1 + 2 * layer)  # the embedding has mask 0, each block two
-            mean_BTD, weight_BNTS = attend(*queries_keys_values(config, block, x_BTD, position_BT), visible_B1TS)
+            qkv = queries_keys_values(config, block, x_BTD, position_BT)
+            mean_BTD, weight_BNTS = attend(*qkv, visible_B1TS)
+            if fused := find_fused(*qkv[0].shape[1:], qkv[0].dtype):
+                mean_BTD = fused(*qkv, visible_B1TS)  # then XLA computes the weights only for those who look at them
             x_BTD = x_BTD + drop(linear(block["out"], mean_BTD))
             return x_BTD + drop(mlp(config, block, x_BTD)), weight_BNTS
 

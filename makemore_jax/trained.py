@@ -103,6 +103,9 @@ def initial_params(trained: Trained, model: Model, corpus: Corpus) -> Params:
     same, counts = trained.vocab == corpus.vocab, (trained.vocab.size, corpus.vocab.size)
     advice = "use its vocabulary for the data, as `tokenizer`"
     require(same, f"the trained model has {counts[0]:,} symbols, and the data has others, {counts[1]:,}; {advice}")
+    longest = trained.model.block or corpus.block
+    limit = f"longer than the {longest:,} that the trained model can read; lower `context_length`"
+    require(corpus.block <= longest, f"a line of the data has {corpus.block:,} tokens, {limit}")
     return (shorten(trained, model.block) if model.block else trained).params
 
 

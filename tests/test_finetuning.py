@@ -80,6 +80,9 @@ def test_what_does_not_fit_is_named(bigram, text):
     transformer = build("transformer", vocab=size, block=30, tied=True)
     with pytest.raises(InputError, match=r"of other sizes; ask for `tied`$"):
         initial_params(trained._replace(model=transformer), build("transformer", vocab=size, block=9), corpus)
+    short = trained._replace(model=build("transformer", vocab=size, block=corpus.block - 1))
+    with pytest.raises(InputError, match=r"has 8 tokens, longer than the 7 that .* read; lower `context_length`"):
+        initial_params(short, build("transformer", vocab=size, block=corpus.block), corpus)
     text.write_text(text.read_text().replace("y", "z"))
     other = mm.load(text)
     assert other.vocab.size == size

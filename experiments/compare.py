@@ -1,8 +1,8 @@
 """Every model on the same lines: one table, one figure. Counting is the baseline, a mixture of all is the aim.
 
 Run it:   python -m experiments.compare
-          python -m experiments.compare --presets quick best --peer-data names.txt     also tuned for the lowest loss,
-                                                          and on makemore.py's split of the lecture's file
+          python -m experiments.compare --presets quick best     also tuned for the lowest loss
+          python -m experiments.compare --makemore-split --data names.txt     the lecture's file in makemore.py's split
           python -m experiments.compare --steps 200 --seeds 2     a quick look
 Expect:   runs/compare/compare.png, and a table in which LSTM, WaveNet, GRU and transformer beat the n-gram with
           back-off, the MLP comes close to it, the others do not, and mixtures beat them all
@@ -26,7 +26,6 @@ from experiments.flags import Output, Text
 from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus, encode, makemore_split
-from makemore_jax.data.tokens import Tokens
 from makemore_jax.errors import require, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
@@ -46,8 +45,9 @@ PUBLISHED = {  # nats per character on random splits of the lecture's file: its 
 class Config(Output, Text):
     """Train every model with its own recipe on the same lines, and compare them."""
 
-    peer_data: Path | None = None
-    """The lecture's names.txt: also train on makemore.py's split of it, where 1,000 random lines are held out."""
+    makemore_split: bool = False
+    """Hold out the 1,000 random lines that makemore.py holds out; they also choose the best step. For comparison with
+    published figures only."""
     models: tuple[Literal[NEURAL], ...] = NEURAL
     """Which models to compare."""
     presets: tuple[Literal[PRESETS], ...] = ("quick",)
@@ -111,24 +111,18 @@ def ensemble(row: Trainings) -> Trainings:
     return Trainings([mm.ensemble(row.trained)], row.seconds * len(row.trained))
 
 
-def mix(rows: list[Trainings], corpus: Corpus, like: mm.Trained | None = None) -> Trainings:
-    """All runs of all models as one model: with the weights that are best on dev, or those of the mixture `like`."""
+def mix(rows: list[Trainings], corpus: Corpus) -> Trainings:
+    """All runs of all models as one model, with the weights that are best on dev."""
     began = time.process_time()
-    runs = [run for row in rows for run in row.trained]
-    mixed = mm.mix(runs, corpus.tokens.dev, weights(like) if like else None)
+    mixed = mm.mix([run for row in rows for run in row.trained], corpus.tokens.dev)
     seconds = sum(row.seconds * len(row.trained) for row in rows) + time.process_time() - began
     return Trainings([mixed], seconds)
-
-
-def losses(row: Trainings, tokens: Tokens) -> list[float]:
-    """The loss of each run, in nats per token."""
-    return [mm.evaluate(run, tokens).nats for run in row.trained]
 
 
 def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
     """The losses of each run, and samples of the first."""
     first, key = row.trained[0], jax.random.key(0)
-    nats = {part: losses(row, tokens) for part, tokens in corpus.tokens.items()}
+    nats = {part: [mm.evaluate(one, tokens).nats for one in row.trained] for part, tokens in corpus.tokens.items()}
     texts, began = mm.sample(key, first, config.samples), time.perf_counter()
     mm.sample(key, first, config.samples)  # once more, compiled
     speed = config.samples / (time.perf_counter() - began)
@@ -136,65 +130,63 @@ def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
     return Row(*sizes, nats, speed, corpus.novelty(texts), texts[:20])
 
 
+def load(config: Config) -> Corpus:
+    """The data in the split that is asked for."""
+    if not config.makemore_split:
+        return config.load()
+    lines, digest = makemore_split(config.data, config.max_length, config.lowercase)
+    return encode(lines, digest, config.encoding)
+
+
 def run(config: Config) -> dict:
     """Train all models, row by row, and put them together."""
-    corpora = {"split": config.load()}
-    if config.peer_data:
-        lines, digest = makemore_split(config.peer_data, config.max_length, config.lowercase)
-        corpora["peer"] = encode(lines, digest, config.encoding)
+    corpus = load(config)
     names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
     tuned = [model for model in config.models if MODELS[model].best or "quick" not in config.presets]
     names |= {f"{model}, best": (model, "best") for model in tuned if "best" in config.presets}
-    with cli.claim(config, config.out, corpora["split"].digest, ("compare.png",)) as folder:
-        introduce(config, corpora["split"])
-        table, rows, theirs = heading(config), {}, {}
+    with cli.claim(config, config.out, corpus.digest, ("compare.png",)) as folder:
+        introduce(config, corpus)
+        table, rows = heading(config), {}
 
-        def show(name: str, made: dict[str, Trainings]) -> dict[str, Trainings]:
-            rows[name] = measure(made["split"], corpora["split"], config)
-            if config.peer_data:
-                theirs[name] = losses(made["peer"], corpora["peer"].tokens.test)
-            print_row(table, name, rows[name], theirs.get(name))
+        def show(name: str, made: Trainings) -> Trainings:
+            rows[name] = measure(made, corpus, config)
+            print_row(table, name, rows[name])
             return made
 
-        trained = {"n-gram": show("n-gram", {split: count(corpus) for split, corpus in corpora.items()})}
-        for name, which in names.items():
-            trained[name] = show(name, {split: train(*which, corpus, config) for split, corpus in corpora.items()})
+        trained = {"n-gram": show("n-gram", count(corpus))}
+        trained |= {name: show(name, train(*which, corpus, config)) for name, which in names.items()}
         best = min(names, key=lambda name: np.mean(rows[name].nats["dev"]))
-        show(f"{config.seeds} x {best}", {split: ensemble(row) for split, row in trained[best].items()})
-        mixed = mix([made["split"] for made in trained.values()], corpora["split"])
-        both, mixture = {"split": mixed}, mixed.trained[0]
-        if config.peer_data:  # its dev lines are its test lines: the weights are those of the clean split
-            both["peer"] = mix([made["peer"] for made in trained.values()], corpora["peer"], mixture)
-        show("mixture of all", both)
-        print_weights(mixture)
-        folder.save_best(mixture)
+        whole = show(f"{config.seeds} x {best}", ensemble(trained[best])).trained[0]
+        summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
+        if not config.makemore_split:  # there, dev is test, and weights chosen on it would be too good
+            whole = show("mixture of all", mix(list(trained.values()), corpus)).trained[0]
+            print_weights(whole)
+            summary |= {"weights": dict(zip(parts(whole), weights(whole), strict=True))}
+        folder.save_best(whole)
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             comparison(test, "n-gram", config.out / "compare.png", config.unit)
             print(f"drawn in {cli.printable(str(config.out / 'compare.png'))}")
-        print(f"samples from the mixture: python -m experiments.sample {cli.printable(str(config.out))}")
-        summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
-        summary |= {"split": {name: row._asdict() for name, row in rows.items()}, "peer": theirs}
-        summary |= {"weights": dict(zip(parts(mixture), weights(mixture), strict=True))}
+        print(f"samples from the last row: python -m experiments.sample {cli.printable(str(config.out))}")
+        summary |= {"rows": {name: row._asdict() for name, row in rows.items()}}
         folder.write_json("summary.json", summary)
     return summary
 
 
 def heading(config: Config) -> cli.Table:
-    """The head of the table; its last columns are about makemore.py's split, or some samples."""
-    last = {"  its_split": "<19", "  published": "<12"} if config.peer_data else {"  samples": "<36"}
+    """The head of the table; its last column is some samples."""
     sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "CPU_s": ">9.1f", "train": ">9.4f"}
-    return cli.Table(**sizes, dev=">17", test=">17", **{"samples/s": ">11,.0f"}, new=">6.0%", **last)
+    more = {"samples/s": ">11,.0f", "new": ">6.0%", **({"published": ">14"} if config.makemore_split else {})}
+    return cli.Table(**sizes, dev=">17", test=">17", **more, **{"  samples": "<36"})
 
 
-def print_row(table: cli.Table, name: str, row: Row, theirs: list[float] | None) -> None:
-    """A row of the table; `theirs` are the test losses on makemore.py's split."""
+def print_row(table: cli.Table, name: str, row: Row) -> None:
+    """A row of the table."""
     last = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
-    if theirs:
-        last = {"  its_split": f"  {cli.mean_and_range(theirs)}", "  published": "  " + PUBLISHED.get(name, "")}
     means = {part: cli.mean_and_range(row.nats[part]) for part in ("dev", "test")}
     sizes = {"parameters": row.parameters, "steps": row.steps or None, "CPU_s": row.seconds}
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
+    more |= {"published": PUBLISHED.get(name.removesuffix(", best"))}
     table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **means, **more, **last)
 
 
@@ -209,12 +201,9 @@ def introduce(config: Config, corpus: Corpus) -> None:
     lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
     print(f"{cli.printable(str(config.data))}: {lines} lines;", end=" ")
     print(f"{config.seeds} seeds of each neural model; losses in nats per {config.unit}")
-    if config.peer_data:
-        which = "the same" if importlib.util.find_spec("torch") else "other"
-        print(
-            f"beside it {config.peer_data}, split as makemore.py does: {which} 1,000 random lines held out, which also"
-        )
-        print("choose the best step")
+    if config.makemore_split:
+        which = "the" if importlib.util.find_spec("torch") else "as many random lines as the"
+        print(f"split as makemore.py does: dev and test are {which} lines that it holds out, and choose the best step")
     print()
 
 

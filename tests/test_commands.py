@@ -420,12 +420,12 @@ def bigrams_for_baseline(monkeypatch):
 
 
 def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseline):
-    flags = ["--models", "bigram", "--steps", 20, "--seeds", 2, "--samples", 20, "--peer-data", file]
-    status, out, err = command("compare", "--data", file, *flags, "--out", tmp_path / "run", "--json")
+    flags = ["--models", "bigram", "--steps", 20, "--seeds", 2, "--samples", 20, "--data", file]
+    status, out, err = command("compare", *flags, "--out", tmp_path / "run", "--json")
     assert status == 0, err
     summary = json.loads(out.splitlines()[-1])
-    rows = summary["split"]
-    assert list(rows) == list(summary["peer"]) == ["n-gram", "bigram", "2 x bigram", "mixture of all"]
+    rows = summary["rows"]
+    assert list(rows) == ["n-gram", "bigram", "2 x bigram", "mixture of all"]
     assert list(summary["weights"]) == ["backoff", "2 x bigram"]
     assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2, 1, 1]
     assert rows["mixture of all"]["nats"]["dev"][0] <= min(row["nats"]["dev"][0] for row in rows.values())
@@ -433,11 +433,15 @@ def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseli
     assert command("sample", tmp_path / "run", "--n", 3)[0] == 0
     assert rows["bigram"]["parameters"] == len({*"\n".join(file.read_text())}) ** 2
     assert len(set(rows["bigram"]["nats"]["test"])) == 2  # seeds differ
-    assert rows["bigram"]["nats"]["test"] != summary["peer"]["bigram"]  # and so do the splits
     printed = [line.split() for line in out.splitlines() if line.startswith("bigram ")]
     assert len(printed) == 1
     assert f"{np.mean(rows['bigram']['nats']['test']):.4f}" in printed[0]
     assert (tmp_path / "run/compare.png").exists()
+    status, out, err = command("compare", *flags, "--makemore-split", "--out", tmp_path / "its", "--json")
+    assert (status, err) == (0, "")
+    its = json.loads(out.splitlines()[-1])["rows"]
+    assert list(its) == ["n-gram", "bigram", "2 x bigram"]  # no weights are chosen on what is held out
+    assert its["bigram"]["nats"]["dev"] == its["bigram"]["nats"]["test"] != rows["bigram"]["nats"]["test"]
     for bad in (["--seeds", 0], ["--models", "rnm"], ["--models"]):
         assert command("compare", *bad)[0] == 2
 

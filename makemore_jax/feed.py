@@ -54,12 +54,9 @@ class Feed:
         return self.thread.submit(self._make, key_data, first, count)
 
     def _make(self, key_data: np.ndarray, first: int, count: int) -> tuple[jax.Array, ...]:
-        recipe = self.recipe
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # random bits are the same on any device
-            line_SKN = _draw_steps(
-                key_data, first + np.arange(count), self.plan.lines, recipe.batch, recipe.micro_batches
-            )
-        line_SKN = np.asarray(line_SKN)
+        sizes = self.plan.lines, self.recipe.batch, self.recipe.micro_batches
+        with jax.default_device(_host()):  # random bits are the same on any device
+            line_SKN = np.asarray(_draw_steps(key_data, first + np.arange(count), *sizes))
         packing, made = self.plan.packing, {}
         shape = (count, self.recipe.micro_batches, *packing.segment_BT.shape)
 
@@ -76,6 +73,14 @@ class Feed:
             return jax.device_put(tuple(part(which, (slice(None),) * 4) for which in range(3)))
         over = self.layout.sharding(None, None, self.layout.mesh.axis_names)
         return tuple(jax.make_array_from_callback(shape, over, partial(part, which)) for which in range(3))
+
+
+def _host() -> jax.Device:
+    """The CPU, unless JAX_PLATFORMS leaves it out."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))

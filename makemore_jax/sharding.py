@@ -41,13 +41,12 @@ class Layout(NamedTuple):
         """An array divided by these axes of the mesh, one for each axis of the array; without any, whole everywhere."""
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
-    def rows(self, tree: Any, axis: int = 0) -> Any:
-        """Inside a program: the arrays of a batch, divided among the devices along this axis."""
-        over = self.sharding(*[None] * axis, self.mesh.axis_names) if self.mesh else None
-        return jax.lax.with_sharding_constraint(tree, over) if over else tree
+    def rows(self, tree: Any) -> Any:
+        """Inside a program: the arrays of a batch, their rows divided among the devices."""
+        return jax.lax.with_sharding_constraint(tree, self.sharding(self.mesh.axis_names)) if self.mesh else tree
 
     def put_rows(self, tree: Any) -> Any:
-        """The arrays of a batch from the host, their first axis divided among the devices."""
+        """The same for arrays from the host."""
         return jax.device_put(tree, self.sharding(self.mesh.axis_names)) if self.mesh else tree
 
     def copy(self, tree: Any) -> Any:

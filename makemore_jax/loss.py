@@ -48,14 +48,15 @@ def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None =
     return jnp.where(mask_BT, nll_BT, 0).sum() / jnp.maximum(mask_BT.sum(), 1)
 
 
-def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
+def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array, devices: int = 1) -> jax.Array:
     """(B, T) nats of y after x: `token_nll` of the model's logits, in float32 or wider.
 
-    No more than `CHUNK_LOGITS` logits exist at once: the head and the loss go along the time axis in chunks, and the
-    backward pass computes the logits of a chunk again. A batch of fewer logits, or of a model without a head, is one
-    chunk. Accelerators have the memory for larger ones, in which reading the head takes a smaller share of the time.
+    No more than `CHUNK_LOGITS` logits exist at once on each of the `devices` that share the rows: the head and the
+    loss go along the time axis in chunks, and the backward pass computes the logits of a chunk again. A batch of fewer
+    logits, or of a model without a head, is one chunk. Accelerators have the memory for larger ones, in which reading
+    the head takes a smaller share of the time; and devices add up the head's gradient once for each chunk.
     """
-    (rows, length), limit = x_BT.shape, CHUNK_LOGITS * (1 if jax.default_backend() == "cpu" else 8)
+    (rows, length), limit = x_BT.shape, devices * CHUNK_LOGITS * (1 if jax.default_backend() == "cpu" else 8)
     chunks = -(-length // max(1, limit // (rows * model.vocab)))
     if chunks == 1 or model.head is None:
         return token_nll(upcast(model.apply(params, x_BT)), y_BT)
@@ -148,7 +149,7 @@ def stream_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     for segment_BT, position_BT in _packings(tokens.length_N, width, model.vocab, layout.devices):
         x_BT, y_BT, mask_BT = batch(tokens, segment_BT, position_BT)
         rows = layout.put_rows((np.int32(x_BT), np.int32(y_BT)))
-        nll_BT = fetch(_batch_nll(model, params, *rows))
+        nll_BT = fetch(_batch_nll(model, params, *rows, layout.devices))
         nll_M[(first_N[segment_BT] + position_BT)[mask_BT]] = nll_BT[mask_BT]
     return nll_M
 
@@ -183,4 +184,4 @@ def _packings(length_N: np.ndarray, width: int, vocab: int, devices: int = 1) ->
             yield Packing(segment_BT[first : first + rows], position_BT[first : first + rows])
 
 
-_batch_nll = jax.jit(batch_nll, static_argnames="model")
+_batch_nll = jax.jit(batch_nll, static_argnums=(0, 4))

@@ -155,7 +155,7 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
             x_BT = replace_some(key, x_BT)
         if recipe.dropout:
             params = sample_network(params, jax.random.fold_in(key, 1), jnp.float32(recipe.dropout))
-        return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT), 0).sum()
+        return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT, layout.devices), 0).sum()
 
     def replace_some(key: jax.Array, x_BT: jax.Array) -> jax.Array:
         """Token dropout: replace some symbols with random ones, but never a mark."""

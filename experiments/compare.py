@@ -9,7 +9,6 @@ Expect:   runs/compare/compare.png, and a table in which LSTM, WaveNet, GRU and 
 Then:     python -m experiments.sample runs/compare     samples from the mixture
 """
 
-import importlib.util
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -202,8 +201,7 @@ def introduce(config: Config, corpus: Corpus) -> None:
     print(f"{cli.printable(str(config.data))}: {lines} lines;", end=" ")
     print(f"{config.seeds} seeds of each neural model; losses in nats per {config.unit}")
     if config.makemore_split:
-        which = "the" if importlib.util.find_spec("torch") else "as many random lines as the"
-        print(f"split as makemore.py does: dev and test are {which} lines that it holds out, and choose the best step")
+        print("split as makemore.py does: dev and test are the same lines, which also choose the best step")
     print()
 
 

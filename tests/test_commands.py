@@ -18,7 +18,7 @@ import pytest
 import makemore_jax as mm
 from experiments.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.checkpoint import read
-from makemore_jax.data.corpus import makemore_split
+from makemore_jax.data.corpus import _torch_permutation, makemore_split
 from makemore_jax.models import MODELS, build
 from makemore_jax.run_folder import states
 from tests.conftest import ROOT, run_command
@@ -447,6 +447,8 @@ def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseli
 
 
 def test_makemores_split_holds_out_random_lines_of_the_file(names, tmp_path):
+    """Shuffled as PyTorch does, whose `manual_seed(0); randperm(10)` is known."""
+    assert _torch_permutation(0, 10) == [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]
     path = tmp_path / "names.txt"
     path.write_text("\n".join(names))
     lines, _ = makemore_split(path)

@@ -1,7 +1,6 @@
 """A text file as a corpus: its lines split into train, dev and test, and encoded."""
 
 import hashlib
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -132,21 +131,24 @@ def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Calla
 def makemore_split(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> tuple[Split, str]:
     """The lines of a file split as makemore.py does it, and their digest: up to 1,000 random lines are held out.
 
-    Lines repeat, so some of those held out are in train as well, and dev and test are the same lines: losses come out
-    too low, and are for comparison with published figures only. With PyTorch installed, these are the lines that
-    makemore.py holds out with its default seed; otherwise another random sample.
+    They are those that makemore.py holds out with its default seed. Lines repeat, so some of them are in train as well,
+    and dev and test are the same lines: losses come out too low, and are for comparison with published figures only.
     """
     lines = read_lines(path, max_length, lowercase)
     require(len(lines) >= 10, f"{str(path)!r}: {len(lines)} lines are too few to hold a tenth out; add more")
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(3407)).tolist()
-    else:
-        order = np.random.default_rng(3407).permutation(len(lines)).tolist()
-    shuffled, held_out = [lines[i] for i in order], min(1000, len(lines) // 10)
+    shuffled, held_out = [lines[i] for i in _torch_permutation(3407, len(lines))], min(1000, len(lines) // 10)
     train, test = shuffled[:-held_out], shuffled[-held_out:]
     return Split(train, test, test), digest(lines)
+
+
+def _torch_permutation(seed: int, count: int) -> list[int]:
+    """`torch.manual_seed(seed)`, then `torch.randperm(count)`: a shuffle by the Mersenne Twister, on the CPU."""
+    order, bits = list(range(count)), np.random.MT19937()
+    bits._legacy_seeding(seed)
+    for i, raw in enumerate(bits.random_raw(count - 1).tolist()):
+        j = i + raw % (count - i)
+        order[i], order[j] = order[j], order[i]
+    return order
 
 
 def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:

@@ -146,7 +146,7 @@ def stream_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     width, length_N = longest_line(model, tokens), np.asarray(tokens.length_N, np.int64)
     first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
     layout = layout_of(params)
-    for segment_BT, position_BT in _packings(tokens.length_N, width, model.vocab, layout.devices):
+    for segment_BT, position_BT in _packings(tokens.length_N, width, model, layout.devices):
         x_BT, y_BT, mask_BT = batch(tokens, segment_BT, position_BT)
         rows = layout.put_rows((np.int32(x_BT), np.int32(y_BT)))
         nll_BT = fetch(_batch_nll(model, params, *rows, layout.devices))
@@ -166,12 +166,13 @@ def longest_line(model: Model, tokens: Tokens) -> int:
     return longest
 
 
-def _packings(length_N: np.ndarray, width: int, vocab: int, devices: int = 1) -> Iterator[Packing]:
+def _packings(length_N: np.ndarray, width: int, model: Model, devices: int = 1) -> Iterator[Packing]:
     """All lines, packed into batches whose number of rows is a power of two or the largest that memory allows.
 
     Data sets of similar size then share a compiled program. On many devices it is rounded up to a multiple of them.
     """
-    max_rows = max(1, min(BATCH_TOKENS, BATCH_LOGITS // vocab) // width)
+    at_once = min(BATCH_TOKENS, BATCH_LOGITS // model.vocab) // getattr(model.config, "networks", 1)
+    max_rows = max(1, at_once // width)
     chunk_N = np.cumsum(length_N, dtype=np.int64) // PACK_TOKENS
     for line_N in np.split(np.arange(len(length_N)), np.flatnonzero(np.diff(chunk_N)) + 1):
         segment_BT, position_BT = pack(length_N[line_N], width)

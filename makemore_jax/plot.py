@@ -59,11 +59,11 @@ def label(symbol: str) -> str:
     return symbol if drawable else "-".join(f"{ord(c):04x}" for c in symbol)
 
 
-def shown(counts_VV: np.ndarray, most: int = SHOWN) -> np.ndarray:
+def shown(counts_VV: np.ndarray, most: int | None = None) -> np.ndarray:
     """The tokens that a heat map of bigram counts has room for: the mark and the most frequent, in vocabulary order."""
     count_V = np.asarray(counts_VV).sum(0).astype(np.float64)
     count_V[MARK] = np.inf
-    return most_frequent(count_V, most)
+    return most_frequent(count_V, most or SHOWN)
 
 
 def name_axes(axes: Axes, names: Sequence[str], fontsize: float) -> None:

@@ -14,13 +14,13 @@ import numpy as np
 import makemore_jax as mm
 from experiments import cli
 from experiments.benchmark.turns import Benchmark, ask, own_process, take_turns
-from makemore_jax.data.tokens import Tokens, batch, plan_batches
+from makemore_jax.data.tokens import Tokens, plan_batches
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
 from makemore_jax.files import write_json
 from makemore_jax.models import build
 from makemore_jax.recipe import adamw
-from makemore_jax.sharding import data_parallel
+from makemore_jax.sharding import lay_out
 from makemore_jax.trainer import batch_loss, init_state, train_steps
 
 STEPS = 4  # per call
@@ -66,13 +66,13 @@ def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
     model, recipe, key = build("transformer", **sizes), mm.Recipe(batch=job["batch"]), jax.random.key(0)
     tokens = random_tokens(job["lines"], job["block"], job["vocab"])
     tokens, plan = plan_batches(tokens, job["batch"], rows=job["devices"])
-    get_batch, replicate = data_parallel(job["devices"], batch)
-    loss, optimizer = batch_loss(model, plan, recipe, get_batch), adamw(recipe)
+    layout = lay_out(job["devices"])
+    loss, optimizer = batch_loss(model, plan, recipe, layout), adamw(recipe)
     init = lambda key: init_state(model.init(key), key, recipe.hyper, optimizer)
     steps = lambda state, tokens: train_steps(state, tokens, loss=loss, optimizer=optimizer, count=STEPS)
     if job["seeds"] > 1:
         init, steps, key = jax.vmap(init), jax.vmap(steps, in_axes=(0, None)), jax.random.split(key, job["seeds"])
-    state, tokens = replicate((jax.jit(init)(key), tokens))
+    state, tokens = layout.copy((jax.jit(init)(key), tokens))
     program = jax.jit(steps, donate_argnums=0).lower(state, tokens).compile()
 
     def call() -> None:

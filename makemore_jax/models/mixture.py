@@ -30,6 +30,11 @@ class Nested:
         return 1 + max(getattr(part, "depth", 0) for part in self.parts)
 
     @property
+    def networks(self) -> int:
+        """How many models are computed for one prediction: memory grows with it."""
+        return getattr(self, "members", 1) * sum(getattr(part, "networks", 1) for part in self.parts)
+
+    @property
     def block(self) -> int | None:
         """The longest line that all parts can read."""
         return min((block for part in self.parts if (block := getattr(part, "block", None))), default=None)

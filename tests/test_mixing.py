@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax import loss
 from makemore_jax.checkpoint import write
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
@@ -52,6 +53,18 @@ def test_a_mixture_is_the_weighted_mean_and_equal_parts_are_an_ensemble():
     np.testing.assert_allclose(weights(mm.mix([*RNNS, MLP])), [0.5, 0.5])
     alone = mm.mix([*RNNS, MLP], weights=[0, 1])
     assert mm.evaluate(alone, DEV).nats == pytest.approx(mm.evaluate(MLP, DEV).nats, rel=1e-5)
+
+
+def test_a_mixture_of_many_networks_is_scored_in_smaller_batches(monkeypatch):
+    """Four networks at once take the memory of four: a batch has a quarter of the tokens."""
+    mixed, sizes, batch_nll = mm.mix([*RNNS, MLP]), [], loss._batch_nll
+    assert mixed.model.config.networks == 4
+    monkeypatch.setattr(loss, "BATCH_TOKENS", 48)
+    monkeypatch.setattr(loss, "_batch_nll", lambda *args: sizes.append(args[2].size) or batch_nll(*args))
+    for part in (MLP, mixed):
+        mm.evaluate(part, CORPUS.tokens.train)
+    assert 12 < max(sizes[:-3]) <= 48
+    assert max(sizes[-3:]) <= 12
 
 
 def test_expectation_maximisation_finds_the_best_weights():

@@ -75,6 +75,8 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
 @contextlib.contextmanager
 def join_processes(config: Any) -> Iterator[None]:
     """Be one of several processes if the flags or the launcher say so; only the first prints."""
+    if config.coordinator and config.process == 0:
+        print(f"waiting at {config.coordinator} for {config.processes} processes to come together", flush=True)
     join(config.coordinator, config.processes, config.process)
     if is_first():
         yield

@@ -9,6 +9,8 @@ of this does nothing.
 import contextlib
 import json
 import os
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,6 +46,8 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         require(bool(host) and port.isdigit(), f"`coordinator` is {coordinator!r}; it must be HOST:PORT")
         require(processes > 0, f"`processes` is {processes}; it must be at least 1")
         require(0 <= process < processes, f"`process` is {process}; it must be from 0 to {processes - 1}")
+        if process > 0:
+            _wait_for(coordinator, host, int(port))
     try:
         jax.distributed.initialize(
             coordinator, processes, process, initialization_timeout=CONNECT, heartbeat_timeout_seconds=HEARTBEAT
@@ -52,6 +56,20 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         where = f"process 0 at {coordinator}" if coordinator else "the coordinator"
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"{where} did not answer within {CONNECT} s, or a process is missing ({reason})") from None
+
+
+def _wait_for(coordinator: str, host: str, port: int) -> None:
+    """Wait until process 0 listens. JAX would wait as well, but then end the process without a word to the user."""
+    until = time.monotonic() + CONNECT
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            late = time.monotonic() > until
+            require(not late, f"no answer from process 0 at {coordinator} in {CONNECT} s ({reason}); start it, too")
+            time.sleep(0.2)
 
 
 def _started_by_a_cluster() -> bool:

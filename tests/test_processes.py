@@ -68,6 +68,12 @@ def test_flags_that_make_no_sense_are_refused(given, message):
         processes.join(*given)
 
 
+def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(processes, "CONNECT", 0)
+    with pytest.raises(InputError, match=r"no answer from process 0 at localhost:1 in 0 s \(.*\); start it, too"):
+        processes.join("localhost:1", 2, 1)
+
+
 def test_a_launcher_is_recognised(monkeypatch):
     monkeypatch.setattr(processes.jax.distributed, "initialize", lambda *args, **options: started.append(args))
     for name, value, several in (

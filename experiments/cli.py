@@ -59,14 +59,16 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'output'}: {error.strerror or error}")
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            if alone():
-                raise
-            fail(
-                f"another process has ended, or cannot be reached ({str(error).splitlines()[0][:200]}); resume the run"
-            )
-        fail("out of memory; choose smaller sizes, or cut the data")
+    except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            fail("out of memory; choose smaller sizes, or cut the data")
+        if alone() or not re.search("Gloo|NCCL|UNAVAILABLE|DEADLINE", str(error)):
+            raise
+        reason = printable(str(error).splitlines()[0][:200])
+        print(
+            f"error: another process ended, or cannot be reached ({reason}); use --resume", file=sys.stderr, flush=True
+        )
+        os._exit(2)  # JAX would wait for that process, and then end this one with a stack trace
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)

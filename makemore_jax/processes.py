@@ -48,6 +48,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         require(0 <= process < processes, f"`process` is {process}; it must be from 0 to {processes - 1}")
         if process > 0:
             _wait_for(coordinator, host, int(port))
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away from the commands
     try:
         jax.distributed.initialize(
             coordinator, processes, process, initialization_timeout=CONNECT, heartbeat_timeout_seconds=HEARTBEAT

@@ -142,11 +142,11 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
     program. If the batches are `fed`, `data` is the batch itself: x, y and mask, (K, B, T) for K micro-batches.
     """
     require(not recipe.remat or has_blocks(model), "this model has no blocks to compute again; set `remat` to False")
-    dtype, packing = jnp.bfloat16 if recipe.bfloat16 else jnp.float32, plan.packing
+    packing, cast = plan.packing, lambda leaf: leaf.astype(jnp.bfloat16) if recipe.bfloat16 else leaf
 
     def sum_nll(params: Params, tokens: Tokens | None, part: Any, key: jax.Array) -> jax.Array:
         """The sum over the lines of one micro-batch."""
-        params = layout.lend(jax.tree.map(lambda leaf: leaf.astype(dtype), params))
+        params = layout.lend(jax.tree.map(cast, params))
         if recipe.remat:
             params = recompute(params)
         found = part if fed else batch(tokens, part[packing.segment_BT], packing.position_BT)

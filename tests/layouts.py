@@ -113,9 +113,10 @@ class Processes:
                 statuses.append(None)
         return statuses, outputs
 
-    def wait_for(self, out: str, step: int) -> None:
-        """Wait until the run has saved this step."""
-        while not (self.folder / out / f"checkpoints/{step}.safetensors").exists():
+    def wait_for(self, out: str, step: int, started: list) -> None:
+        """Wait until the run has saved this step, or has ended."""
+        saved = self.folder / out / f"checkpoints/{step}.safetensors"
+        while not saved.exists() and all(process.poll() is None for process in started):
             time.sleep(0.1)
 
     def losses(self, out: str) -> np.ndarray:
@@ -159,7 +160,7 @@ def stops(runs: Processes) -> list[str]:
         out = f"stopped{number}"
         started = runs.start(out, limit=None if sent else 200)
         if sent:
-            runs.wait_for(out, 40)
+            runs.wait_for(out, 40, started)
             time.sleep(1)
             started[victim].send_signal(sent)
         began = time.monotonic()

@@ -25,7 +25,7 @@ from experiments.flags import Output, Text
 from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus, encode, makemore_split
-from makemore_jax.errors import require, require_positive
+from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
 from makemore_jax.models import MODELS, NEURAL, PRESETS
@@ -63,8 +63,7 @@ class Config(Output, Text):
     def __post_init__(self):
         require_positive(self, "seeds", "samples")
         require(self.steps is None or self.steps > 0, f"`steps` is {self.steps}; it must be at least 1")
-        require(len(self.models) > 0, "`models` names none; give at least one")
-        require(len(self.presets) > 0, "`presets` names none; give at least one")
+        require_nonempty(self, "models", "presets")
 
 
 class Row(NamedTuple):

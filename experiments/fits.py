@@ -21,7 +21,7 @@ from experiments import cli, targets
 from experiments.flags import Trains, chosen_sizes, with_model
 from experiments.targets import CHIPS, GIB
 from makemore_jax.data.tokens import BatchPlan
-from makemore_jax.errors import require, require_positive
+from makemore_jax.errors import require_nonempty, require_positive
 from makemore_jax.model import Model, num_params
 from makemore_jax.models import MODELS, NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
@@ -51,7 +51,7 @@ class Config(Trains):
 
     def __post_init__(self):
         require_positive(self, "vocab", "block", "parts")
-        require(len(self.target) > 0, "`target` names none; give at least one")
+        require_nonempty(self, "target")
         for target in self.target:
             targets.parse(target)
 

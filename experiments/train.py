@@ -199,9 +199,11 @@ def train(config: Any, training: Run, out: Path) -> Trained:
 
 def fitting_layout(model: Model, recipe: Recipe, config: Any) -> Layout:
     """The devices that the flags name; without `parts`, the state is split as far as their memory asks for."""
-    whole = lay_out(config.devices)
+    layout = lay_out(config.devices, config.parts or 1)
+    if config.parts or layout.devices == 1:
+        return layout
     state = jax.eval_shape(partial(start, model=model, recipe=recipe), jax.random.key(0))
-    return lay_out(config.devices, config.parts or parts_to_fit(state, whole.devices))
+    return lay_out(config.devices, parts_to_fit(state, layout.devices))
 
 
 def novelty(config: Any, corpus: Corpus, trained: Trained) -> dict:

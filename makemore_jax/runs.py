@@ -84,7 +84,8 @@ class Run:
             tree, about = self.resumed
             self.state, self.best = self.layout.put(tree["state"]), self.layout.put(tree["best"])
             self.losses = [tuple(row) for row in about["losses"]]
-            self._save_best()
+            if self.best_step:
+                folder.save_best(self._trained(self.best))
         self.timed_from = self.step, time.perf_counter()
 
     @property
@@ -168,7 +169,8 @@ class Run:
         per_second = tokens / (time.perf_counter() - from_time)
         self.evaluating = True
         try:
-            dev = evaluate(self.model, self.layout.copy(self.state.weights), self.corpus.tokens.dev).nats
+            weights = self.layout.copy(self.state.weights)
+            dev = evaluate(self.model, weights, self.corpus.tokens.dev).nats
         except KeyboardInterrupt:
             self.interrupted = True
             return True
@@ -176,11 +178,12 @@ class Run:
             self.evaluating = False
         better = dev < min((row[2] for row in self.losses if row[2] is not None), default=math.inf)
         self.losses[-1] = (*self.losses[-1][:2], dev)
+        trained = self._trained(weights)
         if better:
             self.best = self._copy(self.state.weights)
-            self._save_best()
+            if self.folder:
+                self.folder.save_best(trained)
         self.timed_from = step, time.perf_counter()
-        trained = self._trained(self.state.weights)
         return bool(on_evaluation(Evaluation(step, self._mean_train(), dev, better, trained, per_second)))
 
     def _mean_train(self) -> float:
@@ -189,10 +192,6 @@ class Run:
         first = max((i for i, row in enumerate(rows[:-1]) if row[2] is not None), default=0)
         steps = [(row[0] - before[0], row[1]) for before, row in itertools.pairwise(rows[first:])]
         return sum(count * loss for count, loss in steps) / sum(count for count, _ in steps)
-
-    def _save_best(self) -> None:
-        if self.folder and self.best_step:
-            self.folder.save_best(self._trained(self.best))
 
     def _save(self) -> None:
         """The state, the best weights, and the losses so far."""

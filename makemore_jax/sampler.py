@@ -150,9 +150,8 @@ class Decoding(NamedTuple):
 @partial(jax.jit, static_argnames=("model", "slots"))
 def _sample(key: jax.Array, model: Model, params: Params, request: Request, slots: int) -> Samples:
     rows, max_length = request.prefix_RT.shape
-    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(
-        jnp.arange(rows)
-    )  # before the loop: faster than in each step
+    # All random numbers before the loop: faster than in each step.
+    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(jnp.arange(rows))
 
     def step(state: Decoding) -> Decoding:
         logits_BV, cache = model.step(params, state.cache, state.x_B)

@@ -164,9 +164,8 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
         return jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, model.vocab), x_BT)
 
     def loss(params: Params, data: Any, hyper: dict, key: jax.Array) -> jax.Array:
-        tokens, parts_K = (
-            (None, data) if fed else (data, draw_lines(key, plan.lines, recipe.batch, recipe.micro_batches))
-        )
+        tokens = None if fed else data
+        parts_K = data if fed else draw_lines(key, plan.lines, recipe.batch, recipe.micro_batches)
         drop_key = jax.random.split(key)[1]
         if recipe.micro_batches == 1:
             total = sum_nll(params, tokens, jax.tree.map(lambda leaf: leaf[0], parts_K), drop_key)

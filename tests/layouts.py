@@ -41,6 +41,19 @@ FLAGS = ["--model", "gru", "--hidden", "128", "--batch", "32", "--steps", "120",
 FLAGS += ["10", "--samples", "0", "--no-figures", "--token-dropout", "0.1", "--micro-batches", "2"]
 
 
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def losses(out: Path) -> np.ndarray:
+    """The train loss of each chunk of a run, and the dev losses."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return np.array([value for row in rows for name, value in row.items() if name != "step"])
+
+
 def devices(seed: int) -> list[str]:
     """Every model on 8 simulated devices, in float32 and float64; returns what failed."""
     import makemore_jax as mm
@@ -54,7 +67,7 @@ def devices(seed: int) -> list[str]:
         for name, sizes in SIZES.items():
             model, recipe = resolve(name, corpus, None, sizes | options)
 
-            def losses(layout, model=model, recipe=recipe):
+            def train(layout, model=model, recipe=recipe):
                 init, steps = mm.training(model, corpus, recipe, layout=layout)
                 state = init(jax.random.key(seed))
                 if jax.config.jax_enable_x64:
@@ -62,9 +75,9 @@ def devices(seed: int) -> list[str]:
                     state = jax.tree.map(wide, state)
                 return np.asarray(steps(state, 20)[1])
 
-            one = losses(lay_out(1))
+            one = train(lay_out(1))
             for label, arranged in LAYOUTS.items():
-                found = [losses(lay_out(*arranged)) for _ in range(2)]
+                found = [train(lay_out(*arranged)) for _ in range(2)]
                 error, again = np.abs(found[0] - one).max(), np.array_equal(*found)
                 print(f"{precision} {name:<12} {label:<9} {error:.1e} {'same bits twice' if again else 'OTHER BITS'}")
                 if not (error <= limit and again and np.ptp(one) > 0.1):
@@ -81,9 +94,7 @@ class Processes:
 
     def start(self, out: str, *flags: str, processes: int = 2, devices: int = 2, limit: int | None = None) -> list:
         """Start the processes of a run; `limit` bounds the size of a file that process 0 writes, in KiB."""
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
         started = []
         for number in range(processes):
@@ -120,9 +131,8 @@ class Processes:
             time.sleep(0.1)
 
     def losses(self, out: str) -> np.ndarray:
-        """The train loss of each chunk and the dev losses."""
-        rows = [json.loads(line) for line in (self.folder / out / "metrics.jsonl").read_text().splitlines()]
-        return np.array([value for row in rows for name, value in row.items() if name != "step"])
+        """`losses` of a run."""
+        return losses(self.folder / out)
 
     def digest(self, out: str) -> str:
         """SHA-256 of the best weights."""

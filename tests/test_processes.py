@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 from makemore_jax import processes
 from makemore_jax.errors import InputError
 from tests.conftest import ROOT
+from tests.layouts import free_port, losses
 
 SMALL = ["--model", "gru", "--embed", "5", "--hidden", "13", "--batch", "8", "--steps", "20", "--evaluate-every", "10"]
 SMALL += ["--no-figures", "--samples", "3"]
@@ -23,19 +23,11 @@ def start(data, out, *flags):
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def losses(out):
-    """The train and dev losses of a run."""
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [value for row in rows for name, value in row.items() if name != "step"]
-
-
 def test_two_processes_train_as_one_does(tmp_path, names):
     """Two with two devices each, the state split in two: equal losses, and only process 0 speaks and writes."""
     data = tmp_path / "names.txt"
     data.write_text("\n".join(names[:200]))
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        together = ["--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", "2", "--parts", "2"]
+    together = ["--coordinator", f"localhost:{free_port()}", "--processes", "2", "--parts", "2"]
     both = [start(data, tmp_path / f"run{i}", *together, "--process", str(i)) for i in range(2)]
     (out, err), (other, other_err) = (process.communicate() for process in both)
     assert [process.returncode for process in both] == [0, 0], err + other_err
@@ -46,7 +38,7 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     alone.communicate()
     assert alone.returncode == 0
     one, two = losses(tmp_path / "alone"), losses(tmp_path / "run0")
-    assert len(set(one)) == len(one) == 4
+    assert len(set(one.tolist())) == len(one) == 4
     np.testing.assert_allclose(one, two, rtol=1e-5)
     kept = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("alone", "run0")]
     differing = {name for name in kept[0] if kept[0][name] != kept[1][name]}

@@ -93,8 +93,8 @@ def train_and_report(config: Any) -> dict:
     """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
     lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
+    corpus = load(config)
     with agreed():
-        corpus = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
         model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
         init, init_sha256 = starting_point(config, out)
     identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
@@ -133,6 +133,16 @@ def train_and_report(config: Any) -> dict:
             plot.losses(curves, levels, out / "loss.png", unit=config.unit)
         folder.write_json("summary.json", summary)
     return summary
+
+
+def load(config: Any) -> Corpus:
+    """The data. Where processes share a disk, the first writes the token files, and the others then find them."""
+    found = None
+    for ours in (is_first(), not is_first()) if config.stream else (True,):
+        with agreed():
+            if ours:
+                found = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
+    return found
 
 
 def starting_point(config: Any, out: Path) -> tuple[Trained | None, str | None]:

@@ -544,7 +544,7 @@ figure
 # ## Exercises
 #
 # **Exercise 1.1.** The gradient of $-a^3 + \sin 3b - 1/c + b^{2.5} - \sqrt a$, by hand, without `jax.grad`: a function
-# that returns the three slopes.
+# that returns the three slopes. (`np.cos` and `np.sqrt` serve for numbers.)
 
 
 # %%

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
+from makemore_jax.nn import recompute, sample_network
 
 MAX_UNROLLED = 1000  # layers or other parts unrolled into the compiled program: with more, compiling takes minutes
 
@@ -172,3 +173,18 @@ def step_prefix(forward: Callable, length: int) -> tuple[Callable, Callable]:
         return forward(params, x_BT)[0][row_B, t_B], (x_BT, t_B + 1)
 
     return init_cache, step
+
+
+@cache
+def has_dropout(model: Model) -> bool:
+    """Whether the model uses dropout: whether any of its operations reads the key of `sample_network`."""
+    key = jax.random.key(0)
+    apply = lambda key, params, x_BT: model.apply(sample_network(params, key, jnp.float32(0.5)), x_BT)
+    program = jax.make_jaxpr(apply)(key, jax.eval_shape(model.init, key), jnp.zeros((1, 2), jnp.int32)).jaxpr
+    return any(program.invars[0] in operation.invars for operation in program.eqns)
+
+
+def has_blocks(model: Model) -> bool:
+    """Whether the model's gradient can be computed with less memory: whether `recompute` changes its program."""
+    params, x_BT = jax.eval_shape(model.init, jax.random.key(0)), jnp.zeros((1, 2), jnp.int32)
+    return len({str(jax.make_jaxpr(model.apply)(form, x_BT)) for form in (params, recompute(params))}) == 2

@@ -13,16 +13,17 @@ from typing import Any
 import jax
 
 from makemore_jax.errors import InputError
+from makemore_jax.processes import agreed, any_of
 
 SHARE = 0.25  # of a host's memory; a state that takes more is not gathered on one
 
 
 def needed(leaves: dict[str, jax.Array]) -> bool:
-    """Whether these arrays are too many to gather on one host."""
+    """Whether these arrays are too many to gather on one host, on any: hosts may differ in memory."""
     if not hasattr(os, "sysconf"):  # Windows
         return False
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return sum(leaf.nbytes for leaf in leaves.values()) > SHARE * memory
+    return any_of(sum(leaf.nbytes for leaf in leaves.values()) > SHARE * memory)[0]
 
 
 @cache
@@ -37,20 +38,26 @@ def write(path: Path, leaves: dict[str, jax.Array], about: dict) -> None:
     """Begin to write the arrays and their description; `path` exists when all is written. All processes call it.
 
     Raises:
-      InputError: the state before this one could not be written.
+      InputError: the state before this one could not be written, by this process or by another.
     """
     finish()
     _saver().save(path.absolute(), leaves, force=True, custom_metadata=about)
 
 
 def finish() -> None:
-    """Wait until what was begun is written."""
+    """Wait until what was begun is written.
+
+    Raises:
+      InputError: it could not be written, by this process or by another.
+    """
     if not _saver.cache_info().currsize:
         return
-    try:
-        _saver().wait_until_finished()
-    except Exception as error:  # whatever the file system raised in orbax's threads
-        raise InputError(f"cannot save ({str(error).splitlines()[0][:200]}); earlier checkpoints are kept") from None
+    with agreed():
+        try:
+            _saver().wait_until_finished()
+        except Exception as error:  # whatever the file system raised in orbax's threads
+            reason = str(error).splitlines()[0][:200]
+            raise InputError(f"cannot save ({reason}); earlier checkpoints are kept") from None
 
 
 def read_about(path: Path) -> dict:

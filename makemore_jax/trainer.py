@@ -19,7 +19,7 @@ from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require
 from makemore_jax.feed import Feed, draw_lines
 from makemore_jax.loss import batch_nll
-from makemore_jax.model import Model, Params, require_block
+from makemore_jax.model import Model, Params, has_blocks, has_dropout, require_block
 from makemore_jax.nn import recompute, sample_network
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe, adamw, averaged
@@ -141,6 +141,7 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
     `data` are the tokens and `plan`, the plan of a micro-batch, from `plan_batches`: the batch is gathered inside the
     program. If the batches are `fed`, `data` is the batch itself: x, y and mask, (K, B, T) for K micro-batches.
     """
+    require(recipe.dropout == 0 or has_dropout(model), "this model has no dropout; set `dropout` to 0")
     require(not recipe.remat or has_blocks(model), "this model has no blocks to compute again; set `remat` to False")
     packing, cast = plan.packing, lambda leaf: leaf.astype(jnp.bfloat16) if recipe.bfloat16 else leaf
 
@@ -175,21 +176,6 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
         return total / (recipe.batch * plan.line_tokens)
 
     return loss
-
-
-@cache
-def has_dropout(model: Model) -> bool:
-    """Whether the model uses dropout: whether any of its operations reads the key of `sample_network`."""
-    key = jax.random.key(0)
-    apply = lambda key, params, x_BT: model.apply(sample_network(params, key, jnp.float32(0.5)), x_BT)
-    program = jax.make_jaxpr(apply)(key, jax.eval_shape(model.init, key), jnp.zeros((1, 2), jnp.int32)).jaxpr
-    return any(program.invars[0] in operation.invars for operation in program.eqns)
-
-
-def has_blocks(model: Model) -> bool:
-    """Whether the model's gradient can be computed with less memory: whether `recompute` changes its program."""
-    params, x_BT = jax.eval_shape(model.init, jax.random.key(0)), jnp.zeros((1, 2), jnp.int32)
-    return len({str(jax.make_jaxpr(model.apply)(form, x_BT)) for form in (params, recompute(params))}) == 2
 
 
 class Training(NamedTuple):
@@ -237,7 +223,6 @@ def training(
         recipe.batch <= lines,
         f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower `batch`",
     )
-    require(recipe.dropout == 0 or has_dropout(model), "this model has no dropout; set `dropout` to 0")
     require_block(model, corpus.block)
     tokens, plan = plan_batches(corpus.tokens.train, recipe.batch // recipe.micro_batches, rows=layout.devices)
     loss, optimizer = batch_loss(model, plan, recipe, layout, fed=corpus.streamed), adamw(recipe)

@@ -2,6 +2,7 @@
 
 Run it:   python -m tests.layouts --seed 0
           python -m tests.layouts --only devices      8 simulated devices in one process: every model, every layout
+          python -m tests.layouts --only gigabyte     a file of 1 GB, streamed by 2 processes: the memory of each
 Expect:   the largest differences found, the seconds until every process had ended, and exit status 1 if a limit was
           exceeded
 
@@ -193,19 +194,51 @@ def stops(runs: Processes) -> list[str]:
     return failed
 
 
+def gigabyte(runs: Processes) -> list[str]:
+    """Two processes stream a file of 1 GB; neither may hold as much memory of its own as the file has."""
+    text, size = runs.folder / "gigabyte.txt", 10**9
+    lines, random = (ROOT / "data/verses.txt").read_text().splitlines(), np.random.default_rng(runs.seed)
+    with text.open("w") as file:
+        while file.tell() < size:
+            file.write("".join(f"{lines[i]}\n" for i in random.integers(len(lines), size=50_000)))
+    began, peak_P = time.monotonic(), [0, 0]
+    started = runs.start("gigabyte", "--stream", "--data", str(text), "--evaluate-every", "120", devices=1)
+    while any(process.poll() is None for process in started):
+        for number, process in enumerate(started):
+            peak_P[number] = max(peak_P[number], own_memory(process.pid))
+        time.sleep(0.2)
+    statuses, outputs = runs.end(started)
+    seconds, gib = time.monotonic() - began, [round(peak / 2**30, 2) for peak in peak_P]
+    print(
+        f"{text.stat().st_size / 1e9:.2f} GB by --stream: {seconds:.0f} s, GiB of each process {gib}, exit {statuses}"
+    )
+    return [] if statuses == [0, 0] and 0 < max(peak_P) < size else [f"gigabyte: {outputs}"]
+
+
+def own_memory(pid: int) -> int:
+    """The resident bytes of a process that are its own: without mapped files, which the system can drop at any time."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
+
+
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=["devices", "processes"])
+    parser.add_argument("--only", choices=["devices", "processes", "gigabyte"])
     chosen, failed = parser.parse_args(), []
-    if chosen.only != "processes":
+    if chosen.only in (None, "devices"):
         jax.config.update("jax_num_cpu_devices", 8)
         failed += devices(chosen.seed)
-    if chosen.only != "devices":
-        with tempfile.TemporaryDirectory() as folder:
-            runs = Processes(Path(folder), chosen.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Processes(Path(folder), chosen.seed)
+        if chosen.only in (None, "processes"):
             failed += layouts(runs) + stops(runs)
+        if chosen.only in (None, "gigabyte"):
+            failed += gigabyte(runs)
     print("\n".join(failed) if failed else "nothing failed")
     sys.exit(bool(failed))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from makemore_jax.errors import InputError
-from makemore_jax.model import num_params
+from makemore_jax.model import has_dropout, num_params
 from makemore_jax.models import (
     MAX_NUMBERS,
     MODELS,
@@ -24,7 +24,6 @@ from makemore_jax.models import (
     name_of,
 )
 from makemore_jax.models.bigram import Config, bigram
-from makemore_jax.trainer import has_dropout
 
 PARTS = {  # what a mixture and an ensemble are made of
     "mixture": {"parts": [configure("gru", vocab=7), configure("bow", vocab=7, block=5), configure("ngram", vocab=7)]},

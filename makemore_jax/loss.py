@@ -6,6 +6,7 @@ logarithm is a sum; negated and averaged over tokens it is a loss, comparable be
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -18,7 +19,7 @@ from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import require
 from makemore_jax.model import Model, Params, require_block
 from makemore_jax.nn import upcast
-from makemore_jax.sharding import fetch, layout_of
+from makemore_jax.sharding import Layout, fetch, layout_of
 
 MAX_ONE_HOT = 2**10  # symbols; with a larger vocabulary a gather takes less memory than a one-hot
 BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
@@ -48,15 +49,14 @@ def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None =
     return jnp.where(mask_BT, nll_BT, 0).sum() / jnp.maximum(mask_BT.sum(), 1)
 
 
-def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array, devices: int = 1) -> jax.Array:
+def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:
     """(B, T) nats of y after x: `token_nll` of the model's logits, in float32 or wider.
 
-    No more than `CHUNK_LOGITS` logits exist at once on each of the `devices` that share the rows: the head and the
-    loss go along the time axis in chunks, and the backward pass computes the logits of a chunk again. A batch of fewer
-    logits, or of a model without a head, is one chunk. Accelerators have the memory for larger ones, in which reading
-    the head takes a smaller share of the time; and devices add up the head's gradient once for each chunk.
+    No more than `CHUNK_LOGITS` logits exist at once: the head and the loss go along the time axis in chunks, and the
+    backward pass computes the logits of a chunk again. A batch of fewer logits, or of a model without a head, is one
+    chunk. Accelerators have the memory for larger ones, in which reading the head takes a smaller share of the time.
     """
-    (rows, length), limit = x_BT.shape, devices * CHUNK_LOGITS * (1 if jax.default_backend() == "cpu" else 8)
+    (rows, length), limit = x_BT.shape, CHUNK_LOGITS * (1 if jax.default_backend() == "cpu" else 8)
     chunks = -(-length // max(1, limit // (rows * model.vocab)))
     if chunks == 1 or model.head is None:
         return token_nll(upcast(model.apply(params, x_BT)), y_BT)
@@ -72,7 +72,7 @@ def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array, de
         return token_nll(upcast(model.head(narrow, hidden_BCD)), y_BC)
 
     def split(value: jax.Array) -> jax.Array:
-        """(B, T, ...) -> (chunks, B, width, ...), padded at the end. Rows stay whole: devices may share them."""
+        """(B, T, ...) -> (chunks, B, width, ...), padded at the end."""
         value = jnp.pad(value, [(0, 0), (0, -length % width)] + [(0, 0)] * (value.ndim - 2))
         return jnp.swapaxes(value.reshape(rows, -1, width, *value.shape[2:]), 0, 1)
 
@@ -149,7 +149,7 @@ def stream_nll(model: Model, params: Params, tokens: Tokens) -> np.ndarray:
     for segment_BT, position_BT in _packings(tokens.length_N, width, model, layout.devices):
         x_BT, y_BT, mask_BT = batch(tokens, segment_BT, position_BT)
         rows = layout.put_rows((np.int32(x_BT), np.int32(y_BT)))
-        nll_BT = fetch(_batch_nll(model, params, *rows, layout.devices))
+        nll_BT = fetch(_batch_nll(model, params, *rows, layout))
         nll_M[(first_N[segment_BT] + position_BT)[mask_BT]] = nll_BT[mask_BT]
     return nll_M
 
@@ -185,4 +185,6 @@ def _packings(length_N: np.ndarray, width: int, model: Model, devices: int = 1) 
             yield Packing(segment_BT[first : first + rows], position_BT[first : first + rows])
 
 
-_batch_nll = jax.jit(batch_nll, static_argnums=(0, 4))
+@partial(jax.jit, static_argnums=(0, 4))
+def _batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array, layout: Layout) -> jax.Array:
+    return layout.by_rows(partial(batch_nll, model), params, x_BT, y_BT)

@@ -6,6 +6,7 @@ A layer maps the last axis and keeps any leading ones.
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,13 +63,16 @@ def rms_norm(params: dict, x: jax.Array) -> jax.Array:
     return (wide * jax.lax.rsqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * params["g"]).astype(x.dtype)
 
 
-def sample_network(params: dict, key: jax.Array, rate: jax.Array) -> dict:
+def sample_network(params: dict, key: jax.Array, rate: jax.Array, row_B: jax.Array | None = None) -> dict:
     """The same parameters with a random key, from which `dropout` draws a fraction `rate` of units or weights to drop.
 
     Dropout trains an ensemble of networks that share their weights; a key picks one of them. The key is one more
     parameter, so a model stays a function of its parameters and its input. Without a key, nothing is dropped.
+
+    `row_B` are the numbers of the rows of the batch, on which their masks depend, so that devices that share a batch
+    draw what one device would; without it, they are counted from 0.
     """
-    return params | {"dropout": {"key": key, "rate": rate}}
+    return params | {"dropout": {"key": key, "rate": rate, "row_B": row_B}}
 
 
 def recompute(params: dict) -> dict:
@@ -101,15 +105,21 @@ def dropout(params: dict, first: int | jax.Array = 0) -> Callable:
     """Returns `drop(x)`, which zeroes a random fraction of x and scales up the rest.
 
     Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask; they are numbered
-    from `first`. Applied to activations it is dropout (Srivastava et al. 2014, JMLR 15:1929), to weights DropConnect
-    (Wan et al. 2013).
+    from `first`. Applied to activations, (B, ...), it is dropout (Srivastava et al. 2014, JMLR 15:1929); to weights,
+    `drop(w, per_row=False)`, it is DropConnect (Wan et al. 2013).
     """
     if "dropout" not in params:
-        return lambda x: x
-    calls, (key, rate) = itertools.count(first), (params["dropout"][name] for name in ("key", "rate"))
+        return lambda x, per_row=True: x
+    calls, (key, rate, row_B) = itertools.count(first), map(params["dropout"].get, ("key", "rate", "row_B"))
 
-    def drop(x: jax.Array) -> jax.Array:
-        keep = jax.random.bernoulli(jax.random.fold_in(key, next(calls)), 1 - rate, x.shape)
+    def drop(x: jax.Array, per_row: bool = True) -> jax.Array:
+        mask_key = jax.random.fold_in(key, next(calls))
+        draw = lambda key, shape: jax.random.bernoulli(key, 1 - rate, shape)
+        if per_row:
+            keys_B = jax.vmap(partial(jax.random.fold_in, mask_key))(jnp.arange(len(x)) if row_B is None else row_B)
+            keep = jax.vmap(lambda key: draw(key, x.shape[1:]))(keys_B)
+        else:
+            keep = draw(mask_key, x.shape)
         return jnp.where(keep, x / (1 - rate).astype(x.dtype), 0)
 
     return drop

@@ -3,8 +3,8 @@
 N devices are `copies` of the training state times `parts` of it. The rows of a batch are divided among all of them. Of
 the state, each device of a copy stores a part: parameters are gathered when a batch needs them, and gradients are
 summed and split again (fully sharded data parallelism: ZeRO-3, Rajbhandari et al. 2020, arXiv:1910.02054). Everything
-follows from shapes, so models need not know about it: the program is the one for a single device, and XLA partitions
-it. The devices may belong to several processes, which all run the same program; see `makemore_jax.processes`.
+follows from shapes, and models need not know about it: each device runs the program of a single one on its rows. The
+devices may belong to several processes, which all run the same program; see `makemore_jax.processes`.
 """
 
 import math
@@ -41,12 +41,20 @@ class Layout(NamedTuple):
         """An array divided by these axes of the mesh, one for each axis of the array; without any, whole everywhere."""
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
-    def rows(self, tree: Any) -> Any:
-        """Inside a program: the arrays of a batch, their rows divided among the devices."""
-        return jax.lax.with_sharding_constraint(tree, self.sharding(self.mesh.axis_names)) if self.mesh else tree
+    def by_rows(self, function: Callable, params: Any, *rows: Any) -> Any:
+        """Inside a program: `function(params, *rows)`, each device for its share of the rows; so are the results.
+
+        The gradient by `params` is summed over the rows of a device first, and once over devices at the end. Left to
+        itself, XLA would sum it over devices inside every loop: after each time step of a recurrent network, say.
+        """
+        if not self.mesh:
+            return function(params, *rows)
+        share = PartitionSpec(self.mesh.axis_names)
+        specs = {"in_specs": (PartitionSpec(), *[share] * len(rows)), "out_specs": share}
+        return jax.shard_map(function, mesh=self.mesh, **specs, check_vma=False)(params, *rows)
 
     def put_rows(self, tree: Any) -> Any:
-        """The same for arrays from the host."""
+        """The arrays of a batch from the host, their rows divided among the devices."""
         return jax.device_put(tree, self.sharding(self.mesh.axis_names)) if self.mesh else tree
 
     def copy(self, tree: Any) -> Any:

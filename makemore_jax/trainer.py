@@ -150,13 +150,18 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
         params = layout.lend(jax.tree.map(cast, params))
         if recipe.remat:
             params = recompute(params)
-        found = part if fed else batch(tokens, part[packing.segment_BT], packing.position_BT)
-        x_BT, y_BT, mask_BT = layout.rows(found)
+        x_BT, y_BT, mask_BT = part if fed else batch(tokens, part[packing.segment_BT], packing.position_BT)
         if recipe.token_dropout:
             x_BT = replace_some(key, x_BT)
+        rows = x_BT, y_BT, mask_BT, jnp.arange(len(x_BT))
+        return layout.by_rows(masked_nll, (params, jax.random.fold_in(key, 1)), *rows).sum()
+
+    def masked_nll(given: tuple, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array, row_B: jax.Array) -> jax.Array:
+        """(B, T) nats, 0 where the mask is false; `row_B` are the rows' numbers in the micro-batch."""
+        params, key = given
         if recipe.dropout:
-            params = sample_network(params, jax.random.fold_in(key, 1), jnp.float32(recipe.dropout))
-        return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT, layout.devices), 0).sum()
+            params = sample_network(params, key, jnp.float32(recipe.dropout), row_B)
+        return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT), 0)
 
     def replace_some(key: jax.Array, x_BT: jax.Array) -> jax.Array:
         """Token dropout: replace some symbols with random ones, but never a mark."""

@@ -54,9 +54,12 @@ def test_the_run_on_two_devices_is_the_run_on_one(runs, name):
     chex.assert_trees_all_close(jax.device_get(one[1]), jax.device_get(two[1]), rtol=1e-4, atol=1e-6)
 
 
-def test_gradients_are_summed_over_devices(runs):
+def test_gradients_are_summed_over_devices_once_for_each_batch(runs):
+    """Inside the loops over steps and micro-batches, and not inside the one over time."""
     assert "all-reduce" not in runs["one"][1]
-    assert "all-reduce" in runs["copies"][1]
+    sums = [line for line in runs["copies"][1].splitlines() if " all-reduce(" in line]
+    assert any("transpose" in line for line in sums)
+    assert {line.split('op_name="')[1].split('"')[0].count("while/body") for line in sums} == {2}
 
 
 def test_each_device_stores_its_part_of_the_state(runs):
@@ -74,7 +77,8 @@ def test_each_device_has_half_of_the_rows(corpus):
     _, odd = plan_batches(corpus.tokens.train, 13)
     assert len(odd.packing.segment_BT) % 2 == 1
     place = lay_out(2)
-    x_BT = jax.jit(lambda *args: place.rows(batch(*args)))(place.copy(tokens), *plan.packing)[0]
+    share = lambda *args: place.by_rows(lambda _, x_BT: x_BT, (), batch(*args)[0])
+    x_BT = jax.jit(share)(place.copy(tokens), *plan.packing)
     assert len(x_BT) == len(odd.packing.segment_BT) + 1  # a row more, so that they can be shared out
     assert [shard.data.shape for shard in x_BT.addressable_shards] == [(len(x_BT) // 2, x_BT.shape[1])] * 2
 

@@ -111,7 +111,7 @@ def rnn(config: Config) -> Model:
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         start, x_TB = init_cache(params, x_BT.shape[0]), x_BT.T
         drop = dropout(params)
-        input_TBG, from_h = linear(params["from_x"], params["embed"][x_TB]), drop(params["from_h"])
+        input_TBG, from_h = linear(params["from_x"], params["embed"][x_TB]), drop(params["from_h"], per_row=False)
 
         def body(state, inputs):
             x_B, input_BG = inputs

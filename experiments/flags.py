@@ -122,7 +122,8 @@ class Trains:
     """A command that trains a model; see `with_model`."""
 
     preset: Literal[PRESETS] = "quick"
-    """Defaults of sizes and training recipe: quick trains in seconds, best for the lowest loss on the names."""
+    """Defaults of sizes and training recipe: quick trains in seconds, best for the lowest loss on the names, where
+    a model has such a recipe."""
 
 
 def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:

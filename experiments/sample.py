@@ -58,6 +58,7 @@ def run(config: Config) -> dict:
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
     drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling)
     rows = []
+    print("  log prob   line")
     for token_T, log_prob, ended in zip(*map(np.asarray, drawn), strict=True):
         rows.append({"text": trained.vocab.decode(token_T), "log_prob": float(log_prob), "ended": bool(ended)})
         print(f"{log_prob:>10.4f}   {cli.printable(rows[-1]['text'])}{'' if ended else '…'}")

@@ -45,7 +45,7 @@ class Config(Output, Seed, Trains, Text):
     """Train a neural model on the lines of a text file."""
 
     model: Literal[NEURAL] = "transformer"
-    """Which model to train; its sizes and its training recipe are flags below."""
+    """Which model to train. The flags below are its sizes and its recipe; --model NAME --help shows another's."""
     stream: bool = False
     """Keep the encoded text in files beside the data and read batches from there: for data larger than memory."""
     evaluate_every: int = 500
@@ -55,7 +55,8 @@ class Config(Output, Seed, Trains, Text):
     devices: int | None = None
     """Number of devices that share each batch (data parallelism); by default 1, or those of all processes."""
     parts: int | None = None
-    """Split the training state among this many of the devices (FSDP); by default as few as memory asks for."""
+    """Split the training state among this many of the devices (FSDP); by default the fewest that fit into its
+    memory."""
     coordinator: str | None = None
     """To train with several processes, which all run this command: HOST:PORT of process 0. SLURM, Open MPI and TPU pods
     need none of these three flags."""
@@ -183,7 +184,7 @@ def train(config: Any, training: Run, out: Path) -> Trained:
     """
     sample_key = jax.random.split(jax.random.key(config.seed), 3)[2]
     writer = tensorboard(out) if config.tensorboard and is_first() else None
-    print(f"{'step':>8}{'train':>9}{'dev':>9} {'tokens/s':>12}   samples")
+    print(f"{'step':>8}{'batches':>9}{'dev':>9} {'tokens/s':>12}   samples; * is the lowest loss on dev so far")
 
     def show(evaluation: Evaluation) -> None:
         if not is_first():

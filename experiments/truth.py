@@ -131,7 +131,8 @@ def run(config: Config) -> dict:
             if not config.no_figures:
                 picture(excess, config.lines, own, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
                 print(f"\ndrawn in {cli.printable(str(config.out / f'{name}.png'))}")
-        folder.write_json("summary.json", summary)
+            folder.write_json("summary.json", summary)
+            jax.clear_caches()  # a process may map so much memory, and no more, and each program maps some
     return summary
 
 

@@ -1,13 +1,16 @@
 """Several processes that train one model; `tests/layouts.py` tries more of them, and disturbs them."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
+from experiments import train
 from makemore_jax import processes
 from makemore_jax.errors import InputError
 from tests.conftest import ROOT
@@ -24,14 +27,15 @@ def start(data, out, *flags):
 
 
 def test_two_processes_train_as_one_does(tmp_path, names):
-    """Two with two devices each, the state split in two: equal losses, and only process 0 speaks and writes."""
+    """Two with two devices each, the state split, streamed: equal losses, and only process 0 speaks and writes."""
     data = tmp_path / "names.txt"
     data.write_text("\n".join(names[:200]))
-    together = ["--coordinator", f"localhost:{free_port()}", "--processes", "2", "--parts", "2"]
+    together = ["--coordinator", f"localhost:{free_port()}", "--processes", "2", "--parts", "2", "--stream"]
     both = [start(data, tmp_path / f"run{i}", *together, "--process", str(i)) for i in range(2)]
     (out, err), (other, other_err) = (process.communicate() for process in both)
     assert [process.returncode for process in both] == [0, 0], err + other_err
     assert "4 devices of 2 processes share the batches, the state split into 2 parts" in out
+    assert "encoding" in out
     assert [line for line in other.splitlines() if "Gloo" not in line] == []
     assert not (tmp_path / "run1").exists()
     alone = start(data, tmp_path / "alone")
@@ -42,7 +46,24 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     np.testing.assert_allclose(one, two, rtol=1e-5)
     kept = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("alone", "run0")]
     differing = {name for name in kept[0] if kept[0][name] != kept[1][name]}
-    assert differing == {"parts", "coordinator", "processes", "process"} & set(kept[0])
+    assert differing == {"stream", "parts", "coordinator", "processes", "process"} & set(kept[0])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_first_process_encodes_streamed_data_for_all(first, monkeypatch):
+    """While the others wait, who then find the files."""
+    events = []
+
+    @contextlib.contextmanager
+    def together():
+        yield
+        events.append("all wait")
+
+    monkeypatch.setattr(train, "agreed", together)
+    monkeypatch.setattr(train, "is_first", lambda: first)
+    config = types.SimpleNamespace(stream=True, load=lambda **_: events.append("load") or "corpus")
+    assert train.load(config) == "corpus"
+    assert events == (["load", "all wait", "all wait"] if first else ["all wait", "load", "all wait"])
 
 
 @pytest.mark.parametrize(

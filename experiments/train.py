@@ -27,9 +27,9 @@ from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.words import UNKNOWN
 from makemore_jax.errors import InputError, require, require_float, require_positive
 from makemore_jax.loss import bits_per_byte, evaluate
-from makemore_jax.model import Model, num_params
+from makemore_jax.model import Model, Params, num_params
 from makemore_jax.models import NEURAL
-from makemore_jax.processes import agreed, alone, gather, is_first, require_same
+from makemore_jax.processes import agreed, alone, gather, in_turn, is_first, require_same
 from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import open_run, read_config, states
 from makemore_jax.runs import Evaluation, Run
@@ -94,7 +94,8 @@ def train_and_report(config: Any) -> dict:
     """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
     lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
-    corpus = load(config)
+    report = lambda message: print(cli.printable(message))
+    corpus = in_turn(partial(config.load, stream=config.stream, report=report))
     with agreed():
         model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
         init, init_sha256 = starting_point(config, out)
@@ -114,36 +115,17 @@ def train_and_report(config: Any) -> dict:
             print(begun)
         began = time.perf_counter()
         trained = train(config, training, out)
-        best = training.layout.copy(training.best)
-        losses = {name: evaluate(model, best, part).nats for name, part in corpus.measured.items()}
         print(f"{training.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step", end=" ")
-        print(f"{training.best_step:,}:\n" + "  ".join(f"{name} {nats:.4f}" for name, nats in losses.items()), end="")
-        print(f"  nats per {config.unit}")
-        summary |= {"steps": training.step, "best_step": training.best_step, "nats": losses}
-        if config.level == "bpe":  # comparable between vocabularies
-            bits = {name: bits_per_byte(losses[name], part, corpus.vocab) for name, part in corpus.measured.items()}
-            print("  ".join(f"{name} {value:.4f}" for name, value in bits.items()), " bits per byte")
-            summary |= {"bits_per_byte": bits}
+        print(f"{training.best_step:,}:")
+        summary |= {"steps": training.step, "best_step": training.best_step}
+        summary |= losses(config, corpus, model, training.layout.copy(training.best))
         summary |= novelty(config, corpus, trained)
         shown = cli.printable(str(out))
         print(f"saved in {shown}: python -m experiments.sample {shown}")
         if not config.no_figures and is_first():
-            curves = {"train": [row[:2] for row in training.losses]}
-            curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
-            curves = {name: tuple(np.array(curve).T) for name, curve in curves.items()}
-            plot.losses(curves, levels, out / "loss.png", unit=config.unit)
+            draw_losses(config, training, levels, out / "loss.png")
         folder.write_json("summary.json", summary)
     return summary
-
-
-def load(config: Any) -> Corpus:
-    """The data. Where processes share a disk, the first writes the token files, and the others then find them."""
-    found = None
-    for ours in (is_first(), not is_first()) if config.stream else (True,):
-        with agreed():
-            if ours:
-                found = config.load(stream=config.stream, report=lambda message: print(cli.printable(message)))
-    return found
 
 
 def starting_point(config: Any, out: Path) -> tuple[Trained | None, str | None]:
@@ -215,6 +197,24 @@ def fitting_layout(model: Model, recipe: Recipe, config: Any) -> Layout:
         return layout
     state = jax.eval_shape(partial(start, model=model, recipe=recipe), jax.random.key(0))
     return lay_out(config.devices, parts_to_fit(state, layout.devices))
+
+
+def losses(config: Any, corpus: Corpus, model: Model, params: Params) -> dict:
+    """Print the losses on train, dev and test; of byte pairs also in bits per byte, to compare vocabularies."""
+    nats = {name: evaluate(model, params, part).nats for name, part in corpus.measured.items()}
+    print("  ".join(f"{name} {value:.4f}" for name, value in nats.items()), f" nats per {config.unit}")
+    if config.level != "bpe":
+        return {"nats": nats}
+    bits = {name: bits_per_byte(nats[name], part, corpus.vocab) for name, part in corpus.measured.items()}
+    print("  ".join(f"{name} {value:.4f}" for name, value in bits.items()), " bits per byte")
+    return {"nats": nats, "bits_per_byte": bits}
+
+
+def draw_losses(config: Any, training: Run, levels: dict[str, float], path: Path) -> None:
+    """The curves of train and dev, and the losses to beat."""
+    curves = {"train": [row[:2] for row in training.losses]}
+    curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
+    plot.losses({name: tuple(np.array(curve).T) for name, curve in curves.items()}, levels, path, unit=config.unit)
 
 
 def novelty(config: Any, corpus: Corpus, trained: Trained) -> dict:

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -117,6 +117,19 @@ def agreed() -> Iterator[None]:
     if problem:
         raise problem
     require(not failed_P.any(), f"process {int(np.argmax(failed_P))} gave up; it says why")
+
+
+def in_turn(make: Callable[[], Any]) -> Any:
+    """`make()`, by process 0 first and then by the others, who find what it has left on a disk that they share.
+
+    Raises:
+      InputError: it failed on a process, and all give up.
+    """
+    made = None
+    for ours in (is_first(), not is_first()):
+        with agreed():
+            made = make() if ours else made
+    return made
 
 
 def share(value: Any = None) -> Any:

@@ -5,12 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 
-from experiments import train
 from makemore_jax import processes
 from makemore_jax.errors import InputError
 from tests.conftest import ROOT
@@ -50,8 +48,8 @@ def test_two_processes_train_as_one_does(tmp_path, names):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_the_first_process_encodes_streamed_data_for_all(first, monkeypatch):
-    """While the others wait, who then find the files."""
+def test_the_first_process_makes_what_the_others_then_find(first, monkeypatch):
+    """Such as the files of streamed data."""
     events = []
 
     @contextlib.contextmanager
@@ -59,11 +57,10 @@ def test_the_first_process_encodes_streamed_data_for_all(first, monkeypatch):
         yield
         events.append("all wait")
 
-    monkeypatch.setattr(train, "agreed", together)
-    monkeypatch.setattr(train, "is_first", lambda: first)
-    config = types.SimpleNamespace(stream=True, load=lambda **_: events.append("load") or "corpus")
-    assert train.load(config) == "corpus"
-    assert events == (["load", "all wait", "all wait"] if first else ["all wait", "load", "all wait"])
+    monkeypatch.setattr(processes, "agreed", together)
+    monkeypatch.setattr(processes, "is_first", lambda: first)
+    assert processes.in_turn(lambda: events.append("make") or "made") == "made"
+    assert events == (["make", "all wait", "all wait"] if first else ["all wait", "make", "all wait"])
 
 
 @pytest.mark.parametrize(

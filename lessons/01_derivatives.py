@@ -1,10 +1,11 @@
 # %% [markdown]
 # # Lesson 1: Derivatives of programs
 #
-# Backpropagation is reading a program backwards. We take derivatives with a nudge, then by hand, then write forty lines
-# that do it for any program, and check them against `jax.grad` on a network of 41 parameters. At the end you will know
-# what `loss.backward()` does, and why in JAX it can't be done once too often. Follows Karpathy's lecture on
-# [micrograd](https://github.com/karpathy/micrograd).
+# Backpropagation is reading a program backwards. We take derivatives with a nudge, then by hand, then write thirty
+# lines that do it for any program, and check them against `jax.grad` on a network of 41 parameters. At the end you will
+# know what PyTorch's `loss.backward()` does, and why calling it twice spoils the gradient there and not in JAX. Follows
+# Karpathy's lecture on [micrograd](https://github.com/karpathy/micrograd). `jit`, `vmap`, `scan`, trees, and names such
+# as `x_N` are those of [lesson 0](00_jax.ipynb).
 
 # %%
 import os
@@ -40,7 +41,7 @@ from lessons.grading import check
 # %% [markdown]
 # ## 1. A slope is an answer to a nudge
 #
-# Here is a function. At 3 it is 20. If we nudge $x$ a little, how much does the function answer?
+# Here is a function. At 3 it is 20. If we nudge $x$ a little, by how much does its value change?
 
 
 # %%
@@ -48,6 +49,7 @@ def f(x):
     return 3 * x**2 - 4 * x + 5
 
 
+# `jax.grad` finds the slopes of the lines; how it does that is what this lesson is about.
 figure = mm.plot.figure(5.5, 3.2)
 axes = figure.subplots()
 x_N = np.linspace(-4, 5, 100)
@@ -99,7 +101,7 @@ assert best["float64", "both sides"] > best["float64", "one side"]
 # ## 2. By hand, once
 #
 # A function of several numbers, in small steps: $e = ab$, $d = e + c$, $L = df$. This is the lecture's example, with $L
-# = -8$.
+# = -8$. (The number $f$ is `factor` in the code, where `f` is the parabola.)
 
 # %%
 a, b, c, factor = 2.0, -3.0, 10.0, -2.0
@@ -153,9 +155,11 @@ steps = jax.make_jaxpr(small_steps)(*inputs).jaxpr
 print(steps)
 
 # %% [markdown]
-# A *jaxpr*: a list of equations, one operation each. It is a Python object that we can walk through. And the equations
-# stand in an order in which each one uses only what was computed before it. (micrograd has to sort its graph for that,
-# and why it must is the most asked question about it. We shall get there.)
+# A *jaxpr*: a list of equations, one operation each. JAX names the variables in its own order: its `d` is our $f$, its
+# `f` our $d$, its `g` our $L$. `f32[]` is one float32 number. It is a Python object that we can walk through: an
+# equation has inputs (`invars`), outputs (`outvars`), and an operation (`primitive`), which `bind` carries out. And the
+# equations stand in an order in which each one uses only what was computed before it. (micrograd has to sort its graph
+# for that, and why it must is the most asked question about it. We shall get there.)
 #
 # First, let us read it *forwards*, which is called running it:
 
@@ -252,8 +256,9 @@ print(
 # 1, and the truth is 2: the second share has overwritten the first. This bug is in the lecture, on purpose, and it
 # hides well, for most variables are used once.
 #
-# **Does the order matter?** Suppose we don't read the list backwards, but follow each variable to where it was made,
-# whenever something arrives, as one is tempted to write it recursively. Take $b = a + a$ and $c = b + b$, so $c = 4a$.
+# **Does the order matter?** Suppose we don't read the list backwards, but let each variable pass on what it has as soon
+# as something arrives, which is the recursion that one is tempted to write. Take $b = a + a$ and $c = b + b$, so
+# $c = 4a$.
 
 
 # %%
@@ -357,8 +362,9 @@ assert np.allclose([fine_grad[v] for v in fine.invars], [grad[v] for v in progra
 # %% [markdown]
 # ## 6. The gradient is a program, too
 #
-# Nothing stops us from running `backward` on tracers instead of numbers. Then it writes down what it does, and we have
-# the program of the gradient. That is what `jax.grad` returns, and one can read it:
+# Nothing stops us from running `backward` on tracers instead of numbers: the stand-ins of lesson 0, which write down
+# what is done to them. Then we have the program of the gradient. That is what `jax.grad` returns, and one can read it.
+# Here is JAX's for the slope by $w_1$, the argument of number 1; its `add_any` is a plain sum:
 
 # %%
 print(jax.make_jaxpr(jax.grad(neuron, argnums=1))(*inputs))
@@ -406,7 +412,7 @@ print(f"{len(flat)} parameters, {len(whole.eqns)} equations, loss {loss(layers):
 assert len(flat) == 41
 
 # %% [markdown]
-# Our forty lines against `jax.grad`, on all of it:
+# Our thirty lines against `jax.grad`, on all of it:
 
 # %%
 grad = backward(whole, forward(whole, *map(jnp.float32, flat)))
@@ -421,9 +427,10 @@ np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=1e-5)
 #
 # ## 8. Training, and the bug that seems to work
 #
-# Twenty steps against the gradient, 0.1 times it each. And beside it, the most common bug of all, which the lecture has
+# Twenty steps; each subtracts 0.1 times the gradient. And beside it, the most common bug of all, which the lecture has
 # by accident: forgetting to clear the gradients, so that each step uses the *sum* of all gradients so far. In JAX one
-# has to ask for it, by carrying the sum along. **How badly will it do?**
+# has to ask for it, by carrying the sum along. `vmap` runs both trainings at once, with `keep` at 0 and at 1, and
+# `loss_RN` has a row for each. **How badly will it do?**
 
 
 # %%
@@ -453,9 +460,10 @@ axes.legend()
 figure
 
 # %% [markdown]
-# *Better.* The sum of all old gradients works as momentum without any friction, and on four examples that happens to be
-# a good idea. So the bug is in, the loss goes down, and nobody has a reason to look for it. That is why it is the most
-# common one. Section 9 has the same bug on a problem that is a little harder.
+# *Better.* With the sum of all old gradients, the parameters roll downhill like a ball without friction: old steps go
+# on pushing. That is momentum, and on four examples it happens to be a good idea. So the bug is in, the loss goes down,
+# and nobody has a reason to look for it. That is why it is the most common one. Section 9 has the same bug on a problem
+# that is a little harder.
 
 # %%
 assert loss_RN[1, -1] < loss_RN[0, -1] < 0.1
@@ -465,7 +473,9 @@ assert loss_RN[1, -1] < loss_RN[0, -1] < 0.1
 #
 # The tour of micrograd ends with 100 points on two half-moons, to be told apart by 337 parameters. Now we have no
 # reason to look at single numbers any more, so a layer is a matrix, an example is a vector, and `vmap` makes the batch.
-# The loss is the hinge: an example costs nothing if its score is on the right side of zero by 1 or more.
+# The loss is the hinge: an example costs nothing if its score is on the right side of zero by 1 or more. In place of
+# tanh there is `relu(z)`, the larger of $z$ and 0, and a small penalty, 0.0001 times the sum of squares, keeps the
+# parameters small.
 
 
 # %%
@@ -534,7 +544,7 @@ axes = figure.subplots()
 axes.contourf(side_N, side_N, score_M.reshape(120, 120), levels=[-50, -1, 1, 50], cmap="RdBu", alpha=0.6)
 axes.contour(side_N, side_N, score_M.reshape(120, 120), levels=[0], colors="black", linewidths=1)
 axes.scatter(*x_ND.T, c=y_N, cmap="RdBu", edgecolors="black", linewidths=0.6)
-axes.set(ylim=(-1.3, 1.8), title="where the score is above 1, below -1, and 0")
+axes.set(ylim=(-1.3, 1.8), title="blue: score above 1, red: below -1, line: 0")
 figure
 
 # %% [markdown]
@@ -580,9 +590,10 @@ def logistic_rule(g, out, x):
 check(lesson_1.logistic_rule, logistic_rule)
 
 # %% [markdown]
-# **Exercise 1.4.** A network's last step: a softmax makes probabilities from logits, and the loss is minus the
-# logarithm of the right one's, $-\log \mathrm{softmax}(z)_y$. Its gradient with respect to the logits, by hand. It is
-# one line, and it's the most beautiful line in the series.
+# **Exercise 1.4.** A network's last step: a softmax makes probabilities from any numbers $z$, the logits, by
+# $\mathrm{softmax}(z)_i = e^{z_i} / \sum_j e^{z_j}$, and the loss is minus the logarithm of the right one's,
+# $-\log \mathrm{softmax}(z)_y$. Its gradient with respect to the logits, by hand; $z$ is `logits_V`, $y$ is `label`,
+# and `jax.nn.softmax` and `jax.nn.one_hot` help. It is one line, and it's the most beautiful line in the series.
 
 
 # %%

@@ -486,10 +486,11 @@ mm.plot.attention(mm.activations(trained, "charlotte"))
 # The table of positions has one row per position, and a line longer than that has no row to look up. In PyTorch the
 # index fails. **In JAX?**
 #
-# **Exercise 8.4.** `table` has 16 rows. Which row does `table[20]` return? Predict first; then look; then think about
-# what a model would do on lines that are too long. (The library refuses them at every door.)
+# **Exercise 8.4.** `table` has 16 rows. Which row does `table[20]` return, as a number? Predict first; then look; then
+# think about what a model would do on lines that are too long. (The library refuses them at every door.)
 
 # %%
+table = jnp.arange(16)
 row = ...
 check(lesson_8.row_past_the_end, row)
 

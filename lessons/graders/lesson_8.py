@@ -64,6 +64,8 @@ def row_past_the_end(answer: int) -> None:
     """Which row of a table of 16 the index 20 returns."""
     table = jnp.arange(16)
     truth = int(table[20])
+    assert np.issubdtype(np.asarray(answer).dtype, np.integer), "Give the number of a row."
+    assert np.ndim(answer) == 0, "Give one number, the one in that row."
     assert int(answer) == truth, f"Not row {int(answer)}. Try jnp.arange(16)[20]: out-of-range indices are clamped."
 
 

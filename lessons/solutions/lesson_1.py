@@ -1,13 +1,12 @@
 """Solutions of the exercises of lesson 1, and tempting answers that are wrong."""
 
-import math
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def gradient(a, b, c):
-    return -3 * a**2 - 0.5 * a**-0.5, 3 * math.cos(3 * b) + 2.5 * b**1.5, 1 / c**2
+    return -3 * a**2 - 0.5 * a**-0.5, 3 * np.cos(3 * b) + 2.5 * b**1.5, 1 / c**2
 
 
 def slope(f, x):
@@ -24,11 +23,11 @@ def softmax_gradient(logits_V, label):
 
 
 def chain_rule_forgotten(a, b, c):
-    return -3 * a**2 - 0.5 * a**-0.5, math.cos(3 * b) + 2.5 * b**1.5, 1 / c**2
+    return -3 * a**2 - 0.5 * a**-0.5, np.cos(3 * b) + 2.5 * b**1.5, 1 / c**2
 
 
 def wrong_sign(a, b, c):
-    return -3 * a**2 - 0.5 * a**-0.5, 3 * math.cos(3 * b) + 2.5 * b**1.5, -1 / c**2
+    return -3 * a**2 - 0.5 * a**-0.5, 3 * np.cos(3 * b) + 2.5 * b**1.5, -1 / c**2
 
 
 def by_heart(a, b, c):
@@ -56,7 +55,7 @@ def like_tanh(g, out, x):
 
 
 def of_the_output(g, out, x):
-    return (g * math.exp(-out) / (1 + math.exp(-out)) ** 2,)
+    return (g * np.exp(-out) / (1 + np.exp(-out)) ** 2,)
 
 
 def probabilities(logits_V, label):

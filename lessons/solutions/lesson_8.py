@@ -74,7 +74,7 @@ WRONG = {
     "causal_weights": [masked_after, zero_for_minus_infinity, down_the_columns],
     "score_scale": [lambda C, N: C**-0.5, lambda C, N: N / C],  # the first is the video's
     "many_heads": [interleaved, no_mask],
-    "row_past_the_end": [4, 0, 20],
+    "row_past_the_end": [4, 0, 20, None, [15]],
     "head_step": [past_only, forgets_to_grow, unscaled],
     "addition": [lambda a, b: f"{a:02}+{b:02}={a + b:03}", lambda a, b: f"{a}+{b}={str(a + b)[::-1]}"],
 }

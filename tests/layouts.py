@@ -136,8 +136,9 @@ class Processes:
         return losses(self.folder / out)
 
     def digest(self, out: str) -> str:
-        """SHA-256 of the best weights."""
-        return hashlib.sha256((self.folder / out / "best.safetensors").read_bytes()).hexdigest()
+        """SHA-256 of the best weights; empty where there are none."""
+        best = self.folder / out / "best.safetensors"
+        return hashlib.sha256(best.read_bytes()).hexdigest() if best.exists() else ""
 
 
 def layouts(runs: Processes) -> list[str]:

@@ -79,8 +79,17 @@ class Layout(NamedTuple):
         return jax.jit(begin, out_shardings=self.split(jax.eval_shape(begin, *args)))(*args)
 
     def put(self, tree: Any) -> Any:
-        """A state from arrays on the host, stored as `make` would."""
-        return jax.device_put(tree, self.split(tree)) if self.mesh else tree
+        """A state of arrays that each process has, whole or in parts, stored as `make` would."""
+
+        def place(leaf: Any, where: NamedSharding) -> jax.Array:
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(place(jax.random.key_data(leaf), where))
+            if not leaf.is_fully_addressable:
+                return jax.device_put(leaf, where)
+            whole = np.asarray(leaf)  # `device_put` takes no array of one process to the devices of another
+            return jax.make_array_from_callback(whole.shape, where, whole.__getitem__)
+
+        return jax.tree.map(place, tree, self.split(tree)) if self.mesh else tree
 
     def lend(self, params: Any) -> Any:
         """Inside a program: split parameters, made whole for one batch; their gradients are summed, then split.

@@ -36,6 +36,11 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     assert "encoding" in out
     assert [line for line in other.splitlines() if "Gloo" not in line] == []
     assert not (tmp_path / "run1").exists()
+    together[1] = f"localhost:{free_port()}"
+    both = [start(data, tmp_path / "run0", *together, "--process", str(i), "--resume") for i in range(2)]
+    (out, err), (_, other_err) = (process.communicate() for process in both)
+    assert [process.returncode for process in both] == [0, 0], err + other_err
+    assert "continuing from step 20" in out
     alone = start(data, tmp_path / "alone")
     alone.communicate()
     assert alone.returncode == 0

@@ -55,8 +55,8 @@ class Config(Output, Seed, Trains, Text):
     devices: int | None = None
     """Number of devices that share each batch (data parallelism); by default 1, or those of all processes."""
     parts: int | None = None
-    """Split the training state among this many of the devices (FSDP); by default the fewest that fit into its
-    memory."""
+    """Split the training state among this many of the devices (FSDP); by default the fewest
+    with which it fits into memory."""
     coordinator: str | None = None
     """To train with several processes, which all run this command: HOST:PORT of process 0. SLURM, Open MPI and TPU pods
     need none of these three flags."""
@@ -94,9 +94,10 @@ def train_and_report(config: Any) -> dict:
     """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
     lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
-    report = lambda message: print(cli.printable(message))
-    corpus = in_turn(partial(config.load, stream=config.stream, report=report))
+    load = partial(config.load, stream=config.stream, report=lambda message: print(cli.printable(message)))
+    corpus = in_turn(load) if config.stream else None  # the first encodes for all that share its disk
     with agreed():
+        corpus = corpus or load()
         model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
         init, init_sha256 = starting_point(config, out)
     identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
@@ -166,7 +167,7 @@ def train(config: Any, training: Run, out: Path) -> Trained:
     """
     sample_key = jax.random.split(jax.random.key(config.seed), 3)[2]
     writer = tensorboard(out) if config.tensorboard and is_first() else None
-    print(f"{'step':>8}{'batches':>9}{'dev':>9} {'tokens/s':>12}   samples; * is the lowest loss on dev so far")
+    print(f"{'step':>8}{'batches':>9}{'dev':>9} {'tokens/s':>12}   samples (*: the lowest loss on dev so far)")
 
     def show(evaluation: Evaluation) -> None:
         if not is_first():

@@ -132,7 +132,7 @@ def run(config: Config) -> dict:
                 picture(excess, config.lines, own, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
                 print(f"\ndrawn in {cli.printable(str(config.out / f'{name}.png'))}")
             folder.write_json("summary.json", summary)
-            jax.clear_caches()  # a process may map so much memory, and no more, and each program maps some
+            jax.clear_caches()  # each program maps memory, and the system limits how often a process may
     return summary
 
 

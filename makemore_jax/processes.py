@@ -57,7 +57,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         where = f"process 0 at {coordinator}" if coordinator else "the coordinator"
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"{where} did not answer within {CONNECT} s, or a process is missing ({reason})") from None
-    gather(0)  # the first exchange gives up after 30 s; later ones wait, as when one process reads or encodes the data
+    gather(0)  # the first exchange gives up after 30 s, later ones wait: a process may take minutes to encode data
 
 
 def _wait_for(coordinator: str, host: str, port: int) -> None:

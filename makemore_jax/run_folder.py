@@ -29,7 +29,7 @@ from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json, write_bytes, write_json
 from makemore_jax.processes import agreed, is_first, share, share_arrays
-from makemore_jax.sharding import fetch
+from makemore_jax.sharding import fetch, lay_out_as
 from makemore_jax.trained import Trained, restore
 
 KEPT = 2  # checkpoints
@@ -92,7 +92,7 @@ class RunFolder:
         return next((int(path.stem) for path in states(self.path)), None)
 
     def restore_state(self, like: Any) -> tuple[Any, dict] | None:
-        """The newest intact state of this run, in the structure of `like`, and its description; None if there is none.
+        """The newest intact state of this run, laid out as `like`, and its description; None if there is none.
 
         Later ones, which could not be read, are renamed to `.damaged`: the run will write them again.
 
@@ -108,7 +108,10 @@ class RunFolder:
             return None
         flat = checkpoint.flatten(like)
         path = self.path / f"checkpoints/{about['step']}.sharded"
-        leaves = sharded.read(path, flat) if in_parts else share_arrays(leaves, flat)
+        if in_parts:
+            leaves = sharded.read(path, flat)
+        else:
+            leaves = {name: lay_out_as(leaf, flat[name]) for name, leaf in share_arrays(leaves, flat).items()}
         return checkpoint.unflatten(leaves, like), about
 
     def _newest_intact(self, like: Any) -> tuple[dict | None, dict | None]:

@@ -82,7 +82,7 @@ class Run:
         self.resumed = folder.restore_state({"state": self.state, "best": self.best}) if folder else None
         if self.resumed:
             tree, about = self.resumed
-            self.state, self.best = self.layout.put(tree["state"]), self.layout.put(tree["best"])
+            self.state, self.best = tree["state"], tree["best"]
             self.losses = [tuple(row) for row in about["losses"]]
             if self.best_step:
                 folder.save_best(self._trained(self.best))

@@ -42,10 +42,11 @@ class Layout(NamedTuple):
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
     def by_rows(self, function: Callable, params: Any, *rows: Any) -> Any:
-        """Inside a program: `function(params, *rows)`, each device for its share of the rows; so are the results.
+        """Inside a program: `function(params, *rows)`, each device on its share of the rows.
 
-        The gradient by `params` is summed over the rows of a device first, and once over devices at the end. Left to
-        itself, XLA would sum it over devices inside every loop: after each time step of a recurrent network, say.
+        The result is divided alike. The gradient by `params` is summed over the rows of a device first, and once over
+        devices at the end. Left to itself, XLA would sum it over devices inside every loop: after each time step of a
+        recurrent network, say.
         """
         if not self.mesh:
             return function(params, *rows)
@@ -77,19 +78,6 @@ class Layout(NamedTuple):
         if not self.mesh:
             return begin(*args)
         return jax.jit(begin, out_shardings=self.split(jax.eval_shape(begin, *args)))(*args)
-
-    def put(self, tree: Any) -> Any:
-        """A state of arrays that each process has, whole or in parts, stored as `make` would."""
-
-        def place(leaf: Any, where: NamedSharding) -> jax.Array:
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                return jax.random.wrap_key_data(place(jax.random.key_data(leaf), where))
-            if not leaf.is_fully_addressable:
-                return jax.device_put(leaf, where)
-            whole = np.asarray(leaf)  # `device_put` takes no array of one process to the devices of another
-            return jax.make_array_from_callback(whole.shape, where, whole.__getitem__)
-
-        return jax.tree.map(place, tree, self.split(tree)) if self.mesh else tree
 
     def lend(self, params: Any) -> Any:
         """Inside a program: split parameters, made whole for one batch; their gradients are summed, then split.
@@ -179,6 +167,13 @@ def fetch(leaf: Any) -> np.ndarray:
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
         leaf = jax.jit(lambda x: x, out_shardings=NamedSharding(leaf.sharding.mesh, PartitionSpec()))(leaf)
     return np.asarray(leaf)
+
+
+def lay_out_as(whole: np.ndarray, like: Any) -> Any:
+    """An array that every process has, stored where the array `like` is: the inverse of `fetch`."""
+    if len(like.sharding.device_set) == 1:
+        return whole
+    return jax.make_array_from_callback(whole.shape, like.sharding, whole.__getitem__)
 
 
 def local(tree: Any) -> Any:

@@ -74,6 +74,13 @@ def test_neural_models_have_a_recipe():
     assert all((MODELS[name].recipe is not None) == (name in NEURAL) for name in MODELS)
 
 
+def test_all_of_the_series_but_the_bigram_have_dropout_and_a_best_recipe():
+    """It has no units, and can be no better. A model that is added may do without them, too."""
+    series = ("bigram", "mlp", "wavenet", "bow", "rnn", "gru", "lstm", "transformer")
+    assert [name for name in series if MODELS[name].best is None] == ["bigram"]
+    assert [name for name in series if not has_dropout(build(name, vocab=7))] == ["bigram"]
+
+
 @pytest.mark.parametrize("name", NEURAL)
 def test_presets_are_sizes_and_a_recipe(name):
     quick, best = MODELS[name].preset("quick"), MODELS[name].preset("best")

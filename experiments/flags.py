@@ -122,8 +122,7 @@ class Trains:
     """A command that trains a model; see `with_model`."""
 
     preset: Literal[PRESETS] = "quick"
-    """Defaults of sizes and training recipe: quick trains in seconds, best for the lowest loss on the names, where
-    a model has such a recipe."""
+    """Sizes and training recipe: quick trains in seconds; best, where a model has it, for the lowest loss on names."""
 
 
 def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:

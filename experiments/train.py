@@ -55,11 +55,9 @@ class Config(Output, Seed, Trains, Text):
     devices: int | None = None
     """Number of devices that share each batch (data parallelism); by default 1, or those of all processes."""
     parts: int | None = None
-    """Split the training state among this many of the devices (FSDP); by default the fewest
-    with which it fits into memory."""
+    """Split the training state among this many devices (FSDP); by default the fewest with which it fits in memory."""
     coordinator: str | None = None
-    """To train with several processes, which all run this command: HOST:PORT of process 0. SLURM, Open MPI and TPU pods
-    need none of these three flags."""
+    """HOST:PORT of process 0, if several processes run this command; SLURM, Open MPI and TPU pods need no such flag."""
     processes: int | None = None
     """Number of processes."""
     process: int | None = None
@@ -103,17 +101,15 @@ def train_and_report(config: Any) -> dict:
     identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
     with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
-        options = {"evaluate_every": config.evaluate_every, "patience": config.patience, "folder": folder}
-        options |= {"save_every": config.save_every, "layout": fitting_layout(model, recipe, config), "init": init}
-        key = jax.random.key(config.seed)
-        training = Run(key, model, corpus, recipe, **options)
+        options = {name: getattr(config, name) for name in ("evaluate_every", "patience", "save_every")}
+        options |= {"layout": fitting_layout(model, recipe, config), "folder": folder, "init": init}
+        training = Run(jax.random.key(config.seed), model, corpus, recipe, **options)
         levels = baselines(corpus)
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
         summary |= {"parameters": num_params(training.state.params), "baselines": levels}
         introduce(config, corpus, summary, training.layout)
         if config.resume:
-            begun = f"continuing from step {training.step:,}" if training.resumed else "nothing was saved yet: step 0"
-            print(begun)
+            print(f"continuing from step {training.step:,}" if training.resumed else "nothing was saved yet: step 0")
         began = time.perf_counter()
         trained = train(config, training, out)
         print(f"{training.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step", end=" ")

@@ -73,7 +73,7 @@ class Row(NamedTuple):
     steps: int
     best_steps: list[int]
     seconds: float  # of processor time per run, on all cores: compiling, training and evaluating on dev
-    nats: dict[str, list[float]]  # on train, dev and test
+    nats: dict[str, list[float]]  # on train, dev and test; "unseen": on test, told that a line is not one of train
     samples_per_second: float
     novelty: dict
     samples: list[str]
@@ -121,6 +121,9 @@ def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
     """The losses of each run, and samples of the first."""
     first, key = row.trained[0], jax.random.key(0)
     nats = {part: [mm.evaluate(one, tokens).nats for one in row.trained] for part, tokens in corpus.tokens.items()}
+    if not config.makemore_split:  # there, some lines of test are in train as well
+        excluding = corpus.tokens.train
+        nats["unseen"] = [mm.evaluate(one, corpus.tokens.test, excluding).nats for one in row.trained]
     texts, began = mm.sample(key, first, config.samples), time.perf_counter()
     mm.sample(key, first, config.samples)  # once more, compiled
     speed = config.samples / (time.perf_counter() - began)
@@ -174,14 +177,15 @@ def run(config: Config) -> dict:
 def heading(config: Config) -> cli.Table:
     """The head of the table; its last column is some samples."""
     sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "CPU_s": ">9.1f", "train": ">9.4f"}
-    more = {"samples/s": ">11,.0f", "new": ">6.0%", **({"published": ">14"} if config.makemore_split else {})}
-    return cli.Table(**sizes, dev=">17", test=">17", **more, **{"  samples": "<36"})
+    more = {"published": ">14"} if config.makemore_split else {"unseen": ">17"}
+    more |= {"samples/s": ">11,.0f", "new": ">6.0%", "  samples": "<36"}
+    return cli.Table(**sizes, dev=">17", test=">17", **more)
 
 
 def print_row(table: cli.Table, name: str, row: Row) -> None:
     """A row of the table."""
     last = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
-    means = {part: cli.mean_and_range(row.nats[part]) for part in ("dev", "test")}
+    means = {part: cli.mean_and_range(nats) for part, nats in row.nats.items() if part != "train"}
     sizes = {"parameters": row.parameters, "steps": row.steps or None, "CPU_s": row.seconds}
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
     more |= {"published": PUBLISHED.get(name.removesuffix(", best"))}

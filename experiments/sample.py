@@ -14,6 +14,7 @@ import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Seed
 from makemore_jax.data.corpus import novelty as count_new
+from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
 from makemore_jax.run_folder import lines_of
 from makemore_jax.sampler import SamplingParams
@@ -35,6 +36,8 @@ class Config(Seed):
     greedy: bool = False
     """Always take the most likely token: the same as --temperature 0."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
+    unseen: bool = False
+    """Only lines that are not in the run's train data: those are rejected, and others drawn in their place."""
     score: tuple[str, ...] = ()
     """Print the loss of these lines instead of sampling."""
     export: Path | None = None
@@ -56,13 +59,17 @@ def run(config: Config) -> dict:
     if config.score:
         return {"scores": score(trained, config.score)}
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
-    drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling)
+    lines = lines_of(config.run, trained.vocab)
+    known = f"{config.run}: its train lines are not there, or no longer as they were; sample without `unseen`"
+    require(lines is not None or not config.unseen, known)
+    excluding = set(lines.train) if config.unseen else ()
+    drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling, excluding)
     rows = []
     print("  log prob   line")
     for token_T, log_prob, ended in zip(*map(np.asarray, drawn), strict=True):
         rows.append({"text": trained.vocab.decode(token_T), "log_prob": float(log_prob), "ended": bool(ended)})
         print(f"{log_prob:>10.4f}   {cli.printable(rows[-1]['text'])}{'' if ended else '…'}")
-    return {"samples": rows} | novelty(config.run, trained, [row["text"] for row in rows])
+    return {"samples": rows} | (novelty(lines, [row["text"] for row in rows]) if lines else {})
 
 
 def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
@@ -75,10 +82,8 @@ def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
     return rows
 
 
-def novelty(path: Path, trained: Trained, texts: list[str]) -> dict:
-    """How many samples are new, if the data of the run has not changed."""
-    if (lines := lines_of(path, trained.vocab)) is None:
-        return {}
+def novelty(lines: Split, texts: list[str]) -> dict:
+    """Print how many samples are new."""
     report = count_new(texts, lines.train, lines.dev + lines.test)
     named = {"new": report["new"], "in train": report["in_train"], "held out": report["in_held_out"]}
     print(f"of {len(texts):,}: " + ", ".join(f"{number:,} {name}" for name, number in named.items()), end="")

@@ -21,7 +21,7 @@ from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import open_run as open
 from makemore_jax.runs import train
 from makemore_jax.sweeps import Runs, sweep
-from makemore_jax.trained import Trained, activations, evaluate, sample, save, score
+from makemore_jax.trained import Trained, activations, evaluate, mass, sample, save, score
 from makemore_jax.trainer import Training, training
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "load",
+    "mass",
     "mix",
     "open",
     "plot",

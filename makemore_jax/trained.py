@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 from makemore_jax import checkpoint, loss
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.lines import normalize
-from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.tokens import Tokens, distinct, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import Model, Params, require_block
@@ -122,9 +123,33 @@ def save(trained: Trained, path: str | Path) -> None:
         raise InputError(f"{str(path)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
 
 
-def evaluate(trained: Trained, tokens: Tokens) -> loss.Quality:
-    """The exact loss over a data set, such as `corpus.tokens.test`; every token is scored once."""
-    return loss.evaluate(trained.model, trained.params, tokens)
+def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) -> loss.Quality:
+    """The exact loss over a data set, such as `corpus.tokens.test`; every token is scored once.
+
+    `excluding` are lines that are known not to occur in it, such as `corpus.tokens.train` where the split keeps equal
+    lines together. Their probability goes to all others, P(line) / (1 - `mass`); if one does occur, the loss is inf.
+
+    Raises:
+      InputError: there are no lines, or one is longer than the model can read.
+    """
+    quality = loss.evaluate(trained.model, trained.params, tokens)
+    if excluding is None:
+        return quality
+    if distinct(tokens).keys() & distinct(excluding).keys():
+        return loss.quality(math.inf, quality.tokens)
+    gain = -math.log1p(-mass(trained, excluding))  # nats per line
+    return loss.quality(quality.nats * quality.tokens - gain * len(tokens.length_N), quality.tokens)
+
+
+def mass(trained: Trained, tokens: Tokens) -> float:
+    """The probability that a sample is one of these lines, such as `corpus.tokens.train`: the sum over different ones.
+
+    Raises:
+      InputError: there are no lines, or one is longer than the model can read.
+    """
+    line_N = list(distinct(tokens).values())
+    once = Tokens(tokens.stream_M, tokens.start_N[line_N], tokens.length_N[line_N])
+    return float(np.exp(-loss.line_nll(trained.model, trained.params, once)).sum())
 
 
 def score(trained: Trained, lines: Sequence[str]) -> list[loss.Quality]:
@@ -174,16 +199,34 @@ def activations(trained: Trained, line: str) -> Activations:
 
 
 def draw(
-    key: jax.Array, trained: Trained, n: int, prefix: str = "", sampling: SamplingParams = SamplingParams()
+    key: jax.Array,
+    trained: Trained,
+    n: int,
+    prefix: str = "",
+    sampling: SamplingParams = SamplingParams(),
+    excluding: Collection[str] = (),
 ) -> Samples:
-    """`n` lines as tokens, each with its log-probability; line i depends on the key and i alone.
+    """`n` lines as tokens, each with its log-probability; line i of all that are drawn depends on the key and i alone.
+
+    Lines in `excluding` are rejected, and others drawn in their place. The log-probabilities stay the model's own.
 
     Raises:
-      InputError: a prefix with a character that the model does not know, or one that leaves no room.
+      InputError: a prefix with a character that the model does not know, or one that leaves no room; or too many lines
+        are in `excluding`.
     """
     require(n > 0, f"`n` is {n}; it must be at least 1")
-    prefixes, allowed = [trained.vocab.encode_line(prefix)] * n, trained.vocab.sampleable_V
-    return sample_tokens(key, trained.model, trained.params, prefixes, trained.block, sampling, allowed)
+    prefix_T, allowed = trained.vocab.encode_line(prefix), trained.vocab.sampleable_V
+    first = lambda n: sample_tokens(
+        key, trained.model, trained.params, [prefix_T] * n, trained.block, sampling, allowed
+    )
+    if not excluding:
+        return first(n)
+    for count in (n * 2**doubled for doubled in range(1, 8)):
+        drawn = first(count)
+        kept = [i for i, row in enumerate(drawn.token_BT) if trained.vocab.decode(row) not in excluding][:n]
+        if len(kept) == n:
+            return Samples(*(leaf[np.array(kept)] for leaf in drawn))
+    raise InputError(f"{len(kept)} of {count} samples are not in `excluding`, of {n} to be drawn; raise `temperature`")
 
 
 def sample(
@@ -195,11 +238,14 @@ def sample(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    excluding: Collection[str] = (),
 ) -> list[str]:
-    """`n` new lines that start with `prefix`. Use `draw` to learn which ended by themselves and which were cut.
+    """`n` lines that start with `prefix`; none is in `excluding`, such as `set(corpus.lines.train)`.
+
+    Use `draw` to learn which ended by themselves and which were cut.
 
     Raises:
       InputError: as for `draw` and `SamplingParams`.
     """
-    drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p))
+    drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p), excluding)
     return [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

@@ -362,8 +362,11 @@ def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_p
     own.write_text(file.read_text())
     assert train("--data", own)[0] == 0
     assert "in train" in command("sample", tmp_path / "run", "--n", 3)[1]
+    unseen = command("sample", tmp_path / "run", "--n", 3, "--prefix", "emm", "--unseen")[1]
+    assert ", 0 in train" in unseen
     own.write_text(file.read_text() + "\nemmanuelle")
     assert "in train" not in command("sample", tmp_path / "run", "--n", 3)[1]
+    assert "its train lines are not there" in command("sample", tmp_path / "run", "--unseen")[2]
     own.unlink()
     os.mkfifo(own)
     assert command("sample", tmp_path / "run", "--n", 3)[0] == 0
@@ -429,6 +432,9 @@ def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseli
     assert list(rows) == ["n-gram", "bigram", "2 x bigram", "mixture of all"]
     assert list(summary["weights"]) == ["backoff", "2 x bigram"]
     assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2, 1, 1]
+    for row in rows.values():  # one number per seed, as the gain depends on the seed
+        assert len(row["nats"]["unseen"]) == len(row["nats"]["test"])
+        assert all(np.less(row["nats"]["unseen"], row["nats"]["test"]))
     assert rows["mixture of all"]["nats"]["dev"][0] <= min(row["nats"]["dev"][0] for row in rows.values())
     assert sum(summary["weights"].values()) == pytest.approx(1, abs=1e-5)
     assert command("sample", tmp_path / "run", "--n", 3)[0] == 0
@@ -442,6 +448,7 @@ def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseli
     assert (status, err) == (0, "")
     its = json.loads(out.splitlines()[-1])["rows"]
     assert list(its) == ["n-gram", "bigram", "2 x bigram"]  # no weights are chosen on what is held out
+    assert "unseen" not in its["bigram"]["nats"]  # some lines of test are in train as well
     assert its["bigram"]["nats"]["dev"] == its["bigram"]["nats"]["test"] != rows["bigram"]["nats"]["test"]
     for bad in (["--seeds", 0], ["--models", "rnm"], ["--models"]):
         assert command("compare", *bad)[0] == 2

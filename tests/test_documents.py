@@ -20,6 +20,7 @@ from makemore_jax.errors import InputError
 from makemore_jax.loss import evaluate, stream_nll
 from makemore_jax.models import build
 from makemore_jax.models.ngram import Config, count_stream
+from makemore_jax.run_folder import lines_of
 from tests.test_data import LINES
 
 NOVEL = "\ufeffChapter I\r\n\r\n\r\n  It was\rnight. \n It “rained”.\n\n \n\nZoe\u0308 said: 3,5\n\n" + "".join(
@@ -150,7 +151,7 @@ def test_the_command(command, novel, tmp_path, monkeypatch, capsys):
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["separator"], config["context_length"]) == ("\n\n", 8)
     texts = ["Page 1\nof many.", "Page"]
-    assert sample.novelty(tmp_path / "run", mm.open(tmp_path / "run"), texts)["novelty"]["new"] == 1
+    assert sample.novelty(lines_of(tmp_path / "run", mm.open(tmp_path / "run").vocab), texts)["novelty"]["new"] == 1
     capsys.readouterr()
     plain = tmp_path / "plain.txt"
     plain.write_text("\n".join(f"ab {number}" for number in range(40)))

@@ -79,6 +79,13 @@ def count_bytes(tokens: Tokens, vocab: Vocab) -> int:
     return int((total_M[last_N] - total_M[tokens.start_N]).sum())
 
 
+def distinct(tokens: Tokens) -> dict[bytes, int]:
+    """Each different line, as the bytes of its tokens, and the index of the last line that is the same."""
+    ends_N = tokens.start_N + 1 + tokens.length_N
+    spans = enumerate(zip(tokens.start_N + 1, ends_N, strict=True))
+    return {tokens.stream_M[first:end].tobytes(): n for n, (first, end) in spans}
+
+
 class Packing(NamedTuple):
     """How lines are packed into rows: for each cell, which line it belongs to and its position in that line."""
 

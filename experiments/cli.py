@@ -35,20 +35,19 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
 
     A user's mistake ends in one line on standard error and exit status 2; a signal to stop, in 128 plus its number.
 
-    `every_core` is for commands of many runs: on a CPU, JAX gets a device for each core, and devices share the runs.
+    `every_core` is for commands of many runs: on a CPU, JAX gets a device for each core, and devices share the runs. A
+    run for which `--devices` asks for more than one gets them, too.
     """
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
         stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
     keep_compilations()
-    if every_core and "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
-            ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-            jax.config.update("jax_num_cpu_devices", len(ours))
     try:
         with stop_on_signals():
             config = parse(config_type())
+            if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
+                make_cores_devices()
             summary = run(config)
             if getattr(config, "json", True) and is_first():
                 print(to_json(summary))
@@ -93,6 +92,14 @@ def open_closed_streams() -> None:
         pass
     os.close(number)
     sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")  # noqa: SIM115
+
+
+def make_cores_devices() -> None:
+    """On a CPU, make each core that this process may use a device, unless XLA_FLAGS says how many there are."""
+    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
+            cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+            jax.config.update("jax_num_cpu_devices", len(cores))
 
 
 def keep_compilations() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
+from experiments import cli
 from experiments.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.checkpoint import read
 from makemore_jax.data.corpus import _torch_permutation, makemore_split
@@ -51,6 +53,30 @@ def whole(file, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
     assert run_command("train", *RUN, "--data", file, "--out", out) == 0
     return out
+
+
+@pytest.mark.parametrize(
+    ("flags", "cores"),
+    [
+        ((), False),
+        (("--devices", "1"), False),
+        (("--devices", "2"), True),
+        (("--devices", "2", "--coordinator", "a:1"), False),
+    ],
+)
+def test_on_a_cpu_the_devices_that_are_asked_for_are_cores(monkeypatch, flags, cores):
+    @dataclass(frozen=True)
+    class Config:
+        devices: int | None = None
+        coordinator: str | None = None
+        json: bool = False
+
+    asked = []
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(jax.config, "update", lambda name, value: asked.append((name, value)))
+    monkeypatch.setattr("sys.argv", ["command", *flags])
+    cli.main(lambda: Config, lambda config: {})
+    assert asked == ([("jax_num_cpu_devices", len(os.sched_getaffinity(0)))] if cores else [])
 
 
 def test_a_run_reports_its_best(whole):

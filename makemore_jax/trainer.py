@@ -186,22 +186,32 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
 class Training(NamedTuple):
     """A training run as a pair of pure functions, like `Model` for a network and optax's GradientTransformation.
 
-    Both are jitted. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs as one program.
+    Both are compiled. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs as one program.
     """
 
     init: Callable  # (key, hyper=recipe.hyper, params=None) -> TrainState; without `params`, random ones
     steps: Callable  # (state, count)            -> TrainState, losses_N: the loss before each step
 
 
-@partial(jax.jit, static_argnames=("model", "recipe"))
 def start(
     key: jax.Array, hyper: Any = None, params: Params | None = None, *, model: Model, recipe: Recipe
 ) -> TrainState:
     """The state of a run before its first step; `hyper` and `params` replace the recipe's and random ones."""
     hyper = recipe.hyper if hyper is None else hyper
     init_key, run_key, _ = jax.random.split(key, 3)  # the third is for samples
-    params = model.init(init_key) if params is None else params
-    return init_state(params, run_key, hyper, adamw(recipe))
+    params = _random(init_key, model) if params is None else params
+    return _first_state(params, run_key, hyper, recipe)
+
+
+@partial(jax.jit, static_argnames="model")
+def _random(key: jax.Array, model: Model) -> Params:
+    """A program of its own: random parameters take long to compile, and other recipes draw the same."""
+    return model.init(key)
+
+
+@partial(jax.jit, static_argnames="recipe")
+def _first_state(params: Params, key: jax.Array, hyper: Any, recipe: Recipe) -> TrainState:
+    return init_state(params, key, hyper, adamw(recipe))
 
 
 def training(

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 import makemore_jax
+from experiments.cores import keep_compilations, make_cores_devices
 from experiments.flags import parse
 from experiments.signals import Stopped, stop_on_signals
 from makemore_jax.claim import claim as claim_folder
@@ -92,30 +93,6 @@ def open_closed_streams() -> None:
         pass
     os.close(number)
     sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")  # noqa: SIM115
-
-
-def make_cores_devices() -> None:
-    """On a CPU, make each core that this process may use a device, unless XLA_FLAGS says how many there are."""
-    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
-            cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-            jax.config.update("jax_num_cpu_devices", len(cores))
-
-
-def keep_compilations() -> None:
-    """Keep what XLA compiles in the user's cache folder, so that the next run starts at once.
-
-    JAX_COMPILATION_CACHE_DIR names another folder; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
-    """
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    with contextlib.suppress(OSError, RuntimeError):  # no home, or no place to keep anything: nothing is kept
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = home / "makemore_jax"
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            jax.config.update("jax_compilation_cache_dir", str(folder))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def fail(message: str) -> None:

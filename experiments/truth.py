@@ -9,6 +9,7 @@ Takes:    about five minutes for each source on 2 CPU cores; with --quick, about
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 
 import makemore_jax as mm
 from experiments import cli
+from experiments.cores import on_every_core
 from experiments.flags import Output, Seed
 from makemore_jax import plot, sources
 from makemore_jax.counting import count_table
@@ -110,34 +112,45 @@ def run(config: Config) -> dict:
     if config.quick:
         quick = {"lines": (100, 1000, 10_000), "steps": 500, "seeds": 1}
         config = replace(config, models=("backoff", "mlp", "lstm", "transformer"), **quick)
-    corpus = mm.load(config.data)
-    two, four = (ngram.count_stream(ngram.Config(corpus.vocab.size, n), corpus.tokens.train.stream_M) for n in (2, 4))
-    letters = "".join(corpus.vocab.symbols[1:])
-    chosen = {name: SOURCES[name].make(two, four, letters) for name in config.sources}
     if config.write:
-        return write_file(config, *chosen.values())
+        return write_file(config)
     figures = tuple(f"{name}.png" for name in SOURCES)
-    with cli.claim(config, config.out, corpus.digest, figures) as folder:
+    with cli.claim(config, config.out, mm.load(config.data).digest, figures) as folder:
         summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
-        for name, source in chosen.items():
-            floor = sources.floor(jax.random.key(config.seed), source)
-            error = f" ±{floor.error:.4f}" if floor.error else ""
-            cli.title(f"{name}: {SOURCES[name].about}")
-            print(f"floor {floor.nats:.4f}{error} nats per character, {floor.tokens:.1f} characters per line;", end=" ")
-            print("excess nats on test after so many train lines:\n")
-            excess = measure(config, source)
+        study = partial(learn, config)
+        several = len(config.sources) > 1
+        found = on_every_core(study, config.sources) if several else map(study, config.sources)
+        for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
             summary[name] = {"floor": floor._asdict(), "excess": excess}
-            own = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
             if not config.no_figures:
-                picture(excess, config.lines, own, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
+                picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
                 print(f"\ndrawn in {cli.printable(str(config.out / f'{name}.png'))}")
             folder.write_json("summary.json", summary)
-            jax.clear_caches()  # each program maps memory, and the system limits how often a process may
     return summary
 
 
-def write_file(config: Config, source: Source) -> dict:
+def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
+    """A source by its name, and the counted pairs of the data."""
+    corpus = mm.load(config.data)
+    two, four = (ngram.count_stream(ngram.Config(corpus.vocab.size, n), corpus.tokens.train.stream_M) for n in (2, 4))
+    return SOURCES[name].make(two, four, "".join(corpus.vocab.symbols[1:])), two
+
+
+def learn(config: Config, name: str) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it."""
+    source, two = make(config, name)
+    floor = sources.floor(jax.random.key(config.seed), source)
+    error = f" ±{floor.error:.4f}" if floor.error else ""
+    cli.title(f"{name}: {SOURCES[name].about}")
+    print(f"floor {floor.nats:.4f}{error} nats per character, {floor.tokens:.1f} characters per line;", end=" ")
+    print("excess nats on test after so many train lines:\n")
+    theory = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
+    return floor, measure(config, source), theory
+
+
+def write_file(config: Config) -> dict:
     """Write lines of a source into a text file."""
+    source, _ = make(config, *config.sources)
     lines = sources.write(jax.random.key(config.seed), source, config.lines[0])
     write_bytes(config.write, ("\n".join(lines) + "\n").encode())
     floor = sources.floor(jax.random.key(config.seed), source)

@@ -186,7 +186,7 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
 class Training(NamedTuple):
     """A training run as a pair of pure functions, like `Model` for a network and optax's GradientTransformation.
 
-    Both are compiled. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs as one program.
+    Both are compiled. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs at once.
     """
 
     init: Callable  # (key, hyper=recipe.hyper, params=None) -> TrainState; without `params`, random ones

@@ -206,7 +206,7 @@ def introduce(config: Config, corpus: Corpus) -> None:
     if config.makemore_split:
         print("split as makemore.py does: dev and test are the same lines, which also choose the best step")
     else:
-        print("unseen: the loss on test, told that none of its lines is in train; new: samples that are not in the data")
+        print("unseen: the loss on test, told that no line of it is in train; new: samples that are not in the file")
     print()
 
 

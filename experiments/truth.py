@@ -117,9 +117,7 @@ def run(config: Config) -> dict:
     figures = tuple(f"{name}.png" for name in SOURCES)
     with cli.claim(config, config.out, mm.load(config.data).digest, figures) as folder:
         summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
-        study = partial(learn, config)
-        several = len(config.sources) > 1
-        found = on_every_core(study, config.sources) if several else map(study, config.sources)
+        found = on_every_core(partial(learn, config), config.sources)
         for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
             summary[name] = {"floor": floor._asdict(), "excess": excess}
             if not config.no_figures:

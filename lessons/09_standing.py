@@ -244,6 +244,27 @@ for temperature in (0.6, 1.0, 1.4):
     print(f"temperature {temperature}: {found['new'] / found['samples']:4.0%} new, such as {', '.join(texts[:6])}")
 
 # %% [markdown]
+# Or leave out what there is: draw, and draw again if the name is one of train. That is another model. The probability
+# of the train names is gone, and all others are larger by one common factor, so that they still sum to one:
+#
+# $$P(\text{name} \mid \text{not in train}) = \frac{P(\text{name})}{1 - P(\text{any train name})}$$
+#
+# The lower term is a sum that we can compute: `mm.mass` scores every train name once and adds them up. And no name of
+# test is in train, we saw to that. **So what is the loss on test, for a model that has been told?**
+
+# %%
+gru, tokens = best["gru"], corpus.tokens
+mass = mm.mass(gru, tokens.train)
+plain, told = mm.evaluate(gru, tokens.test).nats, mm.evaluate(gru, tokens.test, excluding=tokens.train).nats
+print(f"probability of any train name {mass:.3f}; test {plain:.4f}, told that a name is not in train {told:.4f}")
+print("  ".join(mm.sample(jax.random.key(1), gru, 8, excluding=set(corpus.lines.train))))
+assert abs(plain - told + np.log(1 - mass) / tokens.test.length_N.mean()) < 1e-6  # shared by a name's characters
+
+# %% [markdown]
+# A few hundredths of a nat, more than most models of this course are apart, and nothing was learned. The loss asks a
+# model for the names of the world, and here the question was a narrower one. Which question a number answers is the
+# first thing to ask of it.
+#
 # **Exercise 9.3.** At which temperature are 80% of the n-gram's samples new? Give it to within two percent of samples:
 # `mm.sample(key, mm.count(corpus), 1000, temperature=...)` and `corpus.novelty` are all you need.
 

@@ -555,9 +555,11 @@ def test_excess_over_the_floor(command, tmp_path):
     assert np.array(found["excess"]["bigram"]).shape == (2, 1)
     assert np.min(found["excess"]["ngram"]) > 0.5  # an n-gram does not learn to copy
     assert (tmp_path / "run/copy.png").exists()
-    written = tmp_path / "sums.txt"
-    assert command("truth", "--sources", "sums", "--lines", 20, "--write", written)[0] == 0
-    assert len(written.read_text().splitlines()) == 20
+    written = tmp_path / "copies.txt"
+    assert command("truth", "--sources", "copy", "--lines", 20, "--write", written)[0] == 0
+    words = [line.split("#") for line in written.read_text().splitlines()]
+    assert len(words) == 20
+    assert all(word == again for word, again in words)
     for bad in (["--lines", 0], ["--sources"], ["--models"], ["--write", written], ["--seeds", 0]):
         status, _, err = command("truth", *bad)
         assert (status, err.count("\n")) == (2, 1)

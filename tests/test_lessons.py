@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import re
+import runpy
 import subprocess
 import sys
 
@@ -39,14 +40,15 @@ def read_notebook(script):
 
 @pytest.mark.slow
 @each_lesson
-def test_a_lesson_runs_top_to_bottom(script, tmp_path):
-    """In a process of its own, from anywhere, with warnings as errors; nobody has answered its exercises."""
-    environment = os.environ | {"QUICK": "1"}
-    command = [sys.executable, "-W", "error", script]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert not ran.stderr
-    assert re.findall(r"^(\w+): not answered yet$", ran.stdout, re.MULTILINE) == exercises(script)
+def test_a_lesson_runs_top_to_bottom(script, tmp_path, monkeypatch, capfd):
+    """From anywhere, with warnings as errors; nobody has answered its exercises."""
+    monkeypatch.setenv("QUICK", "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(ROOT))])
+    runpy.run_path(str(script), run_name="__main__")
+    out, err = capfd.readouterr()
+    assert not err
+    assert re.findall(r"^(\w+): not answered yet$", out, re.MULTILINE) == exercises(script)
     assert not list(tmp_path.iterdir())
 
 

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -25,7 +26,7 @@ from makemore_jax.errors import require_nonempty, require_positive
 from makemore_jax.model import Model, num_params
 from makemore_jax.models import MODELS, NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
-from makemore_jax.sharding import Layout, layout_over
+from makemore_jax.sharding import Layout, divisors, layout_over, stored_bytes
 from makemore_jax.trainer import batch_loss, start, steps_in_place
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -67,6 +68,7 @@ class Fit(NamedTuple):
     moved: float | None  # bytes read and written in the chip's memory; None where the compiler does not say
     collectives: dict[str, tuple[int, int]]  # how many and how many bytes, each counted once where it is in a loop
     seconds: float  # to compile
+    leanest: int = 1  # in so many parts, a chip would store least of the state
 
     @property
     def peak(self) -> int | None:
@@ -108,6 +110,7 @@ def measure(model: Model, recipe: Recipe, block: int, layout: Layout) -> Fit:
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
     )
     known = {"chips": layout.devices, "state": own(state), "batch": own(batches)}
+    known["leanest"] = min(divisors(layout.devices), key=partial(stored_bytes, state))
     known["flops"] = operations(model, state.params, recipe.batch * block, block) / layout.devices
     began = time.perf_counter()
     try:
@@ -172,7 +175,7 @@ def report(fit: Fit, target: str, config: Any) -> None:
     print(f"    state {gib(fit.state)}, batch {gib(fit.batch)}{rest}")
     if not fits:
         parts, micro = (config.parts or 1), config.recipe.micro_batches
-        ways = [f"--parts {min(fit.chips, 2 * parts)}"] if parts < fit.chips else []
+        ways = [f"--parts {fit.leanest}"] if fit.leanest != parts else []
         ways += [f"--micro-batches {2 * micro}"] if config.recipe.batch % (2 * micro) == 0 else []
         print(f"    try {' or '.join([*ways, 'a smaller --batch', 'more chips'])}")
         return

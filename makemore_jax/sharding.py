@@ -66,10 +66,8 @@ class Layout(NamedTuple):
         """The sharding of each array of a state: its longest axis that divides into `parts`, or whole without one."""
 
         def place(leaf: Any) -> NamedSharding:
-            fits = [axis for axis, size in enumerate(leaf.shape) if size % self.parts == 0]
-            if self.parts == 1 or math.prod(leaf.shape) < SMALL or not fits:
-                return self.sharding()  # without axes, even of size 1: otherwise everything would compile twice
-            return self.sharding(*[None] * max(fits, key=leaf.shape.__getitem__), "parts")
+            axis = split_axis(leaf.shape, self.parts)  # where it is None: without axes, or all would compile twice
+            return self.sharding() if axis is None else self.sharding(*[None] * axis, "parts")
 
         return jax.tree.map(place, tree)
 
@@ -94,6 +92,22 @@ class Layout(NamedTuple):
         return lend(params)
 
 
+def split_axis(shape: tuple[int, ...], parts: int) -> int | None:
+    """The axis along which an array of a state is split: the longest that divides into `parts`; None if none does.
+
+    Small arrays stay whole.
+    """
+    fits = [axis for axis, size in enumerate(shape) if size % parts == 0]
+    return max(fits, key=shape.__getitem__) if fits and parts > 1 and math.prod(shape) >= SMALL else None
+
+
+def stored_bytes(tree: Any, parts: int) -> int:
+    """What one of the devices that share a state stores of it; `tree` may hold shapes alone."""
+    size = lambda leaf: math.prod(leaf.shape) * leaf.dtype.itemsize
+    leaves = jax.tree.leaves(tree)
+    return sum(size(leaf) // (1 if split_axis(leaf.shape, parts) is None else parts) for leaf in leaves)
+
+
 @cache
 def lay_out(devices: int | None = None, parts: int = 1) -> Layout:
     """The first `devices` devices, as copies of a state that is split into `parts`.
@@ -115,8 +129,8 @@ def lay_out(devices: int | None = None, parts: int = 1) -> Layout:
 def layout_over(devices: Sequence[jax.Device], parts: int = 1) -> Layout:
     """These devices, as copies of a state that is split into `parts`, which must divide them."""
     count = len(devices)
-    divisors = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
-    require(parts > 0 and count % parts == 0, f"`parts` is {parts}; of {count} devices it can be {divisors}")
+    choices = ", ".join(map(str, divisors(count)))
+    require(parts > 0 and count % parts == 0, f"`parts` is {parts}; of {count} devices it can be {choices}")
     axes = {"axis_shapes": (count // parts, parts), "axis_names": ("copies", "parts")}
     return Layout(jax.make_mesh(**axes, axis_types=(AxisType.Auto,) * 2, devices=devices))
 
@@ -138,13 +152,17 @@ def parts_to_fit(state: Any, devices: int) -> int:
       devices: how many there are.
     """
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    size = lambda tree: sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-    gradients = whole = size(state.params)
-    choices = [parts for parts in range(1, devices + 1) if devices % parts == 0]
-    fits = [
-        n for n in choices if memory and (size(state) + gradients) / n + 2 * whole < memory / 2
-    ]  # half: activations
-    return min(fits, default=devices) if memory else 1
+    if not memory:
+        return 1
+    whole = stored_bytes(state.params, 1)  # once in the type of the computation, and once as gradients
+    needed = {n: stored_bytes(state, n) + stored_bytes(state.params, n) + 2 * whole for n in divisors(devices)}
+    fits = [parts for parts, size in needed.items() if size < memory / 2]  # half: activations
+    return min(fits, default=min(needed, key=needed.get))
+
+
+def divisors(count: int) -> list[int]:
+    """Into how many parts this many devices can split a state."""
+    return [n for n in range(1, count + 1) if count % n == 0]
 
 
 def spread(tree_R: Any) -> Any:

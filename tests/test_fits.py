@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from experiments import fits, targets
+from makemore_jax import sharding
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe
 from makemore_jax.sharding import layout_over
@@ -71,6 +72,7 @@ def test_without_the_compiler_it_says_which_package_is_missing(command, monkeypa
 
 def test_a_program_that_does_not_fit_says_what_might(command, monkeypatch):
     monkeypatch.setattr(targets, "devices", lambda target: jax.devices())
+    monkeypatch.setattr(sharding, "SMALL", 1)
     monkeypatch.setitem(targets.CHIPS, "h100", targets.CHIPS["h100"]._replace(memory=1e-6))
     flags = [
         "--vocab",

@@ -1,9 +1,11 @@
 """Batches and states divided among devices; there are two simulated ones. `tests/layouts.py` tries eight."""
 
 from functools import partial
+from typing import Any, NamedTuple
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from makemore_jax.data.tokens import batch, plan_batches
 from makemore_jax.errors import InputError
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe, adamw
-from makemore_jax.sharding import lay_out
+from makemore_jax.sharding import lay_out, parts_to_fit, stored_bytes
 from makemore_jax.trainer import batch_loss, train_steps
 
 LAYOUTS = {"one": (1, 1), "copies": (2, 1), "parts": (2, 2)}
@@ -113,3 +115,32 @@ def test_runs_are_divided_among_devices_which_exchange_nothing(corpus):
 def test_what_does_not_fit_is_refused(devices, parts, message):
     with pytest.raises(InputError, match=message):
         lay_out(devices, parts)
+
+
+def test_what_a_device_stores_is_its_share_of_what_divides(monkeypatch):
+    """Arrays of 96 and of 100 rows: 3 parts divide the first alone, and 2 or 4 both."""
+    monkeypatch.setattr(sharding, "SMALL", 1)
+    state = {"params": jnp.zeros((96, 5)), "moments": jnp.zeros((100, 7), jnp.bfloat16)}
+    stored = {parts: stored_bytes(state, parts) for parts in (1, 2, 3, 4)}
+    assert stored == {1: 1920 + 1400, 2: 960 + 700, 3: 640 + 1400, 4: 480 + 350}
+    layout = lay_out(2, 2)
+    placed = jax.device_put(state, layout.split(state))
+    assert sum(leaf.addressable_shards[1].data.nbytes for leaf in placed.values()) == stored[2]
+
+
+@pytest.mark.parametrize(("memory", "parts"), [(None, 1), (22_000, 1), (15_000, 2), (12_000, 4), (1, 4)])
+def test_a_state_is_split_as_far_as_memory_asks_for(monkeypatch, memory, parts):
+    """Of 12 devices: 3, 6 and 12 parts would divide fewer of its arrays."""
+
+    class Device:
+        def memory_stats(self):
+            return memory and {"bytes_limit": memory}
+
+    class State(NamedTuple):
+        params: Any
+        moments: Any
+
+    monkeypatch.setattr(sharding, "SMALL", 1)
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    state = State(jnp.zeros((100, 5)), jnp.zeros((100, 7)))
+    assert parts_to_fit(state, 12) == parts

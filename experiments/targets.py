@@ -91,6 +91,7 @@ def devices(target: str) -> Sequence[jax.Device]:
             described = {"target_config": GPU.format(**GPUS[chip], **published), "topology": f"1x1x{shape}"}
             return topologies.get_topology_desc(platform="cuda", **described).devices
         os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # ask no cloud which machine this is
+        os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip is used; an interrupted call's lock would stay
         smallest = CHIPS[chip].shapes[0]
         with quiet():
             found = topologies.get_topology_desc(

@@ -261,9 +261,9 @@ print("  ".join(mm.sample(jax.random.key(1), gru, 8, excluding=set(corpus.lines.
 assert abs(plain - told + np.log(1 - mass) / tokens.test.length_N.mean()) < 1e-6  # shared by a name's characters
 
 # %% [markdown]
-# A few hundredths of a nat, more than most models of this course are apart, and nothing was learned. The loss asks a
-# model for the names of the world, and here the question was a narrower one. Which question a number answers is the
-# first thing to ask of it.
+# Nearly two hundredths of a nat, more than the LSTM and the GRU are apart in the table above, and nothing was learned.
+# The loss asks a model for the names of the world, and this was a narrower question. Which question a number answers is
+# the first thing to ask of it.
 #
 # **Exercise 9.3.** At which temperature are 80% of the n-gram's samples new? Give it to within two percent of samples:
 # `mm.sample(key, mm.count(corpus), 1000, temperature=...)` and `corpus.novelty` are all you need.

@@ -4,7 +4,7 @@ Run it:   python -m experiments.truth
           python -m experiments.truth --sources copy --quick
           python -m experiments.truth --sources brackets --lines 10000 --write brackets.txt     a file for others
 Expect:   a table and a picture for each source in runs/truth/: excess nats against the number of train lines
-Takes:    about five minutes for each source on 2 CPU cores; with --quick, about one
+Takes:    about half an hour on 2 CPU cores, several minutes for one source; with --quick, about one for each
 """
 
 from collections.abc import Callable, Mapping

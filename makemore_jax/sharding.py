@@ -131,8 +131,8 @@ def layout_over(devices: Sequence[jax.Device], parts: int = 1) -> Layout:
     count = len(devices)
     choices = ", ".join(map(str, divisors(count)))
     require(parts > 0 and count % parts == 0, f"`parts` is {parts}; of {count} devices it can be {choices}")
-    axes = {"axis_shapes": (count // parts, parts), "axis_names": ("copies", "parts")}
-    return Layout(jax.make_mesh(**axes, axis_types=(AxisType.Auto,) * 2, devices=devices))
+    axes = (count // parts, parts), ("copies", "parts")
+    return Layout(jax.make_mesh(*axes, axis_types=(AxisType.Auto,) * 2, devices=devices))
 
 
 def layout_of(tree: Any) -> Layout:

@@ -106,10 +106,8 @@ def measure(model: Model, recipe: Recipe, block: int, layout: Layout) -> Fit:
     shape = 1, recipe.micro_batches, *plan.packing.segment_BT.shape
     rows = layout.sharding(None, None, layout.mesh.axis_names)
     batches = tuple(jax.ShapeDtypeStruct(shape, dtype, sharding=rows) for dtype in (np.int32, np.int32, bool))
-    own = lambda tree: sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
-    )
-    known = {"chips": layout.devices, "state": own(state), "batch": own(batches)}
+    own = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in batches)
+    known = {"chips": layout.devices, "state": stored_bytes(state, layout.parts), "batch": own}
     known["leanest"] = min(divisors(layout.devices), key=partial(stored_bytes, state))
     known["flops"] = operations(model, state.params, recipe.batch * block, block) / layout.devices
     began = time.perf_counter()

@@ -17,10 +17,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, with_model
 from experiments.signals import REQUEST, Stopped
-from makemore_jax import gpt2, plot
+from makemore_jax import gpt2
 from makemore_jax.choice import resolve
 from makemore_jax.counting import baselines
 from makemore_jax.data.corpus import Corpus
@@ -211,7 +212,7 @@ def draw_losses(config: Any, training: Run, levels: dict[str, float], path: Path
     """The curves of train and dev, and the losses to beat."""
     curves = {"train": [row[:2] for row in training.losses]}
     curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
-    plot.losses({name: tuple(np.array(curve).T) for name, curve in curves.items()}, levels, path, unit=config.unit)
+    mm.plot.losses({name: tuple(np.array(curve).T) for name, curve in curves.items()}, levels, path, unit=config.unit)
 
 
 def novelty(config: Any, corpus: Corpus, trained: Trained) -> dict:

@@ -11,7 +11,7 @@ import pytest
 
 from makemore_jax import processes
 from makemore_jax.errors import InputError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_command
 from tests.layouts import free_port, losses
 
 SMALL = ["--model", "gru", "--embed", "5", "--hidden", "13", "--batch", "8", "--steps", "20", "--evaluate-every", "10"]
@@ -41,9 +41,7 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     (out, err), (_, other_err) = (process.communicate() for process in both)
     assert [process.returncode for process in both] == [0, 0], err + other_err
     assert "continuing from step 20" in out
-    alone = start(data, tmp_path / "alone")
-    alone.communicate()
-    assert alone.returncode == 0
+    assert run_command("train", *SMALL, "--data", data, "--out", tmp_path / "alone") == 0
     one, two = losses(tmp_path / "alone"), losses(tmp_path / "run0")
     assert len(set(one.tolist())) == len(one) == 4
     np.testing.assert_allclose(one, two, rtol=1e-5)

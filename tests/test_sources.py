@@ -109,9 +109,9 @@ def test_the_excess_of_counting_is_its_parameters_over_twice_the_tokens():
     for size in (300, 600):
         excess = []
         for k in range(data_sets):
-            x_N, y_N = tokenize(lines[k * 600 : k * 600 + size], source.vocab).pairs
-            log_prob_VV = ngram.fit(ngram.count(ngram.Config(5), x_N[None], y_N[None]))["log_prob"]
+            stream_M = tokenize(lines[k * 600 : k * 600 + size], source.vocab).stream_M
+            log_prob_VV = ngram.fit(ngram.count_stream(ngram.Config(5), stream_M, chunk=6_000))["log_prob"]
             divergence = np.where(prob_VV > 0, prob_VV * (np.log(np.maximum(prob_VV, 1e-9)) - log_prob_VV), 0).sum(-1)
-            excess.append(visits_V @ divergence / visits_V.sum() * 2 * len(x_N))
+            excess.append(visits_V @ divergence / visits_V.sum() * 2 * (len(stream_M) - 1))
         assert np.mean(excess) == pytest.approx(free, abs=4 * (2 * free / data_sets) ** 0.5)
         assert np.std(excess) == pytest.approx((2 * free) ** 0.5, rel=0.4)

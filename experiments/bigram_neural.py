@@ -15,11 +15,11 @@ import numpy as np
 from experiments import bigram_figures, cli
 from experiments.lecture import Lecture, descent, pair_loss, table_loss
 from makemore_jax import plot
+from makemore_jax.descent import TrainState, init_state, steps_on, train_loop, train_steps
 from makemore_jax.errors import require
 from makemore_jax.loss import evaluate, table_nll
 from makemore_jax.model import Model, Params
 from makemore_jax.models import build, ngram
-from makemore_jax.trainer import TrainState, init_state, steps_on, train_loop, train_steps
 
 TABLE_STEPS = 100_000  # on the count table, where a step costs next to nothing
 MAX_WORK = 2**30  # steps x cells x penalties: fewer steps for a large alphabet

@@ -22,12 +22,13 @@ from experiments import cli, targets
 from experiments.flags import Trains, chosen_sizes, with_model
 from experiments.targets import CHIPS, GIB
 from makemore_jax.data.tokens import BatchPlan
+from makemore_jax.descent import jitted_steps
 from makemore_jax.errors import require_nonempty, require_positive
 from makemore_jax.model import Model, num_params
 from makemore_jax.models import MODELS, NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
 from makemore_jax.sharding import Layout, divisors, layout_over, stored_bytes
-from makemore_jax.trainer import batch_loss, start, steps_in_place
+from makemore_jax.trainer import batch_loss, start
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
@@ -112,7 +113,8 @@ def measure(model: Model, recipe: Recipe, block: int, layout: Layout) -> Fit:
     known["flops"] = operations(model, state.params, recipe.batch * block, block) / layout.devices
     began = time.perf_counter()
     try:
-        program = steps_in_place.lower(state, batches, loss=loss, optimizer=adamw(recipe), count=1, each=True).compile()
+        steps, how = jitted_steps(in_place=True), {"loss": loss, "optimizer": adamw(recipe), "count": 1, "each": True}
+        program = steps.lower(state, batches, **how).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -19,8 +19,9 @@ from experiments import cli
 from experiments.flags import Seed
 from makemore_jax import gpt2
 from makemore_jax.errors import require, require_positive
+from makemore_jax.finetuning import shorten
 from makemore_jax.sampler import SamplingParams
-from makemore_jax.trained import draw, shorten
+from makemore_jax.trained import draw
 
 
 @dataclass(frozen=True, kw_only=True)

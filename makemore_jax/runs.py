@@ -12,15 +12,17 @@ import numpy as np
 
 from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import Corpus
+from makemore_jax.descent import TrainState, train_loop
 from makemore_jax.errors import InputError
+from makemore_jax.finetuning import initial_params, shorten
 from makemore_jax.loss import evaluate
 from makemore_jax.model import Model, Params
 from makemore_jax.processes import any_of
 from makemore_jax.recipe import Recipe
 from makemore_jax.run_folder import RunFolder
 from makemore_jax.sharding import Layout, local
-from makemore_jax.trained import Trained, initial_params, shorten
-from makemore_jax.trainer import TrainState, train_loop, training
+from makemore_jax.trained import Trained
+from makemore_jax.trainer import training
 
 CHUNK = 50  # steps per jitted call; after each, the progress bar moves, and the run may save or stop
 

@@ -1,6 +1,5 @@
 """A trained model with its vocabulary: text in, text and numbers out."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Collection, Sequence
@@ -12,7 +11,6 @@ import jax
 import numpy as np
 
 from makemore_jax import checkpoint, loss
-from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.lines import normalize
 from makemore_jax.data.tokens import Tokens, distinct, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
@@ -21,7 +19,6 @@ from makemore_jax.model import Model, Params, require_block
 from makemore_jax.models import build_config, configure_described, counted, describe
 from makemore_jax.sampler import Samples, SamplingParams, sample_tokens
 
-DECIDED = ("vocab", "block")  # sizes that follow from the data
 MAX_BLOCK = 2**20  # tokens; a file that asks for longer lines is damaged
 
 
@@ -71,43 +68,6 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
     bad = next((name for name, leaf in leaves.items() if np.isnan(leaf).any()), None)  # counts may hold -inf
     require(bad is None, f"{source}: {bad} holds NaN")
     return Trained(model, params, vocab, about["block"])
-
-
-def shorten(trained: Trained, block: int) -> Trained:
-    """The same model for lines of at most `block` tokens: of what it holds for each position, the first are kept.
-
-    Raises:
-      InputError: the model is for shorter lines, or is not in the table of models.
-    """
-    require_block(trained.model, block)
-    if trained.model.block in (None, block):
-        return trained._replace(block=block)
-    model = build_config(dataclasses.replace(trained.model.config, block=block))
-    like = jax.eval_shape(model.init, jax.random.key(0))
-    fit = lambda leaf, to: leaf if leaf.shape == to.shape else leaf[: to.shape[0]]
-    return Trained(model, jax.tree.map(fit, trained.params, like), trained.vocab, block)
-
-
-def initial_params(trained: Trained, model: Model, corpus: Corpus) -> Params:
-    """The parameters from which `model` goes on where `trained` ended, on the data of `corpus`.
-
-    Raises:
-      InputError: they are different models, or of different sizes, or their symbols differ; or a line is longer than
-        the trained model can read.
-    """
-    if trained.model.config != model.config:
-        there, here = describe(trained.model.config), describe(model.config)
-        require(there["model"] == here["model"], f"a {there['model']} was trained; the `model` is {here['model']}")
-        sizes = {name: size for name, size in there["sizes"].items() if size != here["sizes"][name]}
-        asked = [f"`{name}`" + f" {size}" * (size is not True) for name, size in sizes.items() if name not in DECIDED]
-        require(not asked, f"the trained model is of other sizes; ask for {', '.join(asked)}")
-    same, counts = trained.vocab == corpus.vocab, (trained.vocab.size, corpus.vocab.size)
-    advice = "use its vocabulary for the data, as `tokenizer`"
-    require(same, f"the trained model has {counts[0]:,} symbols, and the data has others, {counts[1]:,}; {advice}")
-    longest = trained.model.block or corpus.block
-    limit = f"longer than the {longest:,} that the trained model can read; lower `context_length`"
-    require(corpus.block <= longest, f"a line of the data has {corpus.block:,} tokens, {limit}")
-    return (shorten(trained, model.block) if model.block else trained).params
 
 
 def save(trained: Trained, path: str | Path) -> None:

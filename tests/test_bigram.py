@@ -16,9 +16,9 @@ from makemore_jax import plot
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
+from makemore_jax.descent import init_state, steps_on
 from makemore_jax.loss import evaluate
 from makemore_jax.models import build, ngram
-from makemore_jax.trainer import init_state, steps_on
 
 LECTURE = os.environ.get("MAKEMORE_LECTURE_NAMES")
 AWKWARD = (".", " ", "$", "\\", "_", "^", "\t", "\u0301", "東", "😀", "أ")

@@ -11,11 +11,11 @@ import pytest
 import makemore_jax as mm
 from makemore_jax import counting, gpt2
 from makemore_jax.errors import InputError
+from makemore_jax.finetuning import initial_params, shorten
 from makemore_jax.model import num_params
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs import Run
-from makemore_jax.trained import initial_params, shorten
 from tests.test_gpt2 import folder  # noqa: F401 (a fixture)
 
 

@@ -10,8 +10,9 @@ from safetensors.numpy import save_file
 
 from makemore_jax import gpt2
 from makemore_jax.errors import InputError
+from makemore_jax.finetuning import shorten
 from makemore_jax.models.transformer import transformer
-from makemore_jax.trained import Trained, shorten
+from makemore_jax.trained import Trained
 
 ABOUT = {"vocab_size": 23, "n_positions": 11, "n_layer": 2, "n_head": 3, "n_embd": 12, "eos_token_id": 22}
 

@@ -14,11 +14,12 @@ from makemore_jax import sharding
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import batch, plan_batches
+from makemore_jax.descent import train_steps
 from makemore_jax.errors import InputError
 from makemore_jax.models import build
 from makemore_jax.recipe import Recipe, adamw
 from makemore_jax.sharding import lay_out, parts_to_fit, stored_bytes
-from makemore_jax.trainer import batch_loss, train_steps
+from makemore_jax.trainer import batch_loss
 
 LAYOUTS = {"one": (1, 1), "copies": (2, 1), "parts": (2, 2)}
 

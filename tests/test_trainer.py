@@ -12,13 +12,14 @@ import pytest
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import Tokens, plan_batches, tokenize
+from makemore_jax.descent import init_state, steps_on, train_loop, train_steps
 from makemore_jax.errors import InputError
 from makemore_jax.feed import draw
 from makemore_jax.loss import evaluate
 from makemore_jax.models import build
 from makemore_jax.nn import dropout, sample_network
 from makemore_jax.recipe import Recipe, adamw
-from makemore_jax.trainer import batch_loss, init_state, steps_on, train_loop, train_steps, training
+from makemore_jax.trainer import batch_loss, training
 
 KEY = jax.random.key(0)
 PARAMS = {"w": jnp.array([3.0, -2.0])}

@@ -18,9 +18,9 @@ from makemore_jax.data.lines import read_chunks, read_lines
 from makemore_jax.data.store import Encoding, open_store, write_store
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
+from makemore_jax.descent import init_state, steps_on
 from makemore_jax.errors import require
 from makemore_jax.models import build, ngram
-from makemore_jax.trainer import init_state, steps_on
 
 STEPS = {"on the pairs": 10, "on the table": 20_000}  # per call
 

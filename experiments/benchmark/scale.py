@@ -16,12 +16,13 @@ from experiments import cli
 from experiments.benchmark.turns import Benchmark, ask, own_process, take_turns
 from makemore_jax.data.tokens import Tokens, plan_batches
 from makemore_jax.data.vocab import MARK
+from makemore_jax.descent import init_state, train_steps
 from makemore_jax.errors import require
 from makemore_jax.files import write_json
 from makemore_jax.models import build
 from makemore_jax.recipe import adamw
 from makemore_jax.sharding import lay_out
-from makemore_jax.trainer import batch_loss, init_state, train_steps
+from makemore_jax.trainer import batch_loss
 
 STEPS = 4  # per call
 JOB = {"batch": 32, "block": 16, "width": 64, "layers": 4, "vocab": 27, "lines": 10_000, "seeds": 1, "devices": 1}

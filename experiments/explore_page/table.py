@@ -12,11 +12,11 @@ from makemore_jax import plot
 from makemore_jax.data.lines import split
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
+from makemore_jax.descent import TrainState, init_state, train_steps
 from makemore_jax.errors import require
 from makemore_jax.loss import table_nll
 from makemore_jax.models import build, ngram
 from makemore_jax.sampler import line_uniforms
-from makemore_jax.trainer import TrainState, init_state, train_steps
 
 SHOWN = 60  # symbols along a side; of a larger vocabulary, the most frequent are shown
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # when the learned table is looked at

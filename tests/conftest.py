@@ -2,7 +2,7 @@
 
 Most of the time goes into compiling tiny programs. So the backend neither optimises nor fuses, which takes a quarter of
 the time, and all workers and the processes that they start share a compilation cache, which the next run finds again:
-it takes half the time. `pytest --cache-clear` empties it. There are two simulated devices.
+it takes a fifth less. `pytest --cache-clear` empties it. There are two simulated devices.
 """
 
 import gc

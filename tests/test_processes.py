@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -16,12 +17,18 @@ from tests.layouts import free_port, losses
 
 SMALL = ["--model", "gru", "--embed", "5", "--hidden", "13", "--batch", "8", "--steps", "20", "--evaluate-every", "10"]
 SMALL += ["--no-figures", "--samples", "3"]
+GLOO = "[Gloo] Rank 1 is connected to 3 peer ranks. Expected number of connected peer ranks is : 3"  # from its threads
 
 
 def start(data, out, *flags):
     """A process that trains in this folder."""
     command = [sys.executable, "-m", "experiments.train", *SMALL, "--data", str(data), "--out", str(out), *flags]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def words(text):
+    """A set, since threads that print at once break each other's lines."""
+    return set(re.findall("[A-Za-z]+", text))
 
 
 def test_two_processes_train_as_one_does(tmp_path, names):
@@ -34,7 +41,7 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     assert [process.returncode for process in both] == [0, 0], err + other_err
     assert "4 devices of 2 processes share the batches, the state split into 2 parts" in out
     assert "encoding" in out
-    assert [line for line in other.splitlines() if "Gloo" not in line] == []
+    assert words(other) <= words(GLOO) < words(out)
     assert not (tmp_path / "run1").exists()
     together[1] = f"localhost:{free_port()}"
     both = [start(data, tmp_path / "run0", *together, "--process", str(i), "--resume") for i in range(2)]

@@ -2,7 +2,8 @@
 
 Run it:   python -m experiments.look runs/transformer --line charlotte
 Expect:   letters.png, which symbols are interchangeable for the model; reach.png, how far back it looks; traces.png,
-          its states and gates along the line; attention.png, where each head looks; in runs/look/transformer/
+          its states, gates and other activations along the line; attention.png, where each head looks; all in
+          runs/look/transformer/
 """
 
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def run(config: Config) -> dict:
     drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}
     read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
     for name, draw, what in (
-        ("traces.png", plot.traces, f"its states and gates {read}"),
+        ("traces.png", plot.traces, f"its activations {read}"),
         ("attention.png", plot.attention, f"where each head looks {read}"),
     ):
         try:

@@ -106,12 +106,15 @@ def test_causality(case):
 
 
 def test_two_forms_are_one_function(case):
-    """Scanning `step` gives what `forward` gives."""
+    """Scanning `step` gives what `forward` gives; if not: is `window` too small, or does the cache forget?"""
     chex.assert_trees_all_close(case.stepped(case.params, case.x_BT)[0], case.logits_BTV, **CLOSE)
 
 
 def test_the_mark_starts_a_line(case):
-    """Two lines end to end, the second from another step on in each row: its logits are those of it alone."""
+    """Two lines end to end, the second from another step on in each row: its logits are those of it alone.
+
+    If not: do positions count from the mark, and do shifts and states end there?
+    """
     begins_B = 2 + np.arange(B)
     row_B1, after_BT = np.arange(B)[:, None], np.arange(T) - begins_B[:, None]
     before_BT = np.where(np.arange(T) > 0, 1 + case.x_BT % (V - 1), 0)

@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from makemore_jax import sampler, trainer
+from makemore_jax import sampler
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import plan_batches
+from makemore_jax.descent import jitted_steps
 from makemore_jax.models import NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
 from makemore_jax.sampler import Request, SamplingParams
@@ -28,7 +29,7 @@ def test_training_and_sampling_lower_for_accelerators(name):
     state = jax.eval_shape(lambda key: start(key, model=model, recipe=recipe), key)
     request = Request(np.zeros((2, 11), np.int32), np.int32(2), np.ones((1, 7), bool), *SamplingParams().arrays)
     for program in (
-        trainer._steps.trace(state, tokens, count=3, **options),
+        jitted_steps().trace(state, tokens, count=3, **options),
         sampler._sample.trace(key, model, state.params, request, 4),
     ):
         assert "stablehlo.while" in program.lower(lowering_platforms=PLATFORMS).as_text()

@@ -17,13 +17,19 @@ BFLOAT16 = jnp.dtype("bfloat16")
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU whose kernel is XLA's; shapes that were tried before are forgotten."""
+    """A GPU whose kernel is XLA's."""
     kernel = jax.nn.dot_product_attention
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax.nn, "dot_product_attention", lambda *args, implementation, **kw: kernel(*args, **kw))
-    find_fused.cache_clear()
+    forget()
     yield
+    forget()
+
+
+def forget():
+    """Forget which shapes were tried, and what JAX traced for them."""
     find_fused.cache_clear()
+    fused.cache_clear()
 
 
 def test_the_fused_form_is_the_readable_one_with_its_gradient_and_under_vmap():
@@ -52,11 +58,11 @@ def test_rows_are_fused_where_a_kernel_runs_and_agrees(monkeypatch, gpu):
 
     for wrong in (raises, blind):
         monkeypatch.setattr(jax.nn, "dot_product_attention", wrong)
-        find_fused.cache_clear()
+        forget()
         assert find_fused(T, N, K, BFLOAT16) is None
         assert tried.pop()
     monkeypatch.setattr(jax.nn, "dot_product_attention", kernel)
-    find_fused.cache_clear()
+    forget()
     assert find_fused(T, N, K, BFLOAT16) is fused("cudnn")
     assert find_fused(attention.MIN_FUSED - 1, N, K, BFLOAT16) is None
 

@@ -44,17 +44,10 @@ def character_table(symbols: Sequence[str]) -> np.ndarray:
     return table
 
 
-class Settings(NamedTuple):
-    """What the symbols depend on, besides the text."""
-
-    min_count: int = 1
-    vocab_size: int | None = None
-
-
 class Level(NamedTuple):
     """How text becomes tokens at one level, and tokens become text."""
 
-    find: Callable  # texts, Settings -> their symbols, without the mark and the line end, and merges
+    find: Callable  # texts, min_count, vocab_size -> symbols, without the mark and the line end, and merges
     fits: Callable  # Vocab           -> whether its symbols can be those of this level
     table: Callable  # Vocab          -> what `encode` looks tokens up in
     encode: Callable  # text, table   -> ids_N: int32, the mark for a line end, -1 for what the table lacks
@@ -68,14 +61,14 @@ class Level(NamedTuple):
 
 _LEVELS = {
     "character": Level(
-        find=lambda texts, settings: (find_characters(texts), ()),
+        find=lambda texts, min_count, vocab_size: (find_characters(texts), ()),
         fits=lambda vocab: all(len(symbol) == 1 for symbol in vocab.symbols[1:]),
         table=lambda vocab: character_table(vocab.symbols),
         encode=lambda text, table: table.take(code_points(text)),
         decode=lambda ids, symbols: "".join([symbols[i] for i in ids]),
     ),
     "word": Level(
-        find=lambda texts, settings: (find_words(texts, settings.min_count), ()),
+        find=lambda texts, min_count, vocab_size: (find_words(texts, min_count), ()),
         fits=lambda vocab: vocab.size > UNKNOWN + 1,
         table=lambda vocab: {"\n": MARK} | {word: i for i, word in enumerate(vocab.symbols) if i > UNKNOWN},
         encode=lambda text, table: np.fromiter(map(table.get, split_words(text), repeat(UNKNOWN)), np.int32),
@@ -85,7 +78,7 @@ _LEVELS = {
         learned=True,
     ),
     "byte": Level(
-        find=lambda texts, settings: (BYTE_SYMBOLS[:-1], ()),
+        find=lambda texts, min_count, vocab_size: (BYTE_SYMBOLS[:-1], ()),
         fits=lambda vocab: vocab.symbols[1:] in (BYTE_SYMBOLS[:-1], BYTE_SYMBOLS),
         table=lambda vocab: np.insert(np.arange(1, 256, dtype=np.int32), NEWLINE, 256 if vocab.multiline else MARK),
         encode=lambda text, table: table.take(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)),
@@ -93,7 +86,7 @@ _LEVELS = {
         line_end=BYTE_SYMBOLS[-1],
     ),
     "bpe": Level(
-        find=lambda texts, settings: bpe.learn(texts, settings.vocab_size),
+        find=lambda texts, min_count, vocab_size: bpe.learn(texts, vocab_size),
         fits=lambda vocab: bpe.fits(vocab.symbols, vocab.merges),
         table=lambda vocab: bpe.build(vocab.symbols, vocab.merges),
         encode=bpe.encode,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from makemore_jax.data import bpe
-from makemore_jax.data.levels import MARK, Level, Settings, find_level
+from makemore_jax.data.levels import MARK, Level, find_level
 from makemore_jax.data.lines import normalize, printable
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
@@ -66,8 +66,8 @@ class Vocab:
         require(min_count > 0, f"`min_count` is {min_count}; it must be at least 1")
         sized = vocab_size is None or level == "bpe"
         require(sized, f"`vocab_size` is {vocab_size}; it is for the `level` bpe, and this is {level}")
-        settings = Settings(min_count, vocab_size)
-        symbols, merges = find_level(level).find((normalize(text, lowercase) for text in texts), settings)
+        normal = (normalize(text, lowercase) for text in texts)
+        symbols, merges = find_level(level).find(normal, min_count, vocab_size)
         if multiline and (line_end := find_level(level).line_end) not in symbols:
             symbols = (*symbols, line_end)
         mark = next(symbol for symbol in (".", "⏎", "<mark>") if symbol not in symbols)

@@ -196,10 +196,5 @@ def lay_out_as(whole: np.ndarray, like: Any) -> Any:
 
 def local(tree: Any) -> Any:
     """The arrays of a state, whole, on the first device of this process: what models are evaluated and sampled with."""
-
-    def gather(leaf: jax.Array) -> jax.Array:
-        if len(leaf.sharding.device_set) == 1:
-            return leaf
-        return jnp.asarray(fetch(leaf))
-
-    return jax.tree.map(gather, tree)
+    on_one = lambda leaf: len(leaf.sharding.device_set) == 1
+    return jax.tree.map(lambda leaf: leaf if on_one(leaf) else jnp.asarray(fetch(leaf)), tree)

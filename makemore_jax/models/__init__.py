@@ -103,12 +103,8 @@ def check_type(name: str, value: Any, kind: Any) -> Any:
 def count_numbers(builder: Callable, config: Any) -> int:
     """The numbers in a model's parameters and in the cache of one line, from shapes alone: nothing is allocated."""
     model = builder(config)
-
-    def init() -> tuple:
-        params = model.init(jax.random.key(0))
-        return params, model.init_cache(params, 1)
-
-    return num_params(jax.eval_shape(init))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    return num_params((params, jax.eval_shape(lambda params: model.init_cache(params, 1), params)))
 
 
 def describe(config: Any) -> dict[str, Any]:

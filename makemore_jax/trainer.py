@@ -41,8 +41,10 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
         if recipe.remat:
             params = recompute(params)
         x_BT, y_BT, mask_BT = part if fed else batch(tokens, part[packing.segment_BT], packing.position_BT)
-        if recipe.token_dropout:
-            x_BT = replace_some(key, x_BT)
+        if recipe.token_dropout:  # replace some symbols with random ones, but never a mark
+            drop_key, symbol_key = jax.random.split(key)
+            drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape) & (x_BT != MARK)
+            x_BT = jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, model.vocab), x_BT)
         rows = x_BT, y_BT, mask_BT, jnp.arange(len(x_BT))
         return layout.by_rows(masked_nll, (params, jax.random.fold_in(key, 1)), *rows).sum()
 
@@ -52,12 +54,6 @@ def batch_loss(model: Model, plan: BatchPlan, recipe: Recipe, layout: Layout = L
         if recipe.dropout:
             params = sample_network(params, key, jnp.float32(recipe.dropout), row_B)
         return jnp.where(mask_BT, batch_nll(model, params, x_BT, y_BT), 0)
-
-    def replace_some(key: jax.Array, x_BT: jax.Array) -> jax.Array:
-        """Token dropout: replace some symbols with random ones, but never a mark."""
-        drop_key, symbol_key = jax.random.split(key)
-        drop_BT = jax.random.bernoulli(drop_key, recipe.token_dropout, x_BT.shape) & (x_BT != MARK)
-        return jnp.where(drop_BT, jax.random.randint(symbol_key, x_BT.shape, 1, model.vocab), x_BT)
 
     def loss(params: Params, data: Any, hyper: dict, key: jax.Array) -> jax.Array:
         tokens = None if fed else data

@@ -50,20 +50,15 @@ def _hold(path: Path, config: dict, resume: bool, overwrite: bool, held: context
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path, config, resume)
-        lock = held.enter_context((path / "lock").open("a+"))
-    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
-        reason = (getattr(error, "strerror", None) or "cannot be written").lower()
-        raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
-    _lock(lock, path)
-    try:
+        _lock(held.enter_context((path / "lock").open("a+")), path)
         _refuse_other_run(path, config, resume, overwrite)
         if not resume:
             _clear(path)
         for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
             part.unlink(missing_ok=True)  # what a process that was killed had begun to write
         write_json(path / "config.json", config)
-    except OSError as error:
-        reason = (error.strerror or "cannot be written").lower()
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
+        reason = (getattr(error, "strerror", None) or "cannot be written").lower()
         raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,11 +140,6 @@ class Activations(NamedTuple):
     values: dict[str, np.ndarray]  # by the names that the model gives them, without a batch axis
 
 
-@partial(jax.jit, static_argnames="model")
-def _forward(model: Model, params: Params, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-    return model.forward(params, x_BT)
-
-
 def activations(trained: Trained, line: str) -> Activations:
     """The activations of a model as it reads a line: states and gates (T, H), attention (L, N, T, T), and so on.
 
@@ -154,7 +148,7 @@ def activations(trained: Trained, line: str) -> Activations:
     """
     x_T = np.concatenate([[MARK], _encode(trained, line)]).astype(np.int32)
     require_block(trained.model, len(x_T))
-    _, values = _forward(trained.model, trained.params, x_T[None])
+    _, values = jax.jit(trained.model.forward)(trained.params, x_T[None])
     return Activations([trained.vocab.symbols[i] for i in x_T], {k: np.asarray(v[0]) for k, v in values.items()})
 
 

@@ -108,11 +108,7 @@ def require_block(model: Model, length: int) -> None:
 
 def reset_at_mark(cache: Cache, fresh: Cache, x_B: jax.Array) -> Cache:
     """Reset the cache to `fresh` in the rows whose token is the mark."""
-
-    def reset(old: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(expand(x_B == MARK, old.ndim), new, old)
-
-    return jax.tree.map(reset, cache, fresh)
+    return jax.tree.map(lambda old, new: jnp.where(expand(x_B == MARK, old.ndim), new, old), cache, fresh)
 
 
 def positions(x_BT: jax.Array) -> jax.Array:

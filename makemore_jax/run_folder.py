@@ -107,9 +107,8 @@ class RunFolder:
         if about is None:
             return None
         flat = checkpoint.flatten(like)
-        path = self.path / f"checkpoints/{about['step']}.sharded"
         if in_parts:
-            leaves = sharded.read(path, flat)
+            leaves = sharded.read(self.path / f"checkpoints/{about['step']}.sharded", flat)
         else:
             leaves = {name: lay_out_as(leaf, flat[name]) for name, leaf in share_arrays(leaves, flat).items()}
         return checkpoint.unflatten(leaves, like), about

@@ -63,8 +63,7 @@ def source(name: str, symbols: str, block: int, start: Any, step: Callable, exac
     end_V = jnp.where(jnp.arange(vocab.size) == MARK, 0, -jnp.inf)
 
     def init_cache(params: Any, batch: int) -> Any:
-        fresh = (start, jnp.int32(0))
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), fresh)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), (start, jnp.int32(0)))
 
     def step_batch(params: Any, cache: Any, x_B: jax.Array) -> tuple[jax.Array, Any]:
         state, t_B = reset_at_mark(cache, init_cache(params, len(x_B)), x_B)
@@ -214,7 +213,6 @@ def copy(backwards: bool = False, letters: str = "abcdefgh", longest: int = 8) -
 
 def sums(digits: int = 3) -> Source:
     """Sums a+b=c of two random numbers of that many digits; c is written backwards, in the order of carrying."""
-    symbols = "0123456789+="
     length = 3 * digits + 3  # a + b = c, c with one digit more
 
     def step(state: tuple, x: jax.Array) -> tuple[jax.Array, tuple]:
@@ -234,7 +232,7 @@ def sums(digits: int = 3) -> Source:
         """All digits of a and b are free, and nothing else is."""
         return Floor(2 * digits * math.log(10) / (length + 1), length + 1)
 
-    return source("sums", symbols, length + 1, (jnp.zeros(length, jnp.int32), jnp.int32(0)), step, exact)
+    return source("sums", "0123456789+=", length + 1, (jnp.zeros(length, jnp.int32), jnp.int32(0)), step, exact)
 
 
 def languages(name: str, counts: list[np.ndarray], symbols: str, block: int = 64) -> Source:

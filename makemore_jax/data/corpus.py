@@ -120,8 +120,7 @@ def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Calla
         stored = open_store(folder, path, encoding)
     except InputError as error:
         report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
-        passes = 2
-        with progress_bar(passes * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:
+        with progress_bar(2 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # two passes
             stored = write_store(folder, path, encoding, bar.update)
     _require_lines(str(path), [len(part.length_N) for part in stored.tokens])
     tokens = Split(stored.tokens.train, _first_lines(stored.tokens.dev), _first_lines(stored.tokens.test))

@@ -66,8 +66,7 @@ def read_chunks(
         if chunk:
             blank = False
             yield chunk
-    if blank:
-        raise InputError(f"{name}: {'empty file' if empty else 'only blank lines'}; put one thing on each line")
+    require(not blank, f"{name}: {'empty file' if empty else 'only blank lines'}; put one thing on each line")
 
 
 def read_documents(

@@ -25,7 +25,6 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.files import sync
 
 ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
-LONGEST = np.iinfo(np.int32).max
 FILES = {"about.json", "vocab.json", *ARRAYS}
 
 
@@ -79,7 +78,7 @@ def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Sto
     def tokens(part: str) -> Tokens:
         step_N = np.fromfile(folder / f"{part}.length", np.int32)  # from mark to mark
         start_N = np.cumsum(step_N, dtype=np.int64) - step_N
-        length_N = np.minimum(step_N, encoding.context_length or LONGEST)
+        length_N = np.minimum(step_N, encoding.context_length or np.iinfo(np.int32).max)
         return Tokens(np.memmap(folder / f"{part}.stream", dtype, "r"), start_N, length_N)
 
     return Stored(vocab, Split(*map(tokens, Split._fields)), about["digest"])

@@ -159,23 +159,17 @@ class Table:
 
     def __init__(self, **columns: str):
         """Print the heading. Underscores in names are spaces; a column is as wide as its name and its format need."""
-        self.formats = columns
-        self.widths = {}
+        self.formats = {}  # by column: how a text is placed in it, and how a number becomes a text
         for name, style in columns.items():
-            asked = re.match(r"[<>]?(\d+)", style)
-            self.widths[name] = max(len(name) + 2, int(asked[1]) if asked else 0)
-        self._print({name: name.replace("_", " ") for name in columns})
+            side, width, kind = re.fullmatch(r"([<>])(\d+)(.*)", style).groups()
+            self.formats[name] = f"{side}{max(len(name) + 2, int(width))}", kind
+        self.row(**{name: name.replace("_", " ") for name in columns})
 
     def row(self, **values: Any) -> None:
         """Print a row; a column without a value, or with None, stays empty."""
-        cells = {}
-        for name, style in self.formats.items():
+        texts = []
+        for name, (place, kind) in self.formats.items():
             value = values.get(name)
-            kind = re.sub(r"^[<>]?\d*", "", style)
-            cells[name] = "" if value is None else value if isinstance(value, str) else format(value, kind)
-        self._print(cells)
-
-    def _print(self, cells: dict[str, str]) -> None:
-        left = {name: style.startswith("<") for name, style in self.formats.items()}
-        texts = [cell.ljust(self.widths[n]) if left[n] else cell.rjust(self.widths[n]) for n, cell in cells.items()]
+            text = "" if value is None else value if isinstance(value, str) else format(value, kind)
+            texts.append(format(text, place))
         print("".join(texts).rstrip(), flush=True)

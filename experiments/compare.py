@@ -22,14 +22,12 @@ from matplotlib.figure import Figure
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Text
-from makemore_jax import plot
 from makemore_jax.choice import resolve
-from makemore_jax.data.corpus import Corpus, encode, makemore_split
+from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
 from makemore_jax.models import MODELS, NEURAL, PRESETS
-from makemore_jax.sweeps import sweep
 
 EVALUATE_EVERY = 500  # steps
 PUBLISHED = {  # nats per character on random splits of the lecture's file: its notebooks, and makemore.py's README
@@ -88,18 +86,18 @@ class Trainings(NamedTuple):
     best_steps: list[int] = [0]  # noqa: RUF012 (never written to)
 
 
-def count(corpus: Corpus) -> Trainings:
+def count(corpus: mm.Corpus) -> Trainings:
     """The n-gram with back-off."""
     began = time.process_time()
     return Trainings([mm.count(corpus)], time.process_time() - began)
 
 
-def train(name: str, preset: str, corpus: Corpus, config: Config) -> Trainings:
+def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Trainings:
     """Train a model by its own recipe with several seeds at once."""
     began, options = time.process_time(), {"steps": config.steps} if config.steps else {}
     model, recipe = resolve(name, corpus, None, options, preset)
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
-    runs = sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations)
+    runs = mm.sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations)
     seconds = (time.process_time() - began) / config.seeds
     return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist())
 
@@ -109,7 +107,7 @@ def ensemble(row: Trainings) -> Trainings:
     return Trainings([mm.ensemble(row.trained)], row.seconds * len(row.trained))
 
 
-def mix(rows: list[Trainings], corpus: Corpus) -> Trainings:
+def mix(rows: list[Trainings], corpus: mm.Corpus) -> Trainings:
     """All runs of all models as one model, with the weights that are best on dev."""
     began = time.process_time()
     mixed = mm.mix([run for row in rows for run in row.trained], corpus.tokens.dev)
@@ -117,7 +115,7 @@ def mix(rows: list[Trainings], corpus: Corpus) -> Trainings:
     return Trainings([mixed], seconds)
 
 
-def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
+def measure(row: Trainings, corpus: mm.Corpus, config: Config) -> Row:
     """The losses of each run, and samples of the first."""
     first, key = row.trained[0], jax.random.key(0)
     nats = {part: [mm.evaluate(one, tokens).nats for one in row.trained] for part, tokens in corpus.tokens.items()}
@@ -131,7 +129,7 @@ def measure(row: Trainings, corpus: Corpus, config: Config) -> Row:
     return Row(*sizes, nats, speed, corpus.novelty(texts), texts[:20])
 
 
-def load(config: Config) -> Corpus:
+def load(config: Config) -> mm.Corpus:
     """The data in the split that is asked for."""
     if not config.makemore_split:
         return config.load()
@@ -198,7 +196,7 @@ def print_weights(mixture: mm.Trained) -> None:
     print(f"\nweights in the mixture: {', '.join(shares)}")
 
 
-def introduce(config: Config, corpus: Corpus) -> None:
+def introduce(config: Config, corpus: mm.Corpus) -> None:
     """Say what is compared on what."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
     print(f"{cli.printable(str(config.data))}: {lines} lines;", end=" ")
@@ -213,7 +211,7 @@ def introduce(config: Config, corpus: Corpus) -> None:
 def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path | None, unit: str) -> Figure:
     """Test losses of models, best first: a dot for each seed, a bar at the mean, a dashed line at the baseline."""
     ranked = sorted(loss_S, key=lambda name: np.mean(loss_S[name]))
-    figure = plot.figure(8, 0.4 * len(ranked) + 1.2)
+    figure = mm.plot.figure(8, 0.4 * len(ranked) + 1.2)
     axes = figure.subplots()
     label = f"{baseline}: counting, without training"
     axes.axvline(np.mean(loss_S[baseline]), color="0.5", linestyle="--", linewidth=1, label=label)
@@ -231,7 +229,7 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path | Non
     axes.legend(frameon=False, loc="upper right")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
-    return plot.save(figure, path)
+    return mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -23,27 +23,24 @@ from scipy.spatial.distance import cdist
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Seed
-from makemore_jax import plot
-from makemore_jax.data.corpus import Corpus, encode
+from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, read_lines, split
 from makemore_jax.data.tokens import Tokens, batch
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require
 from makemore_jax.loss import token_nll
 from makemore_jax.model import num_params
-from makemore_jax.recipe import Recipe
 from makemore_jax.sampler import SamplingParams, sample_tokens
-from makemore_jax.trained import Trained
 
 SIDE = 8  # pixels
 PIXELS = SIDE**2
 GREYS = [chr(ord("a") + level) for level in range(17)]  # from paper to full ink
 LABELS = list("0123456789")
 NEURAL = {
-    "lstm": ({"hidden": 128}, Recipe(steps=1500, batch=32, learning_rate=5e-3, weight_decay=0.1)),
+    "lstm": ({"hidden": 128}, mm.Recipe(steps=1500, batch=32, learning_rate=5e-3, weight_decay=0.1)),
     "transformer": (
         {"layers": 4, "heads": 4, "embed": 64, "modern": True},
-        Recipe(steps=1500, batch=32, learning_rate=2e-3, weight_decay=0.3),
+        mm.Recipe(steps=1500, batch=32, learning_rate=2e-3, weight_decay=0.3),
     ),
 }
 ORDERS = (1, 4)  # of the n-grams
@@ -95,7 +92,7 @@ def run(config: Config) -> dict:
     return summary
 
 
-def load(path: Path) -> Corpus:
+def load(path: Path) -> mm.Corpus:
     """The pictures of a file.
 
     Raises:
@@ -125,7 +122,7 @@ def flat(lines: Sequence[str]) -> np.ndarray:
     return pixels(lines).reshape(-1, PIXELS)
 
 
-def compare(config: Config, corpus: Corpus) -> tuple[Trained, dict[str, dict]]:
+def compare(config: Config, corpus: mm.Corpus) -> tuple[mm.Trained, dict[str, dict]]:
     """Count or train every model and print its bits per pixel; returns the last model and all measurements."""
     table = cli.Table(model="<16", parameters=">11,", seconds=">9.1f", bits_per_pixel=">16.4f")
     rows = {"uniform": {"bits_per_pixel": math.log2(len(GREYS))}}
@@ -139,7 +136,7 @@ def compare(config: Config, corpus: Corpus) -> tuple[Trained, dict[str, dict]]:
     return trained, rows
 
 
-def learn(name: str, corpus: Corpus, config: Config) -> Trained:
+def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
     """A neural model at its best evaluation on dev."""
     sizes, recipe = NEURAL[name]
     changes = QUICK if config.quick else {"steps": recipe.steps}
@@ -147,7 +144,7 @@ def learn(name: str, corpus: Corpus, config: Config) -> Trained:
     return mm.sweep(name, corpus, [config.seed], recipe=recipe, evaluations=evaluations, **changes, **sizes).best[0]
 
 
-def bits_per_pixel(trained: Trained, tokens: Tokens) -> float:
+def bits_per_pixel(trained: mm.Trained, tokens: Tokens) -> float:
     """Mean bits of a grey level, given the label and the pixels before it."""
     x_BT, y_BT, _ = batch(tokens, np.arange(len(tokens.length_N))[:, None], np.arange(2 + PIXELS))
     nll_BT = jax.jit(lambda params: token_nll(trained.model.apply(params, x_BT), y_BT))(trained.params)
@@ -160,7 +157,7 @@ def grammar(vocab: Vocab) -> np.ndarray:
     return np.stack([np.isin(symbols, LABELS), *[np.isin(symbols, GREYS)] * PIXELS, is_mark_V])
 
 
-def draw(trained: Trained, starts: Sequence[str], config: Config) -> list[str]:
+def draw(trained: mm.Trained, starts: Sequence[str], config: Config) -> list[str]:
     """Whole pictures that start with these labels and pixels, as lines."""
     key, prefixes = jax.random.key(config.seed), [trained.vocab.encode(start) for start in starts]
     sampling, allowed = SamplingParams(config.temperature), grammar(trained.vocab)
@@ -168,7 +165,7 @@ def draw(trained: Trained, starts: Sequence[str], config: Config) -> list[str]:
     return [trained.vocab.decode(row) for row in drawn.token_BT]
 
 
-def judge(corpus: Corpus, drawn: Sequence[str]) -> dict:
+def judge(corpus: mm.Corpus, drawn: Sequence[str]) -> dict:
     """Print how far drawn pictures are from the train pictures, and whether a classifier recognises the digits."""
     parts = {"drawn": drawn, "real": corpus.lines.test}
     levels = {name: np.median(nearest(corpus, lines)[1]) for name, lines in parts.items()}
@@ -181,7 +178,7 @@ def judge(corpus: Corpus, drawn: Sequence[str]) -> dict:
     return {"levels_to_nearest": levels, "copies": copies, "recognised": seen}
 
 
-def recognise(corpus: Corpus, drawn: Sequence[str]) -> dict | None:
+def recognise(corpus: mm.Corpus, drawn: Sequence[str]) -> dict | None:
     """The share of drawn and of held-out real pictures in which a classifier, trained on real ones, sees the label."""
     try:
         from sklearn.svm import SVC
@@ -194,13 +191,13 @@ def recognise(corpus: Corpus, drawn: Sequence[str]) -> dict | None:
     return {name: classifier.score(flat(lines), labels(lines)) for name, lines in parts.items()}
 
 
-def nearest(corpus: Corpus, drawn: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def nearest(corpus: mm.Corpus, drawn: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """For each drawn picture the nearest train picture, and their root mean square difference in levels."""
     distance_DN = cdist(flat(drawn), flat(corpus.lines.train))
     return pixels(corpus.lines.train)[distance_DN.argmin(1)], distance_DN.min(1) / math.sqrt(PIXELS)
 
 
-def figures(corpus: Corpus, trained: Trained, drawn: Sequence[str], config: Config) -> None:
+def figures(corpus: mm.Corpus, trained: mm.Trained, drawn: Sequence[str], config: Config) -> None:
     """The four sheets."""
     rows = lambda lines, width: pixels(lines).reshape(-1, width, SIDE, SIDE)
     title = "drawn by the transformer, asked for the digit on the left"
@@ -233,7 +230,7 @@ def sheet(
     gap, (height, width) = 2, picture_RCHW.shape[2:]
     padded = np.pad(picture_RCHW.astype(float), ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=np.nan)
     grid = np.concatenate(np.concatenate(padded, 1), 1)[:-gap, :-gap]
-    figure = plot.figure(0.75 * picture_RCHW.shape[1] + 1, 0.75 * picture_RCHW.shape[0] + 0.6)
+    figure = mm.plot.figure(0.75 * picture_RCHW.shape[1] + 1, 0.75 * picture_RCHW.shape[0] + 0.6)
     axes = figure.subplots()
     axes.imshow(grid, cmap="gray_r", vmin=0, vmax=np.max(picture_RCHW))
     centres = lambda count, size: [number * (size + gap) + (size - 1) / 2 for number in range(count)]
@@ -242,7 +239,7 @@ def sheet(
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=11)
-    return plot.save(figure, path)
+    return mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

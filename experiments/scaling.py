@@ -17,12 +17,10 @@ from scipy.stats import t as student
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Seed, Text
-from makemore_jax import plot
 from makemore_jax.choice import resolve
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.model import num_params
-from makemore_jax.sweeps import sweep
 
 EVALUATE_EVERY = 250  # steps
 WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer": "embed"}  # the size to vary
@@ -123,7 +121,7 @@ def losses(config: Config, name: str, corpus: mm.Corpus, **sizes: int) -> tuple[
     batch = min(recipe.batch, lines)
     seeds = range(config.seed, config.seed + config.seeds)
     evaluations = max(1, steps // EVALUATE_EVERY)
-    runs = sweep(model, corpus, seeds, None, recipe, steps=steps, batch=batch, evaluations=evaluations)
+    runs = mm.sweep(model, corpus, seeds, None, recipe, steps=steps, batch=batch, evaluations=evaluations)
     return num_params(runs.best[0].params), [mm.evaluate(one, corpus.tokens.test).nats for one in runs.best]
 
 
@@ -176,12 +174,12 @@ def picture(
     config: Config, lines: np.ndarray, by_lines: dict, laws: dict[str, Law | None], by_width: dict, path: Path
 ) -> Figure:
     """Two panels: loss against lines with the fitted laws, and loss against parameters."""
-    figure = plot.figure(12, 5)
+    figure = mm.plot.figure(12, 5)
     left, right = figure.subplots(1, 2)
     colors = {name: f"C{number}" for number, name in enumerate(by_lines)}
     far = np.geomspace(lines[0], config.predict, 100)
     for name, loss_LS in by_lines.items():
-        plot.band(left, lines, loss_LS, name, color=colors[name], marker="o", markersize=5)
+        mm.plot.band(left, lines, loss_LS, name, color=colors[name], marker="o", markersize=5)
         if law := laws[name]:
             left.plot(far, law(far), color=colors[name], linestyle=":", linewidth=1)
             half = law.interval(config.predict)
@@ -189,7 +187,7 @@ def picture(
     left.set(xlabel="train lines (dotted: the fitted law, with its 95% interval)")
     for name, found in by_width.items():
         nats_WS = np.array([nats for _, nats in found])
-        plot.band(
+        mm.plot.band(
             right, np.array([size for size, _ in found]), nats_WS, name, color=colors[name], marker="o", markersize=5
         )
     right.set(xlabel="parameters, on all train lines")
@@ -197,7 +195,7 @@ def picture(
         axes.set(xscale="log", ylabel=f"test loss, nats per {config.unit}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-    return plot.save(figure, path)
+    return mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Text, Trains, chosen_sizes, with_model
-from makemore_jax import plot
-from makemore_jax.counting import baselines
 from makemore_jax.errors import require_positive
 from makemore_jax.models import NEURAL
-from makemore_jax.sweeps import sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +44,10 @@ def run(config: Any) -> dict:
     with cli.claim(config, config.out, corpus.digest, ("sweep.png",)) as folder:
         count = config.seeds * len(config.rates)
         print(f"{config.model}: {config.seeds} seeds x {len(config.rates)} rates = {count} runs as one program")
-        levels = baselines(corpus)
+        levels = mm.baselines(corpus)
         print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
         began, options = time.perf_counter(), chosen_sizes(config) | {"evaluations": config.evaluations}
-        runs = sweep(config.model, corpus, range(config.seeds), config.rates, config.recipe, **options)
+        runs = mm.sweep(config.model, corpus, range(config.seeds), config.rates, config.recipe, **options)
         print(f"{config.recipe.steps:,} steps each in {time.perf_counter() - began:.1f} s with compilation\n")
         print("dev loss of each run at its best evaluation, over seeds:")
         table = cli.Table(rate=">10g", mean=">10.4f", lowest=">10.4f", highest=">10.4f")
@@ -61,7 +59,7 @@ def run(config: Any) -> dict:
         print(f"best rate {best:g}")
         if not config.no_figures:
             curves = {f"rate {r:g}": (runs.step_E, dev_SE) for r, dev_SE in zip(config.rates, dev_RSE, strict=True)}
-            plot.bands(curves, levels, config.out / "sweep.png", unit=config.unit)
+            mm.plot.bands(curves, levels, config.out / "sweep.png", unit=config.unit)
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
         summary |= {"dev_nats": dev_RS, "best_rate": best, "baselines": levels}
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": np.asarray(runs.dev_RE)}

@@ -23,19 +23,15 @@ from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours,
 from experiments.signals import REQUEST, Stopped
 from makemore_jax import gpt2
 from makemore_jax.choice import resolve
-from makemore_jax.counting import baselines
-from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.words import UNKNOWN
 from makemore_jax.errors import InputError, require, require_float, require_positive
 from makemore_jax.loss import bits_per_byte, evaluate
 from makemore_jax.model import Model, Params, num_params
 from makemore_jax.models import NEURAL
 from makemore_jax.processes import agreed, alone, gather, in_turn, is_first, require_same
-from makemore_jax.recipe import Recipe
-from makemore_jax.run_folder import open_run, read_config, states
+from makemore_jax.run_folder import read_config, states
 from makemore_jax.runs import Evaluation, Run
 from makemore_jax.sharding import Layout, lay_out, parts_to_fit
-from makemore_jax.trained import Trained, draw, sample
 from makemore_jax.trainer import start
 
 SHOWN = 6  # samples printed at each evaluation
@@ -105,7 +101,7 @@ def train_and_report(config: Any) -> dict:
         options = {name: getattr(config, name) for name in ("evaluate_every", "patience", "save_every")}
         options |= {"layout": fitting_layout(model, recipe, config), "folder": folder, "init": init}
         training = Run(jax.random.key(config.seed), model, corpus, recipe, **options)
-        levels = baselines(corpus)
+        levels = mm.baselines(corpus)
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
         summary |= {"parameters": num_params(training.state.params), "baselines": levels}
         introduce(config, corpus, summary, training.layout)
@@ -126,7 +122,7 @@ def train_and_report(config: Any) -> dict:
     return summary
 
 
-def starting_point(config: Any, out: Path) -> tuple[Trained | None, str | None]:
+def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | None]:
     """The trained model to start from and its digest; a run that is resumed needs the file no more."""
     path, kept = config.init_from, None
     if path is None:
@@ -135,11 +131,11 @@ def starting_point(config: Any, out: Path) -> tuple[Trained | None, str | None]:
         kept = (read_config(out) or {}).get("init_sha256")
     if kept and not path.exists():
         return None, kept
-    trained = open_run(path) if is_ours(path) or not (path / "config.json").exists() else gpt2.open(path)
+    trained = mm.open(path) if is_ours(path) or not (path / "config.json").exists() else gpt2.open(path)
     return trained, trained.digest
 
 
-def introduce(config: Any, corpus: Corpus, summary: dict, layout: Layout) -> None:
+def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> None:
     """Print what is trained, on what, on which devices, and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.printable(str(config.data))}:", end=" ")
@@ -156,7 +152,7 @@ def introduce(config: Any, corpus: Corpus, summary: dict, layout: Layout) -> Non
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in summary["baselines"].items()))
 
 
-def train(config: Any, training: Run, out: Path) -> Trained:
+def train(config: Any, training: Run, out: Path) -> mm.Trained:
     """Train to the end, with a line and some samples printed at each evaluation.
 
     Raises:
@@ -169,7 +165,7 @@ def train(config: Any, training: Run, out: Path) -> Trained:
     def show(evaluation: Evaluation) -> None:
         if not is_first():
             return
-        texts = "  ".join(cli.clip(text, 24) for text in sample(sample_key, evaluation.trained, SHOWN))
+        texts = "  ".join(cli.clip(text, 24) for text in mm.sample(sample_key, evaluation.trained, SHOWN))
         losses = f"{evaluation.train:>9.4f}{evaluation.dev:>9.4f}{'*' if evaluation.best else ' '}"
         tqdm.write(f"{evaluation.step:>8,}{losses}{evaluation.tokens_per_second:>12,.0f}   {texts}")
         sys.stdout.flush()
@@ -188,7 +184,7 @@ def train(config: Any, training: Run, out: Path) -> Trained:
     return trained
 
 
-def fitting_layout(model: Model, recipe: Recipe, config: Any) -> Layout:
+def fitting_layout(model: Model, recipe: mm.Recipe, config: Any) -> Layout:
     """The devices that the flags name; without `parts`, the state is split as far as their memory asks for."""
     layout = lay_out(config.devices, config.parts or 1)
     if config.parts or layout.devices == 1:
@@ -197,7 +193,7 @@ def fitting_layout(model: Model, recipe: Recipe, config: Any) -> Layout:
     return lay_out(config.devices, parts_to_fit(state, layout.devices))
 
 
-def losses(config: Any, corpus: Corpus, model: Model, params: Params) -> dict:
+def losses(config: Any, corpus: mm.Corpus, model: Model, params: Params) -> dict:
     """Print the losses on train, dev and test; of byte pairs also in bits per byte, to compare vocabularies."""
     nats = {name: evaluate(model, params, part).nats for name, part in corpus.measured.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in nats.items()), f" nats per {config.unit}")
@@ -215,12 +211,11 @@ def draw_losses(config: Any, training: Run, levels: dict[str, float], path: Path
     mm.plot.losses({name: tuple(np.array(curve).T) for name, curve in curves.items()}, levels, path, unit=config.unit)
 
 
-def novelty(config: Any, corpus: Corpus, trained: Trained) -> dict:
+def novelty(config: Any, corpus: mm.Corpus, trained: mm.Trained) -> dict:
     """How many samples are new, where the lines are in memory."""
     if not (config.samples and is_first()):
         return {"novelty": None, "samples": []}
-    drawn = draw(jax.random.key(config.seed), trained, config.samples)
-    texts = [corpus.vocab.decode(row) for row in np.asarray(drawn.token_BT)]
+    texts = mm.sample(jax.random.key(config.seed), trained, config.samples)
     if corpus.streamed:
         return {"novelty": None, "samples": texts[:20]}
     new = corpus.novelty(texts)

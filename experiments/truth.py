@@ -21,7 +21,7 @@ import makemore_jax as mm
 from experiments import cli
 from experiments.cores import on_every_core
 from experiments.flags import Output, Seed
-from makemore_jax import plot, sources
+from makemore_jax import sources
 from makemore_jax.counting import count_table
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import Tokens, tokenize
@@ -30,7 +30,6 @@ from makemore_jax.files import write_bytes
 from makemore_jax.loss import evaluate
 from makemore_jax.models import NEURAL, ngram
 from makemore_jax.sources import Source
-from makemore_jax.sweeps import sweep
 
 HELD_OUT = 2000  # lines for dev, and as many for test
 SIZES = {  # small: the question is what a model can learn, not how well a large one fits
@@ -197,7 +196,7 @@ def train(config: Config, name: str, corpus: mm.Corpus) -> list[mm.Trained]:
     steps = max(config.steps // (1 if lines >= 10_000 else 2 if lines >= 1000 else 5), 5)
     recipe = mm.Recipe(steps=steps, batch=min(64, lines), learning_rate=RATES.get(name, 1e-2), warmup=steps // 10)
     seeds = range(config.seed, config.seed + config.seeds)
-    return sweep(name, corpus, seeds, recipe=recipe, evaluations=4, progress=False, **SIZES.get(name, {})).best
+    return mm.sweep(name, corpus, seeds, recipe=recipe, evaluations=4, progress=False, **SIZES.get(name, {})).best
 
 
 def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], length: float) -> dict[str, np.ndarray]:
@@ -210,13 +209,13 @@ def picture(
     excess: Mapping[str, np.ndarray], lines: tuple[int, ...], own: Mapping[str, np.ndarray], title: str, path: Path
 ) -> Figure:
     """Excess nats against train lines, both logarithmic: the mean over seeds and the range, a curve for each model."""
-    figure = plot.figure(9, 5.5)
+    figure = mm.plot.figure(9, 5.5)
     axes = figure.subplots()
     lowest = 1e-4  # at and below it a model is at the floor
     for number, (name, value_LS) in enumerate(excess.items()):
         value_LS = np.maximum(value_LS, lowest)
         style = {"color": f"C{number}", "marker": "os^Dv"[number % 5], "markersize": 5}
-        plot.band(axes, np.array(lines), value_LS, name, linestyle="-" if name in NEURAL else "--", **style)
+        mm.plot.band(axes, np.array(lines), value_LS, name, linestyle="-" if name in NEURAL else "--", **style)
     for name, value_L in own.items():
         axes.plot(lines, value_L, color="black", linestyle=":", label=name)
     axes.set(xscale="log", yscale="log", xlabel="train lines", ylabel="excess nats per character over the floor")
@@ -224,7 +223,7 @@ def picture(
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
-    return plot.save(figure, path)
+    return mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -21,22 +21,21 @@ import tyro
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Seed, Text
-from makemore_jax.data.corpus import Corpus, encode
+from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.store import Encoding
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import UNKNOWN, split_words
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import num_params
-from makemore_jax.recipe import Recipe
 from makemore_jax.sampler import SamplingParams
-from makemore_jax.trained import Trained, draw
+from makemore_jax.trained import draw
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words and a million in all
-    "mlp": ({"window": 5, "embed": 128, "hidden": 256}, Recipe(steps=3000, batch=16, learning_rate=1e-3)),
+    "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=16, learning_rate=1e-3)),
     "transformer": (
         {"layers": 3, "heads": 4, "embed": 128, "tied": True, "modern": True},
-        Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
+        mm.Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
     ),
 }
 CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams
@@ -104,7 +103,7 @@ def run(config: Config) -> dict:
     return summary
 
 
-def load(config: Config) -> tuple[Corpus, Corpus]:
+def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
     """The same lines as words and as characters; with `quick`, only the first of them."""
     lines = read_lines(config.data, config.max_length, config.lowercase)
     parts = split(lines)
@@ -115,7 +114,7 @@ def load(config: Config) -> tuple[Corpus, Corpus]:
     return tuple(encode(parts, digest(lines), encoding, str(config.data)) for encoding in (as_words, as_characters))
 
 
-def introduce(config: Config, words: Corpus) -> None:
+def introduce(config: Config, words: mm.Corpus) -> None:
     """Print the sizes of the data."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in words.lines.items())
     known, test_M = words.vocab.size - 2, words.tokens.test.stream_M
@@ -125,13 +124,13 @@ def introduce(config: Config, words: Corpus) -> None:
     print(f"{np.mean(test_M == UNKNOWN):.2%} of the tokens of test are unknown words; the bits include spelling them\n")
 
 
-def compare(config: Config, words: Corpus, characters: Corpus) -> tuple[dict[str, dict], dict[str, Trained]]:
+def compare(config: Config, words: mm.Corpus, characters: mm.Corpus) -> tuple[dict[str, dict], dict[str, mm.Trained]]:
     """Count or train every model and print how good it is; returns all measurements, and the models of words."""
     columns = {"parameters": ">12,", "seconds": ">9.1f", "perplexity_per_word": ">21.2f"}
     table = cli.Table(model="<22", **columns, bits_per_character=">20.4f")
     rows, models = {}, {}
 
-    def measure(name: str, corpus: Corpus, make: Callable[[], Trained], unknown_nats: float = 0.0) -> Trained:
+    def measure(name: str, corpus: mm.Corpus, make: Callable[[], mm.Trained], unknown_nats: float = 0.0) -> mm.Trained:
         began, trained = time.perf_counter(), make()
         quality = mm.evaluate(trained, corpus.tokens.test)
         bits = bits_per_character(quality.nats * quality.tokens + unknown_nats, corpus.lines.test)
@@ -150,7 +149,7 @@ def compare(config: Config, words: Corpus, characters: Corpus) -> tuple[dict[str
     return rows, models
 
 
-def learn(name: str, corpus: Corpus, config: Config) -> Trained:
+def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
     """A neural model at its best evaluation on dev."""
     sizes, recipe = NEURAL[name]
     steps = QUICK_STEPS if config.quick else recipe.steps
@@ -175,7 +174,7 @@ def bits_per_character(nats: float, lines: Sequence[str]) -> float:
     return nats / math.log(2) / sum(len(line) + 1 for line in lines)
 
 
-def continue_prefix(trained: Trained, stream_M: np.ndarray, config: Config) -> tuple[list[str], list[int]]:
+def continue_prefix(trained: mm.Trained, stream_M: np.ndarray, config: Config) -> tuple[list[str], list[int]]:
     """Samples that start with the prefix, and the length of the longest copy in each."""
     key, sampling = jax.random.key(config.seed), SamplingParams(config.temperature)
     drawn = draw(key, trained, config.samples, config.prefix, sampling)

@@ -10,14 +10,12 @@ import jax.numpy as jnp
 
 import makemore_jax as mm
 from experiments.explore_page.symbols import label
-from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError, require
 from makemore_jax.model import num_params
 from makemore_jax.models import name_of
 from makemore_jax.run_folder import lines_of
 from makemore_jax.runs import Evaluation
-from makemore_jax.trained import Trained
 
 LOOK_EVERY = 1.0  # seconds between looks at whether a run has changed
 GRU = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
@@ -70,7 +68,7 @@ class LiveRun:
 
     name = "live"
 
-    def __init__(self, corpus: Corpus):
+    def __init__(self, corpus: mm.Corpus):
         """On this corpus; `thread` waits to be started."""
         self.corpus, self.version, self.trained = corpus, 0, None
         self.lines = corpus.lines
@@ -143,7 +141,7 @@ class Shelf:
         return found
 
 
-def describe(trained: Trained) -> dict:
+def describe(trained: mm.Trained) -> dict:
     """The model in a few words."""
     vocab = trained.vocab
     about = {"model": name_of(trained.model.config), "parameters": num_params(trained.params)}

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from experiments import bigram_figures, bigram_neural, cli
-from experiments.cli import clip, printable, title
+from experiments.cli import clip, printable, shown, title
 from experiments.explore_page.saved import write_page
 from experiments.explore_page.table import Table
 from experiments.flags import Output, Seed
@@ -86,7 +86,7 @@ def story(config: Config) -> dict:
             summary["neural"] = bigram_neural.tell(init_key, run_key, lecture, config, figures)
         folder.write_json("summary.json", summary)
         names = ", ".join(sorted(path.name for path in config.out.glob("*.*")))
-        print(f"\nEverything is in {printable(str(config.out))}/:\n{names}")
+        print(f"\nEverything is in {shown(config.out)}/:\n{names}")
     return summary
 
 
@@ -115,7 +115,7 @@ def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
     report |= {"shortest": min(lines, key=len), "longest": max(lines, key=len)}
     report |= {"alphabet": "".join(vocab.symbols[1:]), "symbols": vocab.size, "bigrams": len(lecture.tokens.pairs[0])}
     title("1. Data")
-    print(f"file       {printable(str(config.data))}: {report['lines']:,} lines,", end=" ")
+    print(f"file       {shown(config.data)}: {report['lines']:,} lines,", end=" ")
     print(f"{report['distinct']:,} distinct ({report['repeated']:,} repeat an earlier line)")
     print(f"shortest   {clip(report['shortest'])}\nlongest    {clip(report['longest'])}")
     alphabet = clip(report["alphabet"].replace(" ", "␣"), 60)
@@ -154,7 +154,7 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
     if figures:
         bigram_figures.counts(counts_VV, symbols, figures / "counts.png")
         write_page(Table(lines, "the data"), figures / "table.html")
-        print(f"the table, darker = more frequent: {printable(str(figures / 'counts.png'))}")
+        print(f"the table, darker = more frequent: {shown(figures / 'counts.png')}")
     else:
         print("left out by --no-figures")
     return {"dict_equals_table": equal, "seen_cells": seen, "zero_cells": counts_VV.size - seen}

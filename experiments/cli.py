@@ -137,6 +137,11 @@ def title(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}")
 
 
+def shown(path: Path) -> str:
+    """A path, fit to be printed."""
+    return printable(str(path))
+
+
 def clip(text: str, width: int = 40) -> str:
     """`text`, printable and cut to `width` characters."""
     text = printable(text)

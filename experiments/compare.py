@@ -165,8 +165,8 @@ def run(config: Config) -> dict:
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             comparison(test, "n-gram", config.out / "compare.png", config.unit)
-            print(f"drawn in {cli.printable(str(config.out / 'compare.png'))}")
-        print(f"samples from the last row: python -m experiments.sample {cli.printable(str(config.out))}")
+            print(f"drawn in {cli.shown(config.out / 'compare.png')}")
+        print(f"samples from the last row: python -m experiments.sample {cli.shown(config.out)}")
         summary |= {"rows": {name: row._asdict() for name, row in rows.items()}}
         folder.write_json("summary.json", summary)
     return summary
@@ -199,7 +199,7 @@ def print_weights(mixture: mm.Trained) -> None:
 def introduce(config: Config, corpus: mm.Corpus) -> None:
     """Say what is compared on what."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
-    print(f"{cli.printable(str(config.data))}: {lines} lines;", end=" ")
+    print(f"{cli.shown(config.data)}: {lines} lines;", end=" ")
     print(f"{config.seeds} seeds of each neural model; losses in nats per {config.unit}")
     if config.makemore_split:
         print("split as makemore.py does: dev and test are the same lines, which also choose the best step")

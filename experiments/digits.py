@@ -78,16 +78,14 @@ def run(config: Config) -> dict:
     corpus = load(config.data)
     with cli.claim(config, config.out, corpus.digest, SHEETS) as folder:
         lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
-        print(
-            f"{cli.printable(str(config.data))}: {lines} pictures, {SIDE} x {SIDE} pixels, {len(GREYS)} grey levels\n"
-        )
+        print(f"{cli.shown(config.data)}: {lines} pictures, {SIDE} x {SIDE} pixels, {len(GREYS)} grey levels\n")
         trained, rows = compare(config, corpus)
         drawn = draw(trained, [label for label in LABELS for _ in range(config.drawn)], config)
         summary = {"experiment": "digits", **cli.environment(), "models": rows, "samples": drawn[:: config.drawn]}
         summary |= judge(corpus, drawn)
         if not config.no_figures:
             figures(corpus, trained, drawn, config)
-            print(f"drawn in {cli.printable(str(config.out))}: {', '.join(SHEETS)}")
+            print(f"drawn in {cli.shown(config.out)}: {', '.join(SHEETS)}")
         folder.write_json("summary.json", summary)
     return summary
 

@@ -53,7 +53,7 @@ def run(config: Config) -> dict:
     if config.save:
         path, lines = table_data(config)
         write_page(Table(lines, path.name), config.save)
-        print(f"wrote {cli.printable(str(config.save))}: open it in any browser")
+        print(f"wrote {cli.shown(config.save)}: open it in any browser")
         return {"saved": config.save}
     serve = load_server()
     shelf = Shelf([RunOnDisk(path) for path in config.runs], None if config.runs else live(config))

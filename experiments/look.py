@@ -98,7 +98,7 @@ def run(config: Config) -> dict:
             continue
         drawn[name] = what
     for name, what in drawn.items():
-        print(f"{cli.printable(str(out / name))}: {what}")
+        print(f"{cli.shown(out / name)}: {what}")
     return {"drawn": sorted(drawn), "reach": change_T}
 
 

@@ -86,7 +86,7 @@ def run(config: Config) -> dict:
             rows.append({"part": name, "weight": shares[name], "parameters": num_params(part.params), **nats})
             table.row(**rows[-1])
         folder.save_best(mixture)
-        shown = cli.printable(str(config.out))
+        shown = cli.shown(config.out)
         print(f"saved in {shown}: python -m experiments.sample {shown}")
         summary = {"experiment": "mix", "parts": rows, **cli.environment()}
         folder.write_json("summary.json", summary)

@@ -55,7 +55,7 @@ def run(config: Config) -> dict:
     trained = mm.open(config.run)
     if config.export:
         mm.save(trained, config.export)
-        print(f"wrote {cli.printable(str(config.export))}")
+        print(f"wrote {cli.shown(config.export)}")
     if config.score:
         return {"scores": score(trained, config.score)}
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling

@@ -114,7 +114,7 @@ def train_and_report(config: Any) -> dict:
         summary |= {"steps": training.step, "best_step": training.best_step}
         summary |= losses(config, corpus, model, training.layout.copy(training.best))
         summary |= novelty(config, corpus, trained)
-        shown = cli.printable(str(out))
+        shown = cli.shown(out)
         print(f"saved in {shown}: python -m experiments.sample {shown}")
         if not config.no_figures and is_first():
             draw_losses(config, training, levels, out / "loss.png")
@@ -138,7 +138,7 @@ def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | Non
 def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> None:
     """Print what is trained, on what, on which devices, and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
-    print(f"{config.model}: {summary['parameters']:,} parameters; {cli.printable(str(config.data))}:", end=" ")
+    print(f"{config.model}: {summary['parameters']:,} parameters; {cli.shown(config.data)}:", end=" ")
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
     if config.level == "word":
@@ -178,7 +178,7 @@ def train(config: Any, training: Run, out: Path) -> mm.Trained:
         asked = {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
         trained = training.train(label=config.model, progress=is_first(), **asked)
     if training.interrupted:
-        go_on = f"saved in {cli.printable(str(out))}; to continue, run the same command with --resume"
+        go_on = f"saved in {cli.shown(out)}; to continue, run the same command with --resume"
         print(f"stopped at step {training.step:,}, {go_on}", flush=True)
         raise Stopped(int(gather(REQUEST.number or 0).max()))  # the signal may have come to another process
     return trained

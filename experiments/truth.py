@@ -121,7 +121,7 @@ def run(config: Config) -> dict:
             summary[name] = {"floor": floor._asdict(), "excess": excess}
             if not config.no_figures:
                 picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
-                print(f"\ndrawn in {cli.printable(str(config.out / f'{name}.png'))}")
+                print(f"\ndrawn in {cli.shown(config.out / f'{name}.png')}")
             folder.write_json("summary.json", summary)
     return summary
 
@@ -151,9 +151,7 @@ def write_file(config: Config) -> dict:
     lines = sources.write(jax.random.key(config.seed), source, config.lines[0])
     write_bytes(config.write, ("\n".join(lines) + "\n").encode())
     floor = sources.floor(jax.random.key(config.seed), source)
-    print(
-        f"wrote {len(lines):,} lines to {cli.printable(str(config.write))}; floor {floor.nats:.4f} nats per character"
-    )
+    print(f"wrote {len(lines):,} lines to {cli.shown(config.write)}; floor {floor.nats:.4f} nats per character")
     return {"lines": len(lines), "floor": floor._asdict()}
 
 

@@ -118,9 +118,7 @@ def introduce(config: Config, words: mm.Corpus) -> None:
     """Print the sizes of the data."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in words.lines.items())
     known, test_M = words.vocab.size - 2, words.tokens.test.stream_M
-    print(
-        f"{cli.printable(str(config.data))}: {lines} lines; {known:,} known words, {np.sum(test_M > 0):,} words in test"
-    )
+    print(f"{cli.shown(config.data)}: {lines} lines; {known:,} known words, {np.sum(test_M > 0):,} words in test")
     print(f"{np.mean(test_M == UNKNOWN):.2%} of the tokens of test are unknown words; the bits include spelling them\n")
 
 

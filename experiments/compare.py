@@ -24,7 +24,7 @@ from experiments import cli
 from experiments.flags import Output, Text
 from makemore_jax.choice import resolve
 from makemore_jax.data.corpus import encode, makemore_split
-from makemore_jax.errors import require, require_nonempty, require_positive
+from makemore_jax.errors import require_nonempty, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
 from makemore_jax.models import MODELS, NEURAL, PRESETS
@@ -59,8 +59,7 @@ class Config(Output, Text):
     """Folder for the figure and the summary."""
 
     def __post_init__(self):
-        require_positive(self, "seeds", "samples")
-        require(self.steps is None or self.steps > 0, f"`steps` is {self.steps}; it must be at least 1")
+        require_positive(self, "seeds", "samples", "steps")
         require_nonempty(self, "models", "presets")
 
 
@@ -159,8 +158,9 @@ def run(config: Config) -> dict:
         summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
         if not config.makemore_split:  # there, dev is test, and weights chosen on it would be too good
             whole = show("mixture of all", mix(list(trained.values()), corpus)).trained[0]
-            print_weights(whole)
-            summary |= {"weights": dict(zip(parts(whole), weights(whole), strict=True))}
+            shares = dict(zip(parts(whole), weights(whole), strict=True))
+            print("\nweights in the mixture: " + ", ".join(f"{share:.3f} {name}" for name, share in shares.items()))
+            summary["weights"] = shares
         folder.save_best(whole)
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
@@ -188,12 +188,6 @@ def print_row(table: cli.Table, name: str, row: Row) -> None:
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
     more |= {"published": PUBLISHED.get(name.removesuffix(", best"))}
     table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **means, **more, **last)
-
-
-def print_weights(mixture: mm.Trained) -> None:
-    """What the mixture is made of."""
-    shares = (f"{weight:.3f} {name}" for name, weight in zip(parts(mixture), weights(mixture), strict=True))
-    print(f"\nweights in the mixture: {', '.join(shares)}")
 
 
 def introduce(config: Config, corpus: mm.Corpus) -> None:

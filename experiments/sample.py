@@ -85,9 +85,8 @@ def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
 def novelty(lines: Split, texts: list[str]) -> dict:
     """Print how many samples are new."""
     report = count_new(texts, lines.train, lines.dev + lines.test)
-    named = {"new": report["new"], "in train": report["in_train"], "held out": report["in_held_out"]}
-    print(f"of {len(texts):,}: " + ", ".join(f"{number:,} {name}" for name, number in named.items()), end="")
-    print(f", {report['repeated']:,} repeated")
+    print(f"of {len(texts):,}: {report['new']:,} new, {report['in_train']:,} in train,", end=" ")
+    print(f"{report['in_held_out']:,} held out, {report['repeated']:,} repeated")
     return {"novelty": report}
 
 

@@ -6,6 +6,7 @@ Expect:   letters.png, which symbols are interchangeable for the model; reach.pn
           runs/look/transformer/
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,10 +68,8 @@ def line_to_read(config: Config, trained: Trained, lines: list[str]) -> Activati
     if config.line:
         return mm.activations(trained, config.line)
     for line in sorted(lines[:100], key=len, reverse=True):
-        try:
+        with contextlib.suppress(InputError):  # an unknown word
             return mm.activations(trained, line)
-        except InputError:  # an unknown word
-            continue
     raise InputError("the first hundred lines all have unknown words; name another with `line`")
 
 
@@ -88,15 +87,12 @@ def run(config: Config) -> dict:
     plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
     drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}
     read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
-    for name, draw, what in (
-        ("traces.png", plot.traces, f"its activations {read}"),
-        ("attention.png", plot.attention, f"where each head looks {read}"),
-    ):
-        try:
-            draw(activations, out / name)
-        except InputError:  # the model has nothing of the kind
-            continue
-        drawn[name] = what
+    with contextlib.suppress(InputError):  # the model has nothing of the kind
+        plot.traces(activations, out / "traces.png")
+        drawn["traces.png"] = f"its activations {read}"
+    with contextlib.suppress(InputError):
+        plot.attention(activations, out / "attention.png")
+        drawn["attention.png"] = f"where each head looks {read}"
     for name, what in drawn.items():
         print(f"{cli.shown(out / name)}: {what}")
     return {"drawn": sorted(drawn), "reach": change_T}

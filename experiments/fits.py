@@ -131,14 +131,11 @@ def operations(model: Model, params: Any, tokens: int, block: int) -> float:
     Embeddings are looked up and not multiplied, except as a tied head.
     """
     config = model.config
-    looked_up = sum(leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(params) if _is_table(path))
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    looked_up = sum(leaf.size for path, leaf in leaves if getattr(path[-1], "key", None) in ("embed", "position"))
     weights = num_params(params) - (0 if getattr(config, "tied", False) else looked_up)
     attention = 12 * block * config.embed * config.layers if hasattr(config, "heads") else 0
     return float(tokens) * (6 * weights + attention)
-
-
-def _is_table(path: tuple) -> bool:
-    return getattr(path[-1], "key", None) in ("embed", "position")
 
 
 def collectives(text: str) -> dict[str, tuple[int, int]]:

@@ -47,16 +47,8 @@ dnn_version_info {{ major: 9 minor: 10 }}
 device_description_str: "{name}"
 """
 GPUS = {
-    "a100": {"shared": 167936, "optin": 166912, "cores": 108, "fpus": 64, "clock": 1.41, "major": 8, "cache": 41943040},
-    "h100": {
-        "shared": 233472,
-        "optin": 232448,
-        "cores": 132,
-        "fpus": 128,
-        "clock": 1.98,
-        "major": 9,
-        "cache": 52428800,
-    },
+    "a100": {"shared": 167936, "cores": 108, "fpus": 64, "clock": 1.41, "major": 8, "cache": 41943040},
+    "h100": {"shared": 233472, "cores": 132, "fpus": 128, "clock": 1.98, "major": 9, "cache": 52428800},
 }
 
 
@@ -88,15 +80,15 @@ def devices(target: str) -> Sequence[jax.Device]:
     try:
         if chip in GPUS:
             published = {"bandwidth": CHIPS[chip].bandwidth, "memory": CHIPS[chip].memory * GIB, "name": chip}
+            published["optin"] = GPUS[chip]["shared"] - 1024  # CUDA keeps a KiB of each block for itself
             described = {"target_config": GPU.format(**GPUS[chip], **published), "topology": f"1x1x{shape}"}
             return topologies.get_topology_desc(platform="cuda", **described).devices
         os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # ask no cloud which machine this is
         os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip is used; an interrupted call's lock would stay
         smallest = CHIPS[chip].shapes[0]
         with quiet():
-            found = topologies.get_topology_desc(
-                platform="tpu", topology_name=f"{chip}:{smallest if shape == '1' else shape}"
-            )
+            name = f"{chip}:{smallest if shape == '1' else shape}"
+            found = topologies.get_topology_desc(platform="tpu", topology_name=name)
         return found.devices[:1] if shape == "1" else found.devices
     except (RuntimeError, ImportError, NotImplementedError, KeyError) as error:
         package = "jax[cuda13] with nvidia-cuda-nvcc" if chip in GPUS else "jax[tpu]"

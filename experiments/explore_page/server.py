@@ -41,6 +41,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+LIVE = ("rows", "baselines", "done", "problem")  # what the page shows of the run in training
 WANTED = {"n": int, "prefix": str, "seed": int, "temperature": float, "top_k": (int, None), "top_p": float}
 
 
@@ -101,19 +102,18 @@ def _host(name: str) -> str:
     return (host if colon and port.isdigit() else name).lower()
 
 
-def field(asked: dict, name: str, kind: Any, default: Any = None) -> Any:
+def field(asked: dict, name: str, kind: Any) -> Any:
     """A value of a request.
 
     Raises:
       InputError: it is missing or of another type, or a text is too long.
     """
-    value, optional = asked.get(name, default), isinstance(kind, tuple)
+    value, optional = asked.get(name), isinstance(kind, tuple)
     if optional and value is None:
         return None
     kind = kind[0] if optional else kind
-    number = kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool)
-    number = number and (isinstance(value, float) or abs(value) < 2**63)
-    fits = (number and (kind is float or isinstance(value, int))) or (kind is str and isinstance(value, str))
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    fits = fits and (type(value) is not int or abs(value) < 2**63)
     require(fits, f"the request needs `{name}`, of type {kind.__name__}")
     if kind is str:
         limit = views.MAX_TEXT
@@ -127,10 +127,7 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
     one_at_a_time = threading.Lock()  # JAX uses every core for one; several would only wait for each other
 
     def state(_: dict) -> dict:
-        live = shelf.live
-        told = None
-        if live:
-            told = {"rows": live.rows, "baselines": live.baselines, "done": live.done, "problem": live.problem}
+        told = {name: getattr(shelf.live, name) for name in LIVE} if shelf.live else None
         return {"runs": shelf.describe(), "live": told, "max_text": views.MAX_TEXT, "max_lines": views.MAX_LINES}
 
     def counted() -> Table:

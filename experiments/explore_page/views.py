@@ -48,17 +48,15 @@ def reading(trained: Trained, text: str) -> Reading:
 
 
 def _known_part(vocab: Vocab, text: str) -> tuple[np.ndarray, str, str]:
-    pieces = split_words(text) if vocab.level == "word" else list(text)
-    ids = []
+    pieces, kind, between = (split_words(text), "word", " ") if vocab.level == "word" else (text, "symbol", "")
+    ids = [np.zeros(0, np.int32)]
     for number, piece in enumerate(pieces):
         try:
             ids.append(vocab.encode_line(piece))
         except InputError:
-            unread = " ".join(pieces[number:]) if vocab.level == "word" else "".join(pieces[number:])
-            kind = "word" if vocab.level == "word" else "symbol"
-            known = np.concatenate([np.zeros(0, np.int32), *ids])
-            return known, unread, f"this model does not know the {kind} {label(piece)}"
-    return np.concatenate([np.zeros(0, np.int32), *ids]), "", ""
+            problem = f"this model does not know the {kind} {label(piece)}"
+            return np.concatenate(ids), between.join(pieces[number:]), problem
+    return np.concatenate(ids), "", ""
 
 
 def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:
@@ -195,8 +193,9 @@ def _cut(log_prob_TV: jax.Array, temperature: jax.Array, top_k: jax.Array, top_p
 
 
 def _until_mark(token_T: np.ndarray) -> np.ndarray:
-    ends = np.flatnonzero(np.asarray(token_T) == MARK)
-    return np.asarray(token_T)[: ends[0]] if len(ends) else np.asarray(token_T)
+    token_T = np.asarray(token_T)
+    ends = np.flatnonzero(token_T == MARK)
+    return token_T[: ends[0]] if len(ends) else token_T
 
 
 def rounded(values: Any, digits: int = 4) -> Any:

@@ -56,11 +56,12 @@ def run(config: Config) -> dict:
         print(f"wrote {cli.shown(config.save)}: open it in any browser")
         return {"saved": config.save}
     serve = load_server()
-    shelf = Shelf([RunOnDisk(path) for path in config.runs], None if config.runs else live(config))
+    live = None if config.runs else LiveRun(corpus.load(config.data or DATA))
+    shelf = Shelf([RunOnDisk(path) for path in config.runs], live)
     with listen(config.port) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        if shelf.live:
+        if live:
             print("no run was named, so a small GRU is trained while you watch", flush=True)
         if not config.no_open:
             threading.Thread(target=open_browser, args=(address,), daemon=True).start()
@@ -91,11 +92,6 @@ def table(config: Config) -> Table | str:
         if config.data is not None or not config.runs:
             raise
         return str(error)
-
-
-def live(config: Config) -> LiveRun:
-    """A small model that trains while the page is open."""
-    return LiveRun(corpus.load(config.data or DATA))
 
 
 def listen(port: int) -> socket.socket:

@@ -98,9 +98,8 @@ class LiveRun:
         params = jax.tree.map(jnp.copy, evaluation.trained.params)  # the next steps overwrite them
         self.trained = evaluation.trained._replace(params=params)
         samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SAMPLES)]
-        self.rows.append(
-            {"step": evaluation.step, "train": evaluation.train, "dev": evaluation.dev, "samples": samples}
-        )
+        losses = {name: getattr(evaluation, name) for name in ("step", "train", "dev")}
+        self.rows.append({**losses, "samples": samples})
         self.version += 1
         if not self.baselines:
             self.baselines = mm.baselines(self.corpus)

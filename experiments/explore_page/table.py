@@ -77,11 +77,10 @@ class Table:
             return None
         train_VV, dev_VV = (count_table(self.vocab, tokenize(part, self.vocab)) for part in parts[:2])
         points = int(np.clip(MAX_WORK // train_VV.size, 9, SMOOTHINGS))
-        exact = np.geomspace(1e-2, 1e4, points - 1)
-        smoothing_G = np.array([0, *(float(f"{value:.2g}") for value in exact)], np.float32)
-        nats_G2 = np.asarray(_losses(smoothing_G, train_VV, dev_VV))
+        smoothings = [0.0, *(float(f"{value:.2g}") for value in np.geomspace(1e-2, 1e4, points - 1))]
+        nats_G2 = np.asarray(_losses(np.float32(smoothings), train_VV, dev_VV))
         return {
-            "smoothing": [float(f"{value:.2g}") for value in smoothing_G],
+            "smoothing": smoothings,
             "train": finite(nats_G2[:, 0]),
             "dev": finite(nats_G2[:, 1]),
             "lines": [len(parts.train), len(parts.dev)],
@@ -154,10 +153,9 @@ def learn(counts_VV: jax.Array) -> list[jax.Array]:
     init_key, run_key = jax.random.split(jax.random.key(0))
     model = build("bigram", vocab=len(counts_VV))
     state = init_state(model.init(init_key), run_key, {"learning_rate": RATE, "penalty": 0.0}, descent)
-    found, taken = [], 0
-    for until in STEPS:
-        state = _descend(state, counts_VV, until - taken)
-        taken = until
+    found = []
+    for count in np.diff(STEPS, prepend=0).tolist():
+        state = _descend(state, counts_VV, count)
         found.append(state.params["W"])
     return found
 

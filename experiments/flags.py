@@ -28,6 +28,7 @@ def unescape(text: str) -> str:
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
+Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is no flag
 Separator = Annotated[
     str,
     tyro.constructors.PrimitiveConstructorSpec(
@@ -145,12 +146,9 @@ def with_model(base: type, flags: list[str]) -> type:
     entry = MODELS[model]
     preset_sizes, recipe = entry.preset(last_value(flags, "preset", base.preset, PRESETS))
     fixed = {"vocab": 1, "block": 1} | entry.fixed
-    hidden = [
-        (field.name, tyro.conf.Suppress[tyro.conf.Fixed[Any]], fixed[field.name])
-        for field in dataclasses.fields(entry.config)
-        if field.name in fixed
-    ] + [(name, entry.config.__annotations__[name], size) for name, size in preset_sizes.items()]
-    sizes = dataclasses.make_dataclass(f"{model}_sizes", hidden, bases=(entry.config,), frozen=True)
+    fields = [(name, Hidden, fixed[name]) for name in entry.config.__dataclass_fields__ if name in fixed]
+    fields += [(name, entry.config.__annotations__[name], size) for name, size in preset_sizes.items()]
+    sizes = dataclasses.make_dataclass(f"{model}_sizes", fields, bases=(entry.config,), frozen=True)
     parts = [
         ("recipe", tyro.conf.OmitArgPrefixes[Recipe], recipe),
         ("sizes", tyro.conf.OmitArgPrefixes[sizes], dataclasses.field(default_factory=sizes)),

@@ -14,7 +14,7 @@ import tyro
 
 import makemore_jax as mm
 from experiments import cli
-from experiments.flags import Output
+from experiments.flags import Hidden, Output
 from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.mixing import parts, weights
 from makemore_jax.model import num_params
@@ -39,7 +39,7 @@ class Config(Output):
     """Text file that the runs were trained on; by default, the path that they were given."""
     out: Path = Path("runs/mixture")
     """Folder for the mixture."""
-    no_figures: tyro.conf.Suppress[tyro.conf.Fixed[bool]] = True  # it draws none
+    no_figures: Hidden = True  # it draws none
 
     def __post_init__(self):
         require_positive(self, "count")

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 
 import makemore_jax as mm
 from experiments import cli
-from experiments.flags import Output, Seed, Text
+from experiments.flags import Hidden, Output, Seed, Text
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.store import Encoding
@@ -42,7 +41,6 @@ CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams
 EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
 QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
 READ_LINES = 50  # of test: how long a run of words do held-out lines share with train lines?
-Hidden = tyro.conf.Suppress[tyro.conf.Fixed[str | bool | None]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 import makemore_jax as mm
 from experiments import cli
@@ -202,7 +201,7 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     print()
 
 
-def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path | None, unit: str) -> Figure:
+def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit: str) -> None:
     """Test losses of models, best first: a dot for each seed, a bar at the mean, a dashed line at the baseline."""
     ranked = sorted(loss_S, key=lambda name: np.mean(loss_S[name]))
     figure = mm.plot.figure(8, 0.4 * len(ranked) + 1.2)
@@ -223,7 +222,7 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path | Non
     axes.legend(frameon=False, loc="upper right")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
-    return mm.plot.save(figure, path)
+    mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

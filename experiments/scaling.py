@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from scipy.optimize import curve_fit
 from scipy.stats import t as student
 
@@ -172,7 +171,7 @@ def print_laws(config: Config, laws: dict[str, Law | None], by_lines: dict[str, 
 
 def picture(
     config: Config, lines: np.ndarray, by_lines: dict, laws: dict[str, Law | None], by_width: dict, path: Path
-) -> Figure:
+) -> None:
     """Two panels: loss against lines with the fitted laws, and loss against parameters."""
     figure = mm.plot.figure(12, 5)
     left, right = figure.subplots(1, 2)
@@ -186,16 +185,14 @@ def picture(
             left.errorbar([config.predict], law(config.predict), [half], color=colors[name], marker="D", capsize=4)
     left.set(xlabel="train lines (dotted: the fitted law, with its 95% interval)")
     for name, found in by_width.items():
-        nats_WS = np.array([nats for _, nats in found])
-        mm.plot.band(
-            right, np.array([size for size, _ in found]), nats_WS, name, color=colors[name], marker="o", markersize=5
-        )
+        parameters_W, nats_WS = map(np.array, zip(*found, strict=True))
+        mm.plot.band(right, parameters_W, nats_WS, name, color=colors[name], marker="o", markersize=5)
     right.set(xlabel="parameters, on all train lines")
     for axes in (left, right):
         axes.set(xscale="log", ylabel=f"test loss, nats per {config.unit}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-    return mm.plot.save(figure, path)
+    mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

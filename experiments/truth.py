@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 import makemore_jax as mm
 from experiments import cli
@@ -162,8 +161,8 @@ def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
     tokens = parts.map(lambda part: tokenize(part, source.vocab))
     corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.block)
     floor = evaluate(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
-    table = cli.Table(model="<12", **{f"{lines:,}_lines": ">17" for lines in config.lines})
-    excess = {}
+    columns, excess = [f"{lines:,}_lines" for lines in config.lines], {}
+    table = cli.Table(model="<12", **dict.fromkeys(columns, ">17"))
     for name in config.models:
         nats = []
         for count in config.lines:
@@ -171,10 +170,7 @@ def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
             trained = train(config, name, corpus._replace(tokens=tokens))
             nats.append([mm.evaluate(one, tokens.test).nats - floor for one in trained])
         excess[name] = np.array(nats)
-        shown = {
-            f"{lines:,}_lines": cli.mean_and_range(value_S) for lines, value_S in zip(config.lines, nats, strict=True)
-        }
-        table.row(model=name, **shown)
+        table.row(model=name, **dict(zip(columns, map(cli.mean_and_range, nats), strict=True)))
     return excess
 
 
@@ -205,7 +201,7 @@ def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], 
 
 def picture(
     excess: Mapping[str, np.ndarray], lines: tuple[int, ...], own: Mapping[str, np.ndarray], title: str, path: Path
-) -> Figure:
+) -> None:
     """Excess nats against train lines, both logarithmic: the mean over seeds and the range, a curve for each model."""
     figure = mm.plot.figure(9, 5.5)
     axes = figure.subplots()
@@ -221,7 +217,7 @@ def picture(
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
-    return mm.plot.save(figure, path)
+    mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

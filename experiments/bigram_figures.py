@@ -45,9 +45,8 @@ def matrices(
 
 
 def _title(text: str, shown: np.ndarray, symbols: Sequence[str]) -> str:
-    return (
-        text if len(shown) == len(symbols) else f"{text}\n(the {len(shown)} most frequent of {len(symbols):,} symbols)"
-    )
+    some = f"\n(the {len(shown)} most frequent of {len(symbols):,} symbols)"
+    return text + some * (len(shown) < len(symbols))
 
 
 def regularisers(smoothing: tuple, penalty: tuple, counted_nats: float, path: Path | None = None) -> Figure:

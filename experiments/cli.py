@@ -65,9 +65,8 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
         if alone() or not re.search("Gloo|NCCL|UNAVAILABLE|DEADLINE", str(error)):
             raise
         reason = printable(str(error).splitlines()[0][:200])
-        print(
-            f"error: another process ended, or cannot be reached ({reason}); use --resume", file=sys.stderr, flush=True
-        )
+        message = f"another process ended, or cannot be reached ({reason}); use --resume"
+        print(f"error: {message}", file=sys.stderr, flush=True)
         os._exit(2)  # JAX would wait for that process, and then end this one with a stack trace
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

@@ -214,11 +214,9 @@ def figures(corpus: mm.Corpus, trained: mm.Trained, drawn: Sequence[str], config
     title = "the upper half of held-out pictures, completed"
     sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, config.out / "ends.png")
 
-    some = free[:COLUMNS]
+    both = np.stack([pixels(free[:COLUMNS]), nearest(corpus, free[:COLUMNS])[0]])
     title = "drawn pictures, and the nearest train picture below each"
-    sheet(
-        np.stack([pixels(some), nearest(corpus, some)[0]]), ["drawn", "nearest"], [], title, config.out / "nearest.png"
-    )
+    sheet(both, ["drawn", "nearest"], [], title, config.out / "nearest.png")
 
 
 def sheet(

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Output, Text, Trains, chosen_sizes, with_model
@@ -62,7 +60,7 @@ def run(config: Any) -> dict:
             mm.plot.bands(curves, levels, config.out / "sweep.png", unit=config.unit)
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
         summary |= {"dev_nats": dev_RS, "best_rate": best, "baselines": levels}
-        summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": np.asarray(runs.dev_RE)}
+        summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": runs.dev_RE}
         folder.write_json("summary.json", summary)
     return summary
 

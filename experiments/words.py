@@ -107,9 +107,8 @@ def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
     parts = split(lines)
     if config.quick:
         parts = Split(*(part[:count] for part, count in zip(parts, QUICK_LINES, strict=True)))
-    as_words = Encoding("word", config.lowercase, config.min_count)
-    as_characters = Encoding("character", config.lowercase)
-    return tuple(encode(parts, digest(lines), encoding, str(config.data)) for encoding in (as_words, as_characters))
+    encodings = Encoding("word", config.lowercase, config.min_count), Encoding("character", config.lowercase)
+    return tuple(encode(parts, digest(lines), encoding, str(config.data)) for encoding in encodings)
 
 
 def introduce(config: Config, words: mm.Corpus) -> None:

@@ -45,8 +45,9 @@ def matrices(
 
 
 def _title(text: str, shown: np.ndarray, symbols: Sequence[str]) -> str:
-    some = f"\n(the {len(shown)} most frequent of {len(symbols):,} symbols)"
-    return text + some * (len(shown) < len(symbols))
+    if len(shown) == len(symbols):
+        return text
+    return f"{text}\n(the {len(shown)} most frequent of {len(symbols):,} symbols)"
 
 
 def regularisers(smoothing: tuple, penalty: tuple, counted_nats: float, path: Path | None = None) -> Figure:

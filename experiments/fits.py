@@ -82,11 +82,9 @@ def run(config: Any) -> dict:
     decided = {"vocab": config.vocab, "block": config.block}
     decided = {name: size for name, size in decided.items() if name in MODELS[config.model].config.__dataclass_fields__}
     model = build(config.model, **decided, **chosen_sizes(config))
-    shape = jax.eval_shape(model.init, jax.random.key(0))
-    print(
-        f"{config.model}: {num_params(shape):,} parameters; batches of {config.recipe.batch} x {config.block:,} tokens"
-    )
-    summary = {"parameters": num_params(shape), "targets": {}}
+    parameters = num_params(jax.eval_shape(model.init, jax.random.key(0)))
+    print(f"{config.model}: {parameters:,} parameters; batches of {config.recipe.batch} x {config.block:,} tokens")
+    summary = {"parameters": parameters, "targets": {}}
     for target in config.target:
         layout = layout_over(targets.devices(target), config.parts or 1)
         cli.title(f"{target}: {layout.devices} chips, {layout.devices // layout.parts} copies x {layout.parts} parts")

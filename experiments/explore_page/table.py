@@ -107,9 +107,9 @@ class Table:
         pair = int(self.shown_K[first]) * self.vocab.size + int(self.shown_K[second])
         at_M = order_N[slice(*np.searchsorted(sorted_N, [pair, pair + 1]))]
         line_M = np.searchsorted(self.tokens.start_N, at_M, side="right") - 1
-        found, first_M = np.unique(line_M, return_index=True)
+        found = np.unique(line_M)
         rows = [self._line(line, at_M[line_M == line]) for line in found[:limit]]
-        return {"total": len(first_M), "lines": rows}
+        return {"total": len(found), "lines": rows}
 
     @cached_property
     def _by_pair(self) -> tuple[np.ndarray, np.ndarray]:

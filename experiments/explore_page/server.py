@@ -207,10 +207,7 @@ async def body(request: Request) -> dict:
 
 def static(path: Path) -> Route:
     """A file of the page, read when it is asked for, so that an edit shows at once; its name comes from the disk."""
-
-    def respond(_: Request) -> Response:
-        return Response(path.read_bytes(), media_type=KINDS[path.suffix])
-
+    respond = lambda _: Response(path.read_bytes(), media_type=KINDS[path.suffix])
     return Route("/" if path.name == "index.html" else f"/{path.name}", respond, methods=["GET"])
 
 

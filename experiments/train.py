@@ -88,7 +88,7 @@ def run(config: Any) -> dict:
 def train_and_report(config: Any) -> dict:
     """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
-    lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
+    layout = lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
     load = partial(config.load, stream=config.stream, report=lambda message: print(cli.printable(message)))
     corpus = in_turn(load) if config.stream else None  # the first encodes for all that share its disk
     with agreed():
@@ -99,7 +99,7 @@ def train_and_report(config: Any) -> dict:
     with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
         options = {name: getattr(config, name) for name in ("evaluate_every", "patience", "save_every")}
-        options |= {"layout": fitting_layout(model, recipe, config), "folder": folder, "init": init}
+        options |= {"layout": fitting_layout(layout, model, recipe, config), "folder": folder, "init": init}
         training = Run(jax.random.key(config.seed), model, corpus, recipe, **options)
         levels = mm.baselines(corpus)
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
@@ -184,9 +184,8 @@ def train(config: Any, training: Run, out: Path) -> mm.Trained:
     return trained
 
 
-def fitting_layout(model: Model, recipe: mm.Recipe, config: Any) -> Layout:
-    """The devices that the flags name; without `parts`, the state is split as far as their memory asks for."""
-    layout = lay_out(config.devices, config.parts or 1)
+def fitting_layout(layout: Layout, model: Model, recipe: mm.Recipe, config: Any) -> Layout:
+    """The layout that the flags name; without `parts`, the state is split as far as its devices' memory asks for."""
     if config.parts or layout.devices == 1:
         return layout
     state = jax.eval_shape(partial(start, model=model, recipe=recipe), jax.random.key(0))

@@ -16,7 +16,7 @@ import tyro
 import makemore_jax as mm
 from experiments import cli
 from experiments.flags import Seed
-from makemore_jax import influence, plot
+from makemore_jax import influence
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.errors import InputError, require, require_positive
@@ -83,15 +83,15 @@ def run(config: Config) -> dict:
     model, params, symbols = trained.model, trained.params, trained.vocab.symbols
     found = influence.substitution(model, params, tokens, config.lines)
     change_T = influence.reach(jax.random.key(config.seed), model, params, tokens, config.lines)
-    plot.substitution(found, symbols, out / "letters.png")
-    plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
+    mm.plot.substitution(found, symbols, out / "letters.png")
+    mm.plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
     drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}
     read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
     with contextlib.suppress(InputError):  # the model has nothing of the kind
-        plot.traces(activations, out / "traces.png")
+        mm.plot.traces(activations, out / "traces.png")
         drawn["traces.png"] = f"its activations {read}"
     with contextlib.suppress(InputError):
-        plot.attention(activations, out / "attention.png")
+        mm.plot.attention(activations, out / "attention.png")
         drawn["attention.png"] = f"where each head looks {read}"
     for name, what in drawn.items():
         print(f"{cli.shown(out / name)}: {what}")

@@ -28,7 +28,7 @@ class Config(Seed):
     run: tyro.conf.Positional[Path]
     """Run folder that experiments.train wrote, or a .safetensors file that --export wrote."""
     n: int = 20
-    """Number of lines to sample; one that is cut at the length of the longest line of the data ends in …."""
+    """Number of lines to sample. A line that ends in … was cut at the length of the longest line of the data."""
     prefix: str = ""
     """Text that every line starts with."""
     seed: int = 1

@@ -1,8 +1,8 @@
 """What the tests share: the embedded names, commands run in this process, a count of compilations.
 
 Most of the time goes into compiling tiny programs. So the backend neither optimises nor fuses, which takes a quarter of
-the time, and all workers and the processes that they start share a compilation cache, which the next run finds again:
-it takes a fifth less. `pytest --cache-clear` empties it. There are two simulated devices.
+the time, and all workers and the processes that they start share a compilation cache. It is kept, and the next run
+takes a fifth less time; `pytest --cache-clear` empties it. There are two simulated devices.
 """
 
 import gc
@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-if "MAKEMORE_TEST_CACHE" not in os.environ:  # the first process; its workers find it set
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit what the first process sets
     # Of this machine, since another one may lack the processor's instructions.
     cache = Path(__file__).parent.parent / ".pytest_cache/d/xla" / platform.node()
-    os.environ["MAKEMORE_TEST_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache)
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=2"
     if version("jaxlib").startswith("0.10."):  # later versions do not know the flag
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"  # to store faster ones takes longer than they do
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"  # faster than that, storing takes longer
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis
@@ -34,7 +34,7 @@ from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 
 ROOT = Path(__file__).parent.parent
-gc.set_threshold(50_000, 20, 50)  # tracing makes many small objects, and nearly no cycles: a twentieth of the time
+gc.set_threshold(50_000, 20, 50)  # tracing makes many objects and few cycles: this saves a twentieth of the time
 hypothesis.settings.register_profile("untimed", deadline=None)  # no test depends on how busy the machine is
 hypothesis.settings.load_profile("untimed")
 

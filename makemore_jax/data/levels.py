@@ -48,11 +48,11 @@ class Level(NamedTuple):
     """How text becomes tokens at one level, and tokens become text."""
 
     find: Callable  # texts, min_count, vocab_size -> symbols, without the mark and the line end, and merges
-    fits: Callable  # Vocab           -> whether its symbols can be those of this level
-    table: Callable  # Vocab          -> what `encode` looks tokens up in
-    encode: Callable  # text, table   -> ids_N: int32, the mark for a line end, -1 for what the table lacks
-    decode: Callable  # ids, symbols  -> text
-    respace: Callable = str  # text   -> the text with the spacing of `decode`
+    fits: Callable  # Vocab -> whether its symbols can be those of this level
+    table: Callable  # Vocab -> what `encode` looks tokens up in
+    encode: Callable  # text, table -> ids_N: int32, the mark for a line end, -1 for what the table lacks
+    decode: Callable  # ids, symbols -> text
+    respace: Callable = str  # text -> the text with the spacing of `decode`
     unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
     unit: str | None = None  # what to call a token in "nats per ..."; by default as the level
     learned: bool = False  # whether the symbols are those of the train lines, and not of all

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
 import sys
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Trains:
 def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:
     """The last value given to this flag, read before parsing since it decides which other flags exist."""
     chosen = default
-    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+    for flag, following in itertools.zip_longest(flags, flags[1:], fillvalue=""):
         found, given, value = flag.partition("=")
         if found == f"--{name}":
             chosen = value if given else following

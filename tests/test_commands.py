@@ -79,6 +79,25 @@ def test_on_a_cpu_the_devices_that_are_asked_for_are_cores(monkeypatch, flags, c
     assert asked == ([("jax_num_cpu_devices", len(os.sched_getaffinity(0)))] if cores else [])
 
 
+COMMANDS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "cli.main(" in path.read_text())
+POSITIONAL = {"benchmark", "gpt2", "look", "sample"}  # commands that cannot do without an argument
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "benchmark"])
+def test_every_command_without_a_flag(command, monkeypatch, name):
+    """The first thing that people type: it begins its work, or says in one line what it needs."""
+    begun = []
+
+    def parsed(config_type, run, **options):
+        main(config_type, lambda config: begun.append(config) or {}, **options)
+
+    main = cli.main
+    monkeypatch.setattr(cli, "main", parsed)
+    status, _, err = command(name)
+    assert len(begun) == (name not in POSITIONAL)
+    assert (status, err.count("\n")) == ((2, 1) if name in POSITIONAL else (0, 0)), err
+
+
 def test_a_run_reports_its_best(whole):
     rows = [json.loads(row) for row in (whole / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((whole / "summary.json").read_text())

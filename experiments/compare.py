@@ -1,7 +1,7 @@
 """Every model on the same lines: one table, one figure. Counting is the baseline, a mixture of all is the aim.
 
 Run it:   python -m experiments.compare
-          python -m experiments.compare --presets quick best     also tuned for the lowest loss
+          python -m experiments.compare --presets quick tuned     also tuned for the lowest loss
           python -m experiments.compare --makemore-split --data names.txt     the lecture's file in makemore.py's split
           python -m experiments.compare --steps 200 --seeds 2     a quick look
 Expect:   runs/compare/compare.png, and a table in which LSTM, WaveNet, GRU and transformer beat the n-gram with
@@ -19,14 +19,14 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Output, Text
-from makemore_jax.choice import resolve
+from experiments.shared import cli
+from experiments.shared.flags import Output, Text
 from makemore_jax.data.corpus import encode, makemore_split
+from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_nonempty, require_positive
-from makemore_jax.mixing import parts, weights
-from makemore_jax.model import num_params
-from makemore_jax.models import MODELS, NEURAL, PRESETS
+from makemore_jax.inference.mixing import components, weights
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.registry import MODELS, NEURAL, PRESETS, resolve
 
 EVALUATE_EVERY = 500  # steps
 PUBLISHED = {  # nats per character on random splits of the lecture's file: its notebooks, and makemore.py's README
@@ -47,7 +47,7 @@ class Config(Output, Text):
     models: tuple[Literal[NEURAL], ...] = NEURAL
     """Which models to compare."""
     presets: tuple[Literal[PRESETS], ...] = ("quick",)
-    """How to train them: quick, best, or both."""
+    """How to train them: quick, tuned, or both."""
     seeds: int = 3
     """Number of runs of each model."""
     steps: int | None = None
@@ -95,7 +95,7 @@ def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Training
     began, options = time.process_time(), {"steps": config.steps} if config.steps else {}
     model, recipe = resolve(name, corpus, None, options, preset)
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
-    runs = mm.sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations)
+    runs = mm.sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations, spread=spread)
     seconds = (time.process_time() - began) / config.seeds
     return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist())
 
@@ -139,8 +139,8 @@ def run(config: Config) -> dict:
     """Train all models, row by row, and put them together."""
     corpus = load(config)
     names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
-    tuned = [model for model in config.models if MODELS[model].best or "quick" not in config.presets]
-    names |= {f"{model}, best": (model, "best") for model in tuned if "best" in config.presets}
+    tuned = [model for model in config.models if MODELS[model].tuned or "quick" not in config.presets]
+    names |= {f"{model}, tuned": (model, "tuned") for model in tuned if "tuned" in config.presets}
     with cli.claim(config, config.out, corpus.digest, ("compare.png",)) as folder:
         introduce(config, corpus)
         table, rows = heading(config), {}
@@ -157,7 +157,7 @@ def run(config: Config) -> dict:
         summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
         if not config.makemore_split:  # there, dev is test, and weights chosen on it would be too good
             whole = show("mixture of all", mix(list(trained.values()), corpus)).trained[0]
-            shares = dict(zip(parts(whole), weights(whole), strict=True))
+            shares = dict(zip(components(whole), weights(whole), strict=True))
             print("\nweights in the mixture: " + ", ".join(f"{share:.3f} {name}" for name, share in shares.items()))
             summary["weights"] = shares
         folder.save_best(whole)
@@ -185,7 +185,7 @@ def print_row(table: cli.Table, name: str, row: Row) -> None:
     means = {part: cli.mean_and_range(nats) for part, nats in row.nats.items() if part != "train"}
     sizes = {"parameters": row.parameters, "steps": row.steps or None, "CPU_s": row.seconds}
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
-    more |= {"published": PUBLISHED.get(name.removesuffix(", best"))}
+    more |= {"published": PUBLISHED.get(name.removesuffix(", tuned"))}
     table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **means, **more, **last)
 
 

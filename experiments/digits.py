@@ -21,16 +21,17 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Output, Seed
+from experiments.shared import cli
+from experiments.shared.flags import Output, Seed
+from makemore_jax.data.batches import gather
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, read_lines, split
-from makemore_jax.data.tokens import Tokens, batch
+from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require
-from makemore_jax.loss import token_nll
-from makemore_jax.model import num_params
-from makemore_jax.sampler import SamplingParams, sample_tokens
+from makemore_jax.inference.sampler import SamplingParams, sample_tokens
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.likelihood import token_nll
 
 SIDE = 8  # pixels
 PIXELS = SIDE**2
@@ -91,11 +92,7 @@ def run(config: Config) -> dict:
 
 
 def load(path: Path) -> mm.Corpus:
-    """The pictures of a file.
-
-    Raises:
-      InputError: a line is not a picture, or there are too few pictures to learn every digit and to fill the sheets.
-    """
+    """The pictures of a file."""
     lines = read_lines(path)
     for number, line in enumerate(lines, 1):
         where = f"{path}, picture {number}"
@@ -144,7 +141,7 @@ def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
 
 def bits_per_pixel(trained: mm.Trained, tokens: Tokens) -> float:
     """Mean bits of a grey level, given the label and the pixels before it."""
-    x_BT, y_BT, _ = batch(tokens, np.arange(len(tokens.length_N))[:, None], np.arange(2 + PIXELS))
+    x_BT, y_BT, _ = gather(tokens, np.arange(len(tokens.length_N))[:, None], np.arange(2 + PIXELS))
     nll_BT = jax.jit(lambda params: token_nll(trained.model.apply(params, x_BT), y_BT))(trained.params)
     return float(nll_BT[:, 1 : 1 + PIXELS].mean()) / math.log(2)
 
@@ -159,7 +156,7 @@ def draw(trained: mm.Trained, starts: Sequence[str], config: Config) -> list[str
     """Whole pictures that start with these labels and pixels, as lines."""
     key, prefixes = jax.random.key(config.seed), [trained.vocab.encode(start) for start in starts]
     sampling, allowed = SamplingParams(config.temperature), grammar(trained.vocab)
-    drawn = sample_tokens(key, trained.model, trained.params, prefixes, trained.block, sampling, allowed)
+    drawn = sample_tokens(key, trained.model, trained.params, prefixes, trained.context, sampling, allowed)
     return [trained.vocab.decode(row) for row in drawn.token_BT]
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 import jax
 import tyro
 
-from experiments import cli
-from experiments.flags import Seed
-from makemore_jax import gpt2
+from experiments.shared import cli
+from experiments.shared.flags import Seed
 from makemore_jax.errors import require, require_positive
-from makemore_jax.finetuning import shorten
-from makemore_jax.sampler import SamplingParams
-from makemore_jax.trained import draw
+from makemore_jax.inference import gpt2
+from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.learning.finetune import shorten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +52,11 @@ class Config(Seed):
 def run(config: Config) -> dict:
     """Load, sample, print."""
     whole = gpt2.open(config.folder)
-    block = len(whole.vocab.encode(config.prompt)) + config.tokens
-    fits = f"{block} tokens, start and end included, exceed the model's {whole.block} positions; ask for fewer"
-    require(block <= whole.block, fits)
+    context = len(whole.vocab.encode(config.prompt)) + config.tokens
+    fits = f"{context} tokens, start and end included, exceed the model's {whole.context} positions; ask for fewer"
+    require(context <= whole.context, fits)
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
-    trained, rows = shorten(whole, block), []
+    trained, rows = shorten(whole, context), []
     drawn = draw(jax.random.key(config.seed), trained, config.n, config.prompt, sampling)
     for token_T, log_prob, ended in zip(*drawn, strict=True):
         text = trained.vocab.decode(token_T)

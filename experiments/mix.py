@@ -4,7 +4,7 @@ Run it:   python -m experiments.train --model lstm
           python -m experiments.train --model lstm --seed 1 --out runs/lstm1
           python -m experiments.mix runs/lstm runs/lstm1 --count 5
 Then:     python -m experiments.sample runs/mixture
-Expect:   a lower loss than any part has: where the parts disagree, their mean is better than each of them
+Expect:   a lower loss than any component has: where the components disagree, their mean is better than each of them
 """
 
 from dataclasses import dataclass, replace
@@ -13,15 +13,16 @@ from pathlib import Path
 import tyro
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Hidden, Output
+from experiments.shared import cli
+from experiments.shared.flags import Hidden, Output
 from makemore_jax.errors import InputError, require, require_positive
-from makemore_jax.mixing import parts, weights
-from makemore_jax.model import num_params
-from makemore_jax.models import check_type
-from makemore_jax.run_folder import read_config
+from makemore_jax.inference.mixing import components, weights
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.registry import check_type
+from makemore_jax.runs.folder import read_config
 
-TEXT = {"max_length": int, "level": str, "lowercase": bool, "min_count": int}  # settings of a run that change its lines
+# Settings of a run that change its lines.
+TEXT = {"max_length": int, "tokens": str, "lowercase": bool, "min_count": int}
 TEXT |= {"separator": str, "context_length": int}
 
 
@@ -34,7 +35,7 @@ class Config(Output):
     count: int | None = None
     """Also count n-grams with back-off up to this order on the train lines, and mix them in."""
     weights: tuple[float, ...] | None = None
-    """Weights of the parts, which sum to 1; by default, those that give the lowest loss on the dev lines."""
+    """Weights of the components, which sum to 1; by default, those that give the lowest loss on the dev lines."""
     data: Path | None = None
     """Text file that the runs were trained on; by default, the path that they were given."""
     out: Path = Path("runs/mixture")
@@ -46,11 +47,7 @@ class Config(Output):
 
 
 def load(config: Config) -> tuple[mm.Corpus, Path]:
-    """The data that all runs were trained on, and where it is.
-
-    Raises:
-      InputError: a folder is not a run's, the runs differ in their data, or the data is not as it was.
-    """
+    """The data that all runs were trained on, and where it is."""
     found = {run: read_config(run) for run in config.runs}
     for run, trained_on in found.items():
         require(trained_on is not None, f"{run}: does not say what it was trained on; name folders of runs")
@@ -65,7 +62,7 @@ def load(config: Config) -> tuple[mm.Corpus, Path]:
         settings = {name: check_type(name, value, TEXT[name]) for name, value in given.items()}
     except InputError as error:
         raise InputError(f"{first / 'config.json'}: {error}".replace("`", "")) from None
-    if settings.get("level") == "bpe":  # however it came about, the runs hold it
+    if settings.get("tokens") == "bpe":  # however it came about, the runs hold it
         settings["vocab"] = mm.open(first).vocab
     corpus, path = mm.load(path, **settings), Path(path)
     require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
@@ -73,22 +70,22 @@ def load(config: Config) -> tuple[mm.Corpus, Path]:
 
 
 def run(config: Config) -> dict:
-    """Mix, and print the weight and the losses of each part."""
+    """Mix, and print the weight and the losses of each component."""
     require(len(config.runs) > 0, "there are no runs to mix; name at least one folder")
     corpus, path = load(config)
     runs = [mm.open(run) for run in config.runs] + ([mm.count(corpus, config.count)] if config.count else [])
     mixture = mm.mix(runs, corpus.tokens.dev, config.weights)
     with cli.claim(replace(config, data=path), config.out, corpus.digest) as folder:
-        table, rows = cli.Table(part="<28", weight=">8.3f", parameters=">12,", dev=">9.4f", test=">9.4f"), []
-        shares = {**dict(zip(parts(mixture), weights(mixture), strict=True)), "mixture": None}
-        for name, part in {**parts(mixture), "mixture": mixture}.items():
-            nats = {split: mm.evaluate(part, getattr(corpus.tokens, split)).nats for split in ("dev", "test")}
-            rows.append({"part": name, "weight": shares[name], "parameters": num_params(part.params), **nats})
+        table, rows = cli.Table(component="<28", weight=">8.3f", parameters=">12,", dev=">9.4f", test=">9.4f"), []
+        shares = {**dict(zip(components(mixture), weights(mixture), strict=True)), "mixture": None}
+        for name, component in {**components(mixture), "mixture": mixture}.items():
+            nats = {split: mm.evaluate(component, getattr(corpus.tokens, split)).nats for split in ("dev", "test")}
+            rows.append({"component": name, "weight": shares[name], "parameters": num_params(component.params), **nats})
             table.row(**rows[-1])
         folder.save_best(mixture)
         shown = cli.shown(config.out)
         print(f"saved in {shown}: python -m experiments.sample {shown}")
-        summary = {"experiment": "mix", "parts": rows, **cli.environment()}
+        summary = {"experiment": "mix", "components": rows, **cli.environment()}
         folder.write_json("summary.json", summary)
     return summary
 

@@ -11,14 +11,14 @@ import numpy as np
 import tyro
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Seed
+from experiments.shared import cli
+from experiments.shared.flags import Seed
 from makemore_jax.data.corpus import novelty as count_new
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
-from makemore_jax.run_folder import lines_of
-from makemore_jax.sampler import SamplingParams
-from makemore_jax.trained import Trained, draw
+from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.inference.trained import Trained
+from makemore_jax.runs.folder import lines_of
 
 
 @dataclass(frozen=True, kw_only=True)

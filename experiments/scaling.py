@@ -14,12 +14,13 @@ from scipy.optimize import curve_fit
 from scipy.stats import t as student
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Output, Seed, Text
-from makemore_jax.choice import resolve
+from experiments.shared import cli
+from experiments.shared.flags import Output, Seed, Text
 from makemore_jax.data.tokens import tokenize
+from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_nonempty, require_positive
-from makemore_jax.model import num_params
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.registry import resolve
 
 EVALUATE_EVERY = 250  # steps
 WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer": "embed"}  # the size to vary
@@ -120,7 +121,8 @@ def losses(config: Config, name: str, corpus: mm.Corpus, **sizes: int) -> tuple[
     batch = min(recipe.batch, lines)
     seeds = range(config.seed, config.seed + config.seeds)
     evaluations = max(1, steps // EVALUATE_EVERY)
-    runs = mm.sweep(model, corpus, seeds, None, recipe, steps=steps, batch=batch, evaluations=evaluations)
+    options = {"steps": steps, "batch": batch, "evaluations": evaluations, "spread": spread}
+    runs = mm.sweep(model, corpus, seeds, None, recipe, **options)
     return num_params(runs.best[0].params), [mm.evaluate(one, corpus.tokens.test).nats for one in runs.best]
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Output, Text, Trains, chosen_sizes, with_model
+from experiments.shared import cli
+from experiments.shared.flags import Output, Text, Trains, chosen_sizes, with_model
+from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_positive
-from makemore_jax.models import NEURAL
+from makemore_jax.models.registry import NEURAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,9 @@ def run(config: Any) -> dict:
         levels = mm.baselines(corpus)
         print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
         began, options = time.perf_counter(), chosen_sizes(config) | {"evaluations": config.evaluations}
-        runs = mm.sweep(config.model, corpus, range(config.seeds), config.rates, config.recipe, **options)
+        runs = mm.sweep(
+            config.model, corpus, range(config.seeds), config.rates, config.recipe, spread=spread, **options
+        )
         print(f"{config.recipe.steps:,} steps each in {time.perf_counter() - began:.1f} s with compilation\n")
         print("dev loss of each run at its best evaluation, over seeds:")
         table = cli.Table(rate=">10g", mean=">10.4f", lowest=">10.4f", highest=">10.4f")

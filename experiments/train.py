@@ -18,21 +18,22 @@ import numpy as np
 from tqdm import tqdm
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, with_model
-from experiments.signals import REQUEST, Stopped
-from makemore_jax import gpt2
-from makemore_jax.choice import resolve
+from experiments.shared import cli
+from experiments.shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, with_model
+from experiments.shared.signals import REQUEST, Stopped
+from makemore_jax.data import token_files
+from makemore_jax.data.token_files import first_lines
 from makemore_jax.data.words import UNKNOWN
+from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
+from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
 from makemore_jax.errors import InputError, require, require_float, require_positive
-from makemore_jax.loss import bits_per_byte, evaluate
-from makemore_jax.model import Model, Params, num_params
-from makemore_jax.models import NEURAL
-from makemore_jax.processes import agreed, alone, gather, in_turn, is_first, require_same
-from makemore_jax.run_folder import read_config, states
-from makemore_jax.runs import Evaluation, Run
-from makemore_jax.sharding import Layout, lay_out, parts_to_fit
-from makemore_jax.trainer import start
+from makemore_jax.inference import gpt2
+from makemore_jax.inference.evaluate import bits_per_byte, exact_loss
+from makemore_jax.learning.training import first_state
+from makemore_jax.models.interface import Model, num_params
+from makemore_jax.models.registry import NEURAL, resolve
+from makemore_jax.runs.folder import read_config, states
+from makemore_jax.runs.saved_run import Evaluation, SavedRun
 
 SHOWN = 6  # samples printed at each evaluation
 
@@ -51,7 +52,7 @@ class Config(Output, Seed, Trains, Text):
     """Also save a checkpoint when this many seconds have passed since the last."""
     devices: int | None = None
     """Number of devices that share each batch (data parallelism); by default 1, or those of all processes."""
-    parts: int | None = None
+    shards: int | None = None
     """Split the training state among this many devices (FSDP); by default the fewest with which it fits in memory."""
     coordinator: str | None = None
     """HOST:PORT of process 0, if several processes run this command; SLURM, Open MPI and TPU pods need no such flag."""
@@ -74,7 +75,7 @@ class Config(Output, Seed, Trains, Text):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "evaluate_every", "devices", "parts", "patience")
+        require_positive(self, "evaluate_every", "devices", "shards", "patience")
         require_float("save_every", self.save_every)
         require(0 <= self.samples <= 10**6, f"`samples` is {self.samples}; it must be from 0 to 1,000,000")
 
@@ -88,31 +89,31 @@ def run(config: Any) -> dict:
 def train_and_report(config: Any) -> dict:
     """Train, and report the losses of the best weights."""
     out = config.out or Path("runs") / config.model
-    layout = lay_out(config.devices, config.parts or 1)  # what cannot be is refused before the data is read
-    load = partial(config.load, stream=config.stream, report=lambda message: print(cli.printable(message)))
-    corpus = in_turn(load) if config.stream else None  # the first encodes for all that share its disk
+    layout = lay_out(config.devices, config.shards or 1)  # what cannot be is refused before the data is read
+    corpus = in_turn(partial(stream, config)) if config.stream else None  # the first encodes for all
     with agreed():
-        corpus = corpus or load()
+        corpus = corpus or config.load()
         model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
         init, init_sha256 = starting_point(config, out)
     identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
     with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
-        options = {name: getattr(config, name) for name in ("evaluate_every", "patience", "save_every")}
-        options |= {"layout": fitting_layout(layout, model, recipe, config), "folder": folder, "init": init}
-        training = Run(jax.random.key(config.seed), model, corpus, recipe, **options)
+        layout, key = fitting_layout(layout, model, recipe, config), jax.random.key(config.seed)
+        training = SavedRun(key, model, corpus, recipe, folder, layout=layout, init=init)
         levels = mm.baselines(corpus)
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
-        summary |= {"parameters": num_params(training.state.params), "baselines": levels}
-        introduce(config, corpus, summary, training.layout)
+        summary |= {"parameters": num_params(training.now.state.params), "baselines": levels}
+        introduce(config, corpus, summary, layout)
         if config.resume:
-            print(f"continuing from step {training.step:,}" if training.resumed else "nothing was saved yet: step 0")
+            print(
+                f"continuing from step {training.now.step:,}" if training.resumed else "nothing was saved yet: step 0"
+            )
         began = time.perf_counter()
         trained = train(config, training, out)
-        print(f"{training.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step", end=" ")
-        print(f"{training.best_step:,}:")
-        summary |= {"steps": training.step, "best_step": training.best_step}
-        summary |= losses(config, corpus, model, training.layout.copy(training.best))
+        print(f"{training.now.step:,} steps in {time.perf_counter() - began:.0f} s; best on dev at step", end=" ")
+        print(f"{training.now.best_step:,}:")
+        summary |= {"steps": training.now.step, "best_step": training.now.best_step}
+        summary |= losses(config, corpus, training)
         summary |= novelty(config, corpus, trained)
         shown = cli.shown(out)
         print(f"saved in {shown}: python -m experiments.sample {shown}")
@@ -120,6 +121,12 @@ def train_and_report(config: Any) -> dict:
             draw_losses(config, training, levels, out / "loss.png")
         folder.write_json("summary.json", summary)
     return summary
+
+
+def stream(config: Any) -> mm.Corpus:
+    """The corpus of data that is larger than memory."""
+    report = lambda message: print(cli.printable(message))
+    return token_files.load(config.data, config.encoding, report=report)
 
 
 def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | None]:
@@ -141,23 +148,19 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.shown(config.data)}:", end=" ")
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
-    if config.level == "word":
+    if config.tokens == "word":
         print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
     if layout.devices > 1:
-        split = f", the state split into {layout.parts} parts" if layout.parts > 1 else ""
+        split = f", the state split into {layout.shards} shards" if layout.shards > 1 else ""
         owners = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
         print(f"{layout.devices} devices{owners} share the batches{split}")
     print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in summary["baselines"].items()))
 
 
-def train(config: Any, training: Run, out: Path) -> mm.Trained:
-    """Train to the end, with a line and some samples printed at each evaluation.
-
-    Raises:
-      Stopped: a signal came; what was done so far is saved.
-    """
+def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
+    """Train to the end, with a line and some samples printed at each evaluation."""
     sample_key = jax.random.split(jax.random.key(config.seed), 3)[2]
     writer = tensorboard(out) if config.tensorboard and is_first() else None
     print(f"{'step':>8}{'batches':>9}{'dev':>9} {'tokens/s':>12}   samples (*: the lowest loss on dev so far)")
@@ -175,38 +178,43 @@ def train(config: Any, training: Run, out: Path) -> mm.Trained:
 
     at_once = lambda: training.evaluating and alone()  # of several processes none may leave an evaluation
     with REQUEST.noted(unless=at_once, patient=lambda: training.begun):
-        asked = {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
-        trained = training.train(label=config.model, progress=is_first(), **asked)
+        options = {name: getattr(config, name) for name in ("evaluate_every", "patience", "save_every")}
+        options |= {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
+        trained = training.train(label=config.model, progress=is_first(), **options)
     if training.interrupted:
         go_on = f"saved in {cli.shown(out)}; to continue, run the same command with --resume"
-        print(f"stopped at step {training.step:,}, {go_on}", flush=True)
+        print(f"stopped at step {training.now.step:,}, {go_on}", flush=True)
         raise Stopped(int(gather(REQUEST.number or 0).max()))  # the signal may have come to another process
     return trained
 
 
 def fitting_layout(layout: Layout, model: Model, recipe: mm.Recipe, config: Any) -> Layout:
-    """The layout that the flags name; without `parts`, the state is split as far as its devices' memory asks for."""
-    if config.parts or layout.devices == 1:
+    """The layout that the flags name; without `shards`, the state is split as far as its devices' memory asks for."""
+    if config.shards or layout.devices == 1:
         return layout
-    state = jax.eval_shape(partial(start, model=model, recipe=recipe), jax.random.key(0))
-    return lay_out(config.devices, parts_to_fit(state, layout.devices))
+    state = jax.eval_shape(partial(first_state, model, recipe), jax.random.key(0), recipe.hyper)
+    return lay_out(config.devices, shards_to_fit(state, layout.devices))
 
 
-def losses(config: Any, corpus: mm.Corpus, model: Model, params: Params) -> dict:
+def losses(config: Any, corpus: mm.Corpus, training: SavedRun) -> dict:
     """Print the losses on train, dev and test; of byte pairs also in bits per byte, to compare vocabularies."""
-    nats = {name: evaluate(model, params, part).nats for name, part in corpus.measured.items()}
+    layout, measured = training.layout, corpus.tokens
+    if corpus.streamed:
+        measured = measured._replace(train=first_lines(measured.train))
+    params = layout.copy(training.now.best)
+    nats = {name: exact_loss(training.model, params, part, layout.score_batch).nats for name, part in measured.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in nats.items()), f" nats per {config.unit}")
-    if config.level != "bpe":
+    if config.tokens != "bpe":
         return {"nats": nats}
-    bits = {name: bits_per_byte(nats[name], part, corpus.vocab) for name, part in corpus.measured.items()}
+    bits = {name: bits_per_byte(nats[name], part, corpus.vocab) for name, part in measured.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in bits.items()), " bits per byte")
     return {"nats": nats, "bits_per_byte": bits}
 
 
-def draw_losses(config: Any, training: Run, levels: dict[str, float], path: Path) -> None:
+def draw_losses(config: Any, training: SavedRun, levels: dict[str, float], path: Path) -> None:
     """The curves of train and dev, and the losses to beat."""
-    curves = {"train": [row[:2] for row in training.losses]}
-    curves["dev"] = [(step, dev) for step, _, dev in training.losses if dev is not None]
+    curves = {"train": [row[:2] for row in training.now.losses]}
+    curves["dev"] = [(step, dev) for step, _, dev in training.now.losses if dev is not None]
     mm.plot.losses({name: tuple(np.array(curve).T) for name, curve in curves.items()}, levels, path, unit=config.unit)
 
 
@@ -223,11 +231,7 @@ def novelty(config: Any, corpus: mm.Corpus, trained: mm.Trained) -> dict:
 
 
 def tensorboard(out: Path) -> Any:
-    """A writer of TensorBoard event files.
-
-    Raises:
-      InputError: the package for it is not installed.
-    """
+    """A writer of TensorBoard event files."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:

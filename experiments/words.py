@@ -18,17 +18,15 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.flags import Hidden, Output, Seed, Text
-from makemore_jax.data.corpus import encode
+from experiments.shared import cli
+from experiments.shared.flags import Hidden, Output, Seed, Text
+from makemore_jax.data.corpus import Encoding, encode
 from makemore_jax.data.lines import Split, digest, read_lines, split
-from makemore_jax.data.store import Encoding
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import UNKNOWN, split_words
 from makemore_jax.errors import InputError, require
-from makemore_jax.model import num_params
-from makemore_jax.sampler import SamplingParams
-from makemore_jax.trained import draw
+from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.models.interface import num_params
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words and a million in all
     "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=16, learning_rate=1e-3)),
@@ -49,7 +47,7 @@ class Config(Output, Seed, Text):
 
     data: Path = Path("data/verses.txt")
     """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
-    level: Hidden = "word"
+    tokens: Hidden = "word"
     vocab_size: Hidden = None
     tokenizer: Hidden = None
     separator: Hidden = None
@@ -81,7 +79,9 @@ def run(config: Config) -> dict:
         length = len(words.vocab.encode_line(config.prefix))
     except InputError as error:
         raise InputError(f"`prefix` {config.prefix!r}: {error}") from None
-    require(length < words.block, f"`prefix` has {length} words; the longest line of the data has {words.block - 1}")
+    require(
+        length < words.context, f"`prefix` has {length} words; the longest line of the data has {words.context - 1}"
+    )
     with cli.claim(config, config.out, words.digest) as folder:
         introduce(config, words)
         rows, models = compare(config, words, characters)

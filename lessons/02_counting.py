@@ -222,7 +222,7 @@ figure
 # The library has this model, of any order. Are we talking of the same thing?
 
 # %%
-from makemore_jax.counting import count_table
+from makemore_jax.inference.baselines import count_table
 
 library = count_table(corpus, order=2, smoothing=1)
 np.testing.assert_allclose(library.params["log_prob"], jnp.log(smoothed(train_VV, 1)), rtol=1e-5)

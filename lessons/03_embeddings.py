@@ -408,7 +408,7 @@ theirs = {
     "hidden": {"w": params["w1"].reshape(3, 10, 200)[::-1].reshape(30, 200), "b": params["b1"]},
     "head": {"w": params["w2"], "b": params["b2"]},
 }
-trained = mm.Trained(model, theirs, corpus.vocab, corpus.block)
+trained = mm.Trained(model, theirs, corpus.vocab, corpus.context)
 quality = mm.evaluate(trained, corpus.tokens.dev)
 print(f"ours {nats['dev']:.5f}, the library's {quality.nats:.5f}")
 np.testing.assert_allclose(quality.nats, nats["dev"], rtol=1e-5)

@@ -32,8 +32,8 @@ import numpy as np
 import makemore_jax as mm
 from lessons.graders import lesson_4
 from lessons.grading import check
+from makemore_jax.models.layers import init_linear, init_norm, layer_norm
 from makemore_jax.models.ngram import contexts
-from makemore_jax.nn import init_linear, init_norm, layer_norm
 
 # %% [markdown]
 # The data and the network of lesson 3: windows of three letters, embeddings of 10, 200 units. What is new is `scale`: a

@@ -39,7 +39,7 @@ from jax.test_util import check_grads
 import makemore_jax as mm
 from lessons.graders import lesson_5
 from lessons.grading import check
-from makemore_jax.model import Model, num_params, step_window
+from makemore_jax.models.interface import Model, num_params, step_window
 from makemore_jax.models.ngram import contexts
 
 corpus = mm.load(ROOT / "data/names.txt")
@@ -713,7 +713,7 @@ def window_forward(params, x_BT):
 
 
 ninja = Model(Sizes(V), None, window_forward, *step_window(window_forward, R))
-trained = mm.Trained(ninja, fold(runs["by hand"][0]), corpus.vocab, corpus.block)
+trained = mm.Trained(ninja, fold(runs["by hand"][0]), corpus.vocab, corpus.context)
 part = {name: mm.evaluate(trained, tokens).nats for name, tokens in corpus.tokens.items()}
 print(f"{STEPS:,} steps: train {part['train']:.4f}, dev {part['dev']:.4f}")
 print("the lecture, 200,000 steps, on its own names and split: 2.0705 and 2.1099")

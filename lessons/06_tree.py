@@ -35,8 +35,8 @@ import numpy as np
 import makemore_jax as mm
 from lessons.graders import lesson_6
 from lessons.grading import check
-from makemore_jax import influence
-from makemore_jax.model import num_params
+from makemore_jax.analysis import influence
+from makemore_jax.models.interface import num_params
 from makemore_jax.models.ngram import contexts
 
 corpus = mm.load(ROOT / "data/names.txt")

@@ -36,8 +36,8 @@ import numpy as np
 import makemore_jax as mm
 from lessons.graders import lesson_7
 from lessons.grading import check
-from makemore_jax.descent import init_state, steps_on
-from makemore_jax.loss import token_nll
+from makemore_jax.learning.training import init_state, steps_on
+from makemore_jax.models.likelihood import token_nll
 from makemore_jax.models.rnn import Config, rnn
 from makemore_jax.recipe import Recipe, adamw
 

@@ -36,18 +36,19 @@ import numpy as np
 import makemore_jax as mm
 from lessons.graders import lesson_8
 from lessons.grading import check
-from makemore_jax import nn, sources
+from makemore_jax.analysis import sources
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
 from makemore_jax.data.vocab import MARK
-from makemore_jax.model import Model, num_params, positions, step_prefix
+from makemore_jax.models import layers as nn
 from makemore_jax.models import transformer
+from makemore_jax.models.interface import Model, num_params, positions, step_prefix
 from makemore_jax.recipe import Recipe
 
 corpus = mm.load(ROOT / "data/names.txt")
-V, BLOCK = corpus.vocab.size, corpus.block
+V, CONTEXT = corpus.vocab.size, corpus.context
 symbols = corpus.vocab.symbols
-V, BLOCK
+V, CONTEXT
 
 # %% [markdown]
 # ## One row is many tasks
@@ -269,7 +270,7 @@ def gpt(p, embed_TC, heads, masked=True):
 # given the same parameters, it gives the same logits.
 
 # %%
-config = transformer.Config(V, block=BLOCK, layers=1 if QUICK else 3, heads=4, embed=32)
+config = transformer.Config(V, context=CONTEXT, layers=1 if QUICK else 3, heads=4, embed=32)
 library = transformer.transformer(config)
 params = jax.jit(library.init)(jax.random.key(0))
 params = jax.tree.map(
@@ -324,7 +325,7 @@ canvas
 @dataclass(frozen=True)
 class Rung:
     vocab: int = V
-    block: int = BLOCK
+    context: int = CONTEXT
     embed: int = 32
     heads: int = 0  # 0: no attention
     layers: int = 1
@@ -360,7 +361,7 @@ def build(config):
         ]
         return {
             "embed": nn.init_embedding(next(keys), V, width),
-            "position": nn.init_embedding(next(keys), config.block, width, 0.5),
+            "position": nn.init_embedding(next(keys), config.context, width, 0.5),
             "blocks": blocks,
             "head": nn.init_linear(next(keys), width, V, 0.1),
         }
@@ -380,7 +381,7 @@ def build(config):
                 x_BTC = add(x_BTC, feed_forward(block, norm(block["norm2"], x_BTC)))
         return nn.linear(params["head"], x_BTC), {}
 
-    return Model(config, init, forward, *step_prefix(forward, config.block))
+    return Model(config, init, forward, *step_prefix(forward, config.context))
 
 
 # %%
@@ -541,7 +542,7 @@ assert difference < 1e-4
 # running it on the whole line for each letter: slow and obviously correct. XLA can count the operations of both.
 
 # %%
-slow = model._replace(**dict(zip(("init_cache", "step"), step_prefix(model.forward, BLOCK), strict=True)))
+slow = model._replace(**dict(zip(("init_cache", "step"), step_prefix(model.forward, CONTEXT), strict=True)))
 
 
 def operations(model):

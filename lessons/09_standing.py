@@ -32,11 +32,11 @@ import numpy as np
 import makemore_jax as mm
 from lessons.graders import lesson_9
 from lessons.grading import check
-from makemore_jax import sources
-from makemore_jax.counting import count_table
+from makemore_jax.analysis import sources
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
-from makemore_jax.model import num_params
+from makemore_jax.inference.baselines import count_table
+from makemore_jax.models.interface import num_params
 
 corpus = mm.load(ROOT / "data/names.txt")
 V = corpus.vocab.size
@@ -328,7 +328,7 @@ lines = sources.write(jax.random.key(0), chain, n)
 spoken = encode(
     Split(lines[: n * 6 // 10], lines[n * 6 // 10 : n * 7 // 10], lines[n * 7 // 10 :]), digest="a Markov chain"
 )
-print(f"{n:,} lines, such as {', '.join(lines[:6])}; the longest has {spoken.block - 1} letters")
+print(f"{n:,} lines, such as {', '.join(lines[:6])}; the longest has {spoken.context - 1} letters")
 assert spoken.vocab == corpus.vocab
 
 # %% [markdown]
@@ -337,7 +337,7 @@ assert spoken.vocab == corpus.vocab
 
 # %%
 contestants = {
-    "the source itself": mm.Trained(chain.model, {}, chain.vocab, chain.model.block),
+    "the source itself": mm.Trained(chain.model, {}, chain.vocab, chain.model.context),
     "counting pairs": count_table(spoken, order=2, smoothing=0.1),
     "counting triples": count_table(spoken, order=3, smoothing=0.1),
     "n-gram with back-off": mm.count(spoken),

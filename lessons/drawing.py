@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from makemore_jax import plot
+from makemore_jax.analysis import plot
 
 SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "/", "neg": "−"}
 

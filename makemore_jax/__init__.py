@@ -11,18 +11,20 @@ mm.plot.traces(mm.activations(gru, "charlotte"))
 import importlib
 from typing import Any
 
-from makemore_jax.counting import baselines, count
 from makemore_jax.data.corpus import Corpus, load
 from makemore_jax.errors import InputError
-from makemore_jax.mixing import ensemble, mix
-from makemore_jax.model import Model
-from makemore_jax.models import MODELS, Entry
+from makemore_jax.inference.baselines import baselines, count
+from makemore_jax.inference.evaluate import evaluate, mass, score
+from makemore_jax.inference.mixing import ensemble, mix
+from makemore_jax.inference.sampler import sample
+from makemore_jax.inference.trained import Trained, activations, save
+from makemore_jax.learning.fit import train
+from makemore_jax.learning.sweep import SweepResult, sweep
+from makemore_jax.learning.training import Training, training
+from makemore_jax.models.interface import Model
+from makemore_jax.models.registry import MODELS, Entry
 from makemore_jax.recipe import Recipe
-from makemore_jax.run_folder import open_run as open
-from makemore_jax.runs import train
-from makemore_jax.sweeps import Runs, sweep
-from makemore_jax.trained import Trained, activations, evaluate, mass, sample, save, score
-from makemore_jax.trainer import Training, training
+from makemore_jax.runs.folder import open_run as open
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,7 +34,7 @@ __all__ = [
     "InputError",
     "Model",
     "Recipe",
-    "Runs",
+    "SweepResult",
     "Trained",
     "Training",
     "activations",
@@ -57,5 +59,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import `mm.plot` on first use, since matplotlib is slow to import."""
     if name == "plot":
-        return importlib.import_module("makemore_jax.plot")
+        return importlib.import_module("makemore_jax.analysis.plot")
     raise AttributeError(f"module 'makemore_jax' has no attribute {name!r}")

@@ -37,11 +37,7 @@ def _plain(leaf: Any) -> Any:
 
 
 def unflatten(leaves: dict[str, Any], like: Any, any_shape: Callable[[str], bool] = lambda name: False) -> Any:
-    """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays.
-
-    Raises:
-      ValueError: names, types or shapes differ from those of `like`; where `any_shape(name)` is true, only ranks count.
-    """
+    """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays."""
     kind = lambda name, leaf: (leaf.dtype, len(leaf.shape) if any_shape(name) else leaf.shape)
     expected = {name: kind(name, leaf) for name, leaf in flatten(like).items()}
     if {name: kind(name, leaf) for name, leaf in leaves.items()} != expected:
@@ -62,11 +58,7 @@ def fingerprint(leaves: dict[str, np.ndarray], about: str) -> str:
 
 
 def write(path: str | Path, tree: Any, about: dict) -> None:
-    """Write a pytree and its description: synced, then renamed, so that a reader finds the whole file or none.
-
-    Raises:
-      OSError: the file cannot be written; what stood there before is untouched.
-    """
+    """Write a pytree and its description: synced, then renamed, so that a reader finds the whole file or none."""
     leaves = {name: np.asarray(leaf) for name, leaf in flatten(tree).items()}
     text = json.dumps(about, ensure_ascii=False, sort_keys=True)
     # One entry: the order of several would differ from file to file.
@@ -74,11 +66,7 @@ def write(path: str | Path, tree: Any, about: dict) -> None:
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays of a file that `write` wrote, by name, and its description.
-
-    Raises:
-      InputError: the file is missing, damaged, or was written by another program.
-    """
+    """The arrays of a file that `write` wrote, by name, and its description."""
     try:
         raw = Path(path).read_bytes() if Path(path).is_file() else None
     except OSError as error:

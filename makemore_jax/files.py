@@ -35,11 +35,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file atomically: write a new file beside it, sync, rename. Permissions follow the umask.
-
-    Raises:
-      OSError: it cannot be written; what stood there before is untouched.
-    """
+    """Replace a file atomically: write a new file beside it, sync, rename. Permissions follow the umask."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
     try:

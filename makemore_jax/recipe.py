@@ -1,9 +1,8 @@
 """How a neural model is trained: the hyperparameters, and the optimiser built from them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +31,10 @@ class Recipe:
     """Clip the gradient to this global norm."""
     dropout: float = 0.0
     """Dropout: zero this fraction of the hidden units (of recurrent weights, too) in each training step."""
-    token_dropout: float = 0.0
-    """Replace this fraction of the input tokens with random ones, as a regulariser."""
     average: float = 0.0
     """Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999; 0 for none."""
     micro_batches: int = 1
-    """Accumulate the gradient over this many parts of each batch: less memory, the same gradient."""
+    """Accumulate the gradient over this many micro-batches of each batch: less memory, the same gradient."""
     remat: bool = False
     """Keep only what passes between a transformer's blocks, and compute the rest again in the backward pass: less
     memory, the same gradient, about a third more time."""
@@ -51,7 +48,7 @@ class Recipe:
         require(0 <= self.final <= 1, f"`final` is {self.final}; it must be from 0 to 1")
         require_float("weight_decay", self.weight_decay)
         require_float("clip", self.clip, zero=False)
-        for name in ("dropout", "token_dropout", "average"):
+        for name in ("dropout", "average"):
             value = getattr(self, name)
             require(0 <= value < 1, f"`{name}` is {value}; it must be at least 0 and below 1")
         require(
@@ -99,9 +96,15 @@ def averaged(params: Any, opt_state: optax.OptState) -> Any:
     return optax.tree_utils.tree_get(opt_state, "average", params)
 
 
+class Optimizer(Protocol):
+    """The gradient transformation of a run with these floats; the same structure whatever they are."""
+
+    def __call__(self, hyper: Any, /) -> optax.GradientTransformation: ...
+
+
 @cache
-def adamw(recipe: Recipe) -> Callable[[dict], optax.GradientTransformation]:
-    """The optimiser of a recipe: hyper -> AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+def adamw(recipe: Recipe) -> Optimizer:
+    """The optimiser of a recipe: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
     warmup = min(recipe.warmup, recipe.steps - 1)
     shape = optax.warmup_cosine_decay_schedule(
         0.0 if warmup else 1.0, 1.0, warmup, max(recipe.steps, warmup + 1), recipe.final

@@ -25,7 +25,7 @@ import numpy as np
 import makemore_jax as mm
 from makemore_jax import checkpoint
 from makemore_jax.errors import InputError
-from makemore_jax.run_folder import open_run
+from makemore_jax.runs.folder import open_run
 from tests import test_run_folder as table
 
 ROOT = Path(__file__).parent.parent

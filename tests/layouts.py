@@ -26,7 +26,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parent.parent
-LAYOUTS = {"8 copies": (8, 1), "8 parts": (8, 8), "2 x 4": (8, 4)}
+LAYOUTS = {"8 replicas": (8, 1), "8 shards": (8, 8), "2 x 4": (8, 4)}
 SIZES = {
     "mlp": {"hidden": 512},
     "wavenet": {"layers": 3, "channels": 64},
@@ -58,8 +58,8 @@ def losses(out: Path) -> np.ndarray:
 def devices(seed: int) -> list[str]:
     """Every model on 8 simulated devices, in float32 and float64; returns what failed."""
     import makemore_jax as mm
-    from makemore_jax.choice import resolve
-    from makemore_jax.sharding import lay_out
+    from makemore_jax.distributed.mesh import lay_out
+    from makemore_jax.models.registry import resolve
 
     corpus, failed = mm.load(ROOT / "data/names.txt"), []
     options = {"batch": 32, "micro_batches": 2, "token_dropout": 0.1, "steps": 20, "warmup": 5}
@@ -142,17 +142,17 @@ class Processes:
 
 
 def layouts(runs: Processes) -> list[str]:
-    """One device, and two processes of two, in memory and streamed, copies and parts; twice the same bits."""
+    """One device, and two processes of two, in memory and streamed, replicas and shards; twice the same bits."""
     failed = []
     runs.end(runs.start("one", processes=1, devices=1))
-    for name, flags in {"copies": [], "again": [], "parts": ["--parts", "2"], "stream": ["--stream"]}.items():
+    for name, flags in {"replicas": [], "again": [], "shards": ["--shards", "2"], "stream": ["--stream"]}.items():
         statuses, outputs = runs.end(runs.start(name, *flags))
         error = np.abs(runs.losses(name) - runs.losses("one")).max() if statuses == [0, 0] else np.inf
         print(f"2 processes x 2 devices, {name}: {error:.1e} from one device, exit {statuses}")
         if not error < 2e-5:  # after 120 steps
             failed.append(f"{name}: {outputs}")
     for name in ("again", "stream"):
-        if runs.weights(name) != runs.weights("copies"):
+        if runs.weights(name) != runs.weights("replicas"):
             failed.append(f"{name}: other bits than the same layout before")
     return failed
 
@@ -226,7 +226,7 @@ def own_memory(pid: int) -> int:
 
 
 def main() -> None:
-    """Run the parts that are asked for."""
+    """Run the shards that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["devices", "processes", "gigabyte"])

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from experiments.benchmark import counting, models, peer, scale, time_to_loss, turns
-from makemore_jax.counting import count
-from makemore_jax.models import build
-from makemore_jax.runs import Evaluation
-from makemore_jax.sampler import Samples
-from makemore_jax.trainer import TrainState
+from experiments.benchmark import counting, models, peer, scale, time_to_loss
+from experiments.benchmark import timing as turns
+from makemore_jax.inference.baselines import count
+from makemore_jax.inference.sampler import Samples
+from makemore_jax.learning.fit import Followed, Losses, Progress
+from makemore_jax.learning.training import TrainState
+from makemore_jax.models.registry import build
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def quick(monkeypatch):
 def test_our_models_have_the_sizes_of_makemores(few):
     """The parameters that makemore.py has with these sizes."""
     corpus, config = mm.load(few), models.Train(layers=2, heads=3, width=12)
-    V, T, D = corpus.vocab.size, corpus.block, 12
+    V, T, D = corpus.vocab.size, corpus.context, 12
     layer = 2 * 2 * D + D * 3 * D + 3 * D + D * D + D + 2 * 4 * D * D + 5 * D
     expected = {
         "bigram": V * V,
@@ -86,7 +87,7 @@ def test_exponents_are_those_between_neighbours():
 
 
 def test_random_tokens_are_lines_that_fill_the_block():
-    tokens = scale.random_tokens(lines=5, block=7, vocab=3)
+    tokens = scale.random_tokens(lines=5, context=7, vocab=3)
     assert tokens.stream_M.shape == (36,)
     assert np.flatnonzero(tokens.stream_M == 0).tolist() == [0, 7, 14, 21, 28, 35]
     assert (tokens.stream_M[tokens.start_N + tokens.length_N] == 0).all()
@@ -114,15 +115,14 @@ def test_the_commands_print_a_table_and_json(command, few, quick, name, flags, p
 
 @pytest.mark.parametrize(("target", "reached"), [(2.0, (1.9, 200)), (1.0, None)])
 def test_a_recipe_is_trained_until_the_target(names, monkeypatch, target, reached):
-    evaluations, asked = [(100, 3.0), (200, 1.9), (300, 1.8)], []
+    losses, asked = [Losses(50, 0.0), Losses(100, 0.0, 3.0), Losses(200, 0.0, 1.9), Losses(300, 0.0, 1.8)], []
 
-    def train(key, name, corpus, *, evaluate_every, progress, on_evaluation, **overrides):
+    def follow(key, name, corpus, *, evaluate_every, **overrides):
         asked.append((name, evaluate_every, overrides))
-        for step, dev in evaluations:
-            if on_evaluation(Evaluation(step, train=0.0, dev=dev, best=True, trained=None, tokens_per_second=0.0)):
-                break
+        state = TrainState({}, (), 0, key, {})
+        return Followed(None, None, (Progress(state._replace(step=row.step), {}, (row,)) for row in losses))
 
-    monkeypatch.setattr(mm, "train", train)
+    monkeypatch.setattr(time_to_loss, "follow", follow)
     lines = {"train": names[:50], "test": names[50:70]}
     assert time_to_loss.train_until(target, **lines, name="modern-transformer", seed=1) == reached
     assert asked == [("transformer", 100, {"modern": True, "steps": 2200})]
@@ -154,7 +154,7 @@ def test_the_cost_of_a_job_is_per_token_and_seed(monkeypatch, seeds):
     take_turns = lambda calls, rounds: calls["ours"]() or {"ours": np.array([1.0, 6.0, 7.0])}
     monkeypatch.setattr(scale, "take_turns", take_turns)
     monkeypatch.setattr(scale, "build", lambda name, vocab, **_: build("bigram", vocab=vocab))
-    job = {"batch": 2, "block": 5, "width": 8, "layers": 1, "vocab": 7, "lines": 11, "seeds": seeds, "devices": 1}
+    job = {"batch": 2, "context": 5, "width": 8, "layers": 1, "vocab": 7, "lines": 11, "seeds": seeds, "devices": 1}
     found = scale.measure(simulated=False, job=job)
     assert found["us/token"] == pytest.approx(6e6 / (scale.STEPS * 2 * 5 * seeds))
     assert found["MB"] > seeds * 3 * 4 * 7**2 / 1e6  # the weights and two moments of each
@@ -165,19 +165,19 @@ def test_the_growth_of_costs_is_drawn(command, quick, tmp_path, monkeypatch):
 
     def ask(process, function, simulated, job):
         jobs.append((simulated, job))
-        return {"us/token": float(job["batch"] * job["devices"]), "MB": float(job["block"] ** 2)}
+        return {"us/token": float(job["batch"] * job["devices"]), "MB": float(job["context"] ** 2)}
 
     monkeypatch.setattr(scale, "ask", ask)
-    flags = ["--axes", "block", "devices", "--most", 64, "--out", tmp_path]
+    flags = ["--axes", "context", "devices", "--most", 64, "--out", tmp_path]
     status, out, err = command("benchmark", "scale", *flags)
     assert status == 0, err
-    assert [(simulated, job["block"], job["devices"]) for simulated, job in jobs] == [
-        *((False, block, 1) for block in (16, 64)),
+    assert [(simulated, job["context"], job["devices"]) for simulated, job in jobs] == [
+        *((False, context, 1) for context in (16, 64)),
         *((True, 16, devices) for devices in (1, 2, 4, 8)),
     ]
     assert (tmp_path / "scale.png").stat().st_size > 5_000
     found = json.loads(out.splitlines()[-1])["axes"]
-    assert found["block"] == {"values": [16, 64], "us/token": [8, 8], "MB": [256, 4096]}
+    assert found["context"] == {"values": [16, 64], "us/token": [8, 8], "MB": [256, 4096]}
     assert "exponents of MB         2.00\n" in out
 
 

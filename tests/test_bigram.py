@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments import bigram, bigram_figures, bigram_neural
-from experiments.lecture import count_dict, count_table, descent, table_loss
-from makemore_jax import plot
+from experiments.bigram import __main__ as bigram
+from experiments.bigram import figures as bigram_figures
+from experiments.bigram import neural as bigram_neural
+from experiments.shared.lecture import count_dict, count_table, descent, table_loss
+from makemore_jax.analysis import plot
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.descent import init_state, steps_on
-from makemore_jax.loss import evaluate
-from makemore_jax.models import build, ngram
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.learning.training import init_state, steps_on
+from makemore_jax.models import ngram
+from makemore_jax.models.registry import build
 
 LECTURE = os.environ.get("MAKEMORE_LECTURE_NAMES")
 AWKWARD = (".", " ", "$", "\\", "_", "^", "\t", "\u0301", "東", "😀", "أ")
@@ -28,7 +31,7 @@ def nats_of_counts(lines, smoothing):
     vocab = Vocab.of(lines)
     tokens = tokenize(lines, vocab)
     params = ngram.fit(count_table(vocab, tokens), smoothing)
-    return evaluate(build("ngram", vocab=vocab.size), params, tokens).nats
+    return exact_loss(build("ngram", vocab=vocab.size), params, tokens).nats
 
 
 def neural_loss(counts_VV, penalty, count):

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 import makemore_jax as mm
 from experiments import mix
-from makemore_jax import counting
-from makemore_jax.data import bpe
+from makemore_jax.data import bpe, token_files
+from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.lines import normalize
 from makemore_jax.data.tokens import count_bytes, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.gpt2 import convert
-from makemore_jax.loss import bits_per_byte
-from makemore_jax.models import build
+from makemore_jax.inference import baselines as counting
+from makemore_jax.inference.evaluate import bits_per_byte
+from makemore_jax.inference.gpt2 import convert
+from makemore_jax.models.registry import build
 from tests.test_gpt2 import ABOUT, weights
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -115,7 +116,7 @@ def test_a_vocabulary_comes_back_from_json():
         {"merges": "t h"},
         {"symbols": symbols[:9] + symbols[10:]},  # a byte less
         {"symbols": [*symbols, "☃"]},  # which spells no byte
-        {"level": "character", "symbols": [".", "t", "h"]},  # with merges
+        {"tokens": "character", "symbols": [".", "t", "h"]},  # with merges
     ):
         with pytest.raises(InputError, match=r"^x.json: not a vocabulary$"):
             Vocab.from_dict(value | change, "x.json")
@@ -147,22 +148,23 @@ def text(tmp_path):
 
 def test_files_hold_what_memory_holds(text):
     for settings in ({"vocab_size": 270}, {"vocab": VOCAB}):
-        whole, stream = (mm.load(text, level="bpe", stream=stream, progress=False, **settings) for stream in (0, 1))
+        whole = mm.load(text, tokens="bpe", **settings)
+        stream = token_files.load(text, Encoding("bpe", **settings), progress=False)
         assert stream.streamed
         assert whole.vocab == stream.vocab
         assert (whole.vocab == VOCAB) == ("vocab" in settings)
-        assert (whole.digest, whole.block) == (stream.digest, stream.block)
+        assert (whole.digest, whole.context) == (stream.digest, stream.context)
         for one, other in zip(whole.tokens, stream.tokens, strict=True):
             assert all(map(np.array_equal, one, other))
     assert len(list(text.parent.glob("lines.txt.tokens/*"))) == 2
-    learned = mm.load(text, level="bpe", vocab_size=270)
+    learned = mm.load(text, tokens="bpe", vocab_size=270)
     assert learned.vocab == Vocab.of(learned.lines.train, "bpe", vocab_size=270)
 
 
 def test_a_trained_model_is_saved_and_sampled(text, tmp_path):
-    corpus = mm.load(text, level="bpe", vocab_size=270)
+    corpus = mm.load(text, tokens="bpe", vocab_size=270)
     model = build("bigram", vocab=corpus.vocab.size)
-    trained = mm.Trained(model, model.init(jax.random.key(0)), corpus.vocab, corpus.block)
+    trained = mm.Trained(model, model.init(jax.random.key(0)), corpus.vocab, corpus.context)
     mm.save(trained, tmp_path / "model.safetensors")
     opened = mm.open(tmp_path / "model.safetensors")
     assert opened.vocab == corpus.vocab
@@ -177,7 +179,7 @@ def test_a_trained_model_is_saved_and_sampled(text, tmp_path):
 def test_the_commands(command, text, tmp_path, folder, monkeypatch):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     run = tmp_path / "run"
-    quick = ["--model", "bigram", "--data", text, "--level", "bpe", "--steps", 2, "--batch", 4, "--samples", 0]
+    quick = ["--model", "bigram", "--data", text, "--tokens", "bpe", "--steps", 2, "--batch", 4, "--samples", 0]
     quick += ["--no-figures", "--out", run]
     status, out, err = command("train", *quick, "--tokenizer", folder)
     assert status == 0, err
@@ -198,28 +200,31 @@ def test_what_is_missing_is_named(command, text, tmp_path, monkeypatch):
     quick = ["--model", "bigram", "--data", text, "--out", tmp_path / "run"]
     for flags, message in (
         (
-            ["--level", "bpe", "--vocab-size", 257],
+            ["--tokens", "bpe", "--vocab-size", 257],
             "--vocab-size is 257; it must be at least 258: the mark, 256 bytes",
         ),
-        (["--vocab-size", 300], "--vocab-size is 300; it is for the --level bpe, and this is character"),
-        (["--level", "bpe", "--tokenizer", tmp_path], "no tokenizer; it must hold vocab.json and merges.txt, or token"),
-        (["--level", "bpe", "--tokenizer", tmp_path / "none"], "none': no tokenizer"),
+        (["--vocab-size", 300], "--vocab-size is 300; it is for --tokens bpe, and these are character"),
+        (
+            ["--tokens", "bpe", "--tokenizer", tmp_path],
+            "no tokenizer; it must hold vocab.json and merges.txt, or token",
+        ),
+        (["--tokens", "bpe", "--tokenizer", tmp_path / "none"], "none': no tokenizer"),
     ):
         status, out, err = command("train", *quick, *flags)
         assert (status, out, err.count("\n")) == (2, "", 1), err
         assert message in err
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    status, _, err = command("train", *quick, "--level", "bpe")
+    status, _, err = command("train", *quick, "--tokens", "bpe")
     assert (status, err) == (2, "error: byte-pair encoding needs another package: pip install '.[bpe]'\n")
 
 
 def test_a_vocabulary_must_be_of_the_level_that_is_asked_for(text):
-    with pytest.raises(InputError, match="`level` is character; the vocabulary that is given has bpe"):
+    with pytest.raises(InputError, match="`tokens` is character; the vocabulary that is given has bpe"):
         mm.load(text, vocab=VOCAB)
     with pytest.raises(InputError, match="`lowercase` is True; the vocabulary that is given has False"):
-        mm.load(text, vocab=VOCAB, level="bpe", lowercase=True)
+        mm.load(text, vocab=VOCAB, tokens="bpe", lowercase=True)
     with pytest.raises(InputError, match="`vocab_size` is for a vocabulary to be learned, and one is given"):
-        mm.load(text, vocab=VOCAB, level="bpe", vocab_size=300)
+        mm.load(text, vocab=VOCAB, tokens="bpe", vocab_size=300)
     names = Vocab.of(["abcdefghijklmnopqrstuvwxyz"])
     with pytest.raises(InputError, match=r"' ' \(U\+0020\) is not in the data"):
         mm.load(text, vocab=names)

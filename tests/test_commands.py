@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
+from experiments.shared import cli
+from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.checkpoint import read
 from makemore_jax.data.corpus import _torch_permutation, makemore_split
-from makemore_jax.models import MODELS, build
-from makemore_jax.run_folder import states
+from makemore_jax.models.registry import MODELS, build
+from makemore_jax.runs.folder import states
 from tests.conftest import ROOT, run_command
 from tests.test_run_folder import contents
 
@@ -80,7 +80,7 @@ def test_on_a_cpu_the_devices_that_are_asked_for_are_cores(monkeypatch, flags, c
 
 
 COMMANDS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "cli.main(" in path.read_text())
-POSITIONAL = {"benchmark", "gpt2", "look", "sample"}  # commands that cannot do without an argument
+POSITIONAL = {"benchmark", "gpt2", "inspect", "sample"}  # commands that cannot do without an argument
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, "benchmark"])
@@ -186,7 +186,7 @@ def test_a_signal_during_a_long_compilation_stops_the_process():
     """Python runs no handler while XLA compiles; here, while OpenSSL hashes."""
     code = """
 import hashlib, signal, threading
-from experiments import signals
+from experiments.shared import signals
 signals.GRACE = 0.1
 with signals.stop_on_signals():
     threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGTERM)).start()
@@ -201,7 +201,7 @@ def test_steps_that_take_longer_than_the_grace_are_not_lost():
     """The loop hears the signal after them, and saves."""
     code = """
 import hashlib, signal, threading
-from experiments import signals
+from experiments.shared import signals
 signals.GRACE = 0.1
 with signals.stop_on_signals(), signals.REQUEST.noted(unless=lambda: False, patient=lambda: True):
     threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGTERM)).start()
@@ -267,10 +267,9 @@ def test_patience_stops_early(train, tmp_path):
         (["--window", "0"], "--window is 0; it must be at least 1"),
         (["--batch", "0"], "--batch is 0"),
         (["--micro-batches", "3"], "--micro-batches is 3; it must divide the --batch of 8"),
-        (["--token-dropout", "1"], "--token-dropout is 1.0"),
         (["--dropout", "1"], "--dropout is 1.0; it must be at least 0 and below 1"),
         (["--average", "-0.1"], "--average is -0.1; it must be at least 0 and below 1"),
-        (["--preset", "slow"], "--preset is 'slow'; it must be one of quick, best"),
+        (["--preset", "slow"], "--preset is 'slow'; it must be one of quick, tuned"),
         (["--evaluate-every", "0"], "--evaluate-every is 0"),
         (["--data", "LICENSE", "--max-length", "0"], "--max-length is 0"),
         (["--hidden", "1000000000"], ""),
@@ -334,9 +333,9 @@ def test_tensorboard_files(train, tmp_path):
 
 def test_two_devices_share_the_batches_and_the_state(train):
     """That the flags reach the program; what it does is tested beside `lay_out`."""
-    status, out, err = train("--devices", 2, "--parts", 2, "--steps", 10)
+    status, out, err = train("--devices", 2, "--shards", 2, "--steps", 10)
     assert (status, err) == (0, "")
-    assert "2 devices share the batches, the state split into 2 parts" in out
+    assert "2 devices share the batches, the state split into 2 shards" in out
     assert "--devices is 3; JAX finds 2" in train("--devices", 3)[2]
 
 
@@ -434,18 +433,18 @@ def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_p
     else:
         corpus, run, more = mm.load(file), tmp_path / "run.safetensors", ["--data", file]
         network = build(model, vocab=corpus.vocab.size, layers=2, cycle=2, channels=5, skip=7)
-        mm.save(mm.Trained(network, network.init(jax.random.key(0)), corpus.vocab, corpus.block), run)
-        assert "does not say what it was trained on" in command("look", run)[2]
+        mm.save(mm.Trained(network, network.init(jax.random.key(0)), corpus.vocab, corpus.context), run)
+        assert "does not say what it was trained on" in command("inspect", run)[2]
     before = {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]}
     pictures = tmp_path / "pictures"
-    status, out, err = command("look", run, "--line", "mia", "--lines", 20, "--out", pictures, *more)
+    status, out, err = command("inspect", run, "--line", "mia", "--lines", 20, "--out", pictures, *more)
     assert status == 0, err
     drawn = {path.name for path in pictures.iterdir()}
     assert drawn >= {"letters.png", "reach.png", "traces.png"}
     assert ("attention.png" in drawn) == (model == "transformer")
     assert all(name in out for name in drawn)
     assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
-    assert "'ë' (U+00EB) is not in the data" in command("look", run, "--line", "zoë", *more)[2]
+    assert "'ë' (U+00EB) is not in the data" in command("inspect", run, "--line", "zoë", *more)[2]
 
 
 def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilations):
@@ -515,10 +514,10 @@ def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
     flags = [whole, tmp_path / "run", "--count", 2, "--out", tmp_path / "mixture", "--json"]
     status, out, err = command("mix", *flags)
     assert status == 0, err
-    parts = json.loads(out.splitlines()[-1])["parts"]
-    assert [row["part"] for row in parts] == ["2 x mlp", "backoff", "mixture"]
-    assert sum(row["weight"] for row in parts[:2]) == pytest.approx(1, abs=1e-5)
-    assert parts[2]["dev"] <= min(row["dev"] for row in parts[:2]) + 1e-6
+    components = json.loads(out.splitlines()[-1])["components"]
+    assert [row["component"] for row in components] == ["2 x mlp", "backoff", "mixture"]
+    assert sum(row["weight"] for row in components[:2]) == pytest.approx(1, abs=1e-5)
+    assert components[2]["dev"] <= min(row["dev"] for row in components[:2]) + 1e-6
     assert command("sample", tmp_path / "mixture", "--n", 3)[0] == 0
     other = tmp_path / "other.txt"
     other.write_text(file.read_text().replace("emma", "amme"))
@@ -530,7 +529,7 @@ def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
         ([whole, tmp_path / "none"], "none: does not say what it was trained on"),
         ([whole, tmp_path / "other"], "was trained on other data than"),
         ([whole, "--weights", 0.5], "--weights sum to 0.5; they must be 0 or more and sum to 1"),
-        ([whole, "--weights", 0.5, 0.5], "--weights has 2 numbers for 1 parts"),
+        ([whole, "--weights", 0.5, 0.5], "--weights has 2 numbers for 1 components"),
         ([whole, "--count", 0], "--count is 0"),
         ([damaged], "damaged"),
         ([whole, "--data", other], "is no longer the data that"),
@@ -551,8 +550,8 @@ def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
         ({"max_length": "x"}, "config.json: max_length must be of type int; it is of type str"),
         ({"min_count": "a"}, "config.json: min_count must be of type int"),
         ({"lowercase": "no"}, "config.json: lowercase must be of type bool"),
-        ({"level": [1]}, "config.json: level must be of type str"),
-        ({"level": "verse"}, "it must be one of character, word, byte"),
+        ({"tokens": [1]}, "config.json: tokens must be of type str"),
+        ({"tokens": "verse"}, "it must be one of character, word, byte"),
     ],
     ids=str,
 )
@@ -567,7 +566,7 @@ def test_odd_run_folders_are_not_mixed(command, file, tmp_path, about, message):
 
 def test_excess_over_the_floor(command, tmp_path):
     flags = ["--sources", "copy", "--models", "ngram", "bigram", "--lines", 50, 100, "--steps", 5, "--seeds", 1]
-    status, out, err = command("truth", *flags, "--out", tmp_path / "run", "--json")
+    status, out, err = command("excess", *flags, "--out", tmp_path / "run", "--json")
     assert status == 0, err
     found = json.loads(out.splitlines()[-1])["copy"]
     assert found["floor"]["nats"] == pytest.approx(1.0397, abs=1e-4)  # (ln 8 + 4.5 ln 8) / 11
@@ -575,12 +574,12 @@ def test_excess_over_the_floor(command, tmp_path):
     assert np.min(found["excess"]["ngram"]) > 0.5  # an n-gram does not learn to copy
     assert (tmp_path / "run/copy.png").exists()
     written = tmp_path / "copies.txt"
-    assert command("truth", "--sources", "copy", "--lines", 20, "--write", written)[0] == 0
+    assert command("excess", "--sources", "copy", "--lines", 20, "--write", written)[0] == 0
     words = [line.split("#") for line in written.read_text().splitlines()]
     assert len(words) == 20
     assert all(word == again for word, again in words)
     for bad in (["--lines", 0], ["--sources"], ["--models"], ["--write", written], ["--seeds", 0]):
-        status, _, err = command("truth", *bad)
+        status, _, err = command("excess", *bad)
         assert (status, err.count("\n")) == (2, 1)
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from experiments.cores import on_every_core
+from experiments.shared.cores import on_every_core
 from makemore_jax.errors import InputError
 
 

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from makemore_jax.data import token_files
 from makemore_jax.data.corpus import load
 from makemore_jax.errors import InputError
 
@@ -16,15 +17,15 @@ def test_a_streamed_corpus_is_the_corpus_in_memory_and_says_what_it_does(tmp_pat
     in_memory = load(path)
     for message in ("encoding .*few.txt into .*few.txt.tokens/character-1", None, "dev.length': damaged.*; encoding"):
         told.clear()
-        streamed = load(path, stream=True, progress=False, report=told.append)
+        streamed = token_files.load(path, progress=False, report=told.append)
         assert len(told) == (message is not None)
         assert message is None or re.search(message, told[0])
         assert streamed.streamed
         assert not in_memory.streamed
-        assert (streamed.vocab, streamed.digest, streamed.block) == in_memory[:1] + in_memory[3:]
+        assert (streamed.vocab, streamed.digest, streamed.context) == in_memory[:1] + in_memory[3:]
         for one, other in zip(streamed.tokens, in_memory.tokens, strict=True):
             assert all(map(np.array_equal, one, other))
         if not message:
             os.truncate(f"{path}.tokens/character-1/dev.length", 3)
     with pytest.raises(InputError, match="no such file"):
-        load(tmp_path / "none.txt", stream=True)
+        token_files.load(tmp_path / "none.txt")

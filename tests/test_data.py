@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore_jax.data.lines import Split, digest, normalize, printable, read_chunks, read_lines, split
+from makemore_jax.data.chunks import read_chunks
+from makemore_jax.data.lines import Split, digest, normalize, printable, read_lines, split
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 

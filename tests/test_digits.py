@@ -9,9 +9,9 @@ from matplotlib.image import imread
 import makemore_jax as mm
 from experiments import digits
 from makemore_jax.data.lines import read_lines
-from makemore_jax.models import build, configure
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models.registry import build, configure
 from makemore_jax.recipe import Recipe
-from makemore_jax.trained import Trained
 from tests.conftest import ROOT
 
 PICTURES = ROOT / "data/digits.txt"
@@ -26,7 +26,7 @@ def corpus():
 def uniform(corpus):
     """A model that knows nothing: without the grammar, its lines are no pictures."""
     model = build("backoff", vocab=corpus.vocab.size, order=1)
-    return Trained(model, model.init(None), corpus.vocab, corpus.block)
+    return Trained(model, model.init(None), corpus.vocab, corpus.context)
 
 
 def test_the_file_holds_the_pictures(corpus):
@@ -90,7 +90,7 @@ def test_the_quick_command_draws_four_sheets(tmp_path, monkeypatch):
 def test_the_models_of_the_command_have_sizes_that_fit():
     assert set(digits.NEURAL) == {"lstm", "transformer"}
     for name, (sizes, _) in digits.NEURAL.items():
-        configure(name, vocab=28, **sizes, **({"block": 66} if name == "transformer" else {}))
+        configure(name, vocab=28, **sizes, **({"context": 66} if name == "transformer" else {}))
 
 
 def test_a_sheet_is_a_grid_of_pictures():

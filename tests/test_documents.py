@@ -10,17 +10,21 @@ from hypothesis import strategies as st
 
 import makemore_jax as mm
 from experiments import sample
-from makemore_jax import counting
-from makemore_jax.counting import count_table
-from makemore_jax.data.levels import LEVELS
-from makemore_jax.data.lines import digest, read_documents, read_lines
-from makemore_jax.data.tokens import batch, pack, tokenize
+from makemore_jax.data import token_files
+from makemore_jax.data.batches import gather, pack
+from makemore_jax.data.chunks import read_documents
+from makemore_jax.data.corpus import Encoding
+from makemore_jax.data.lines import digest, read_lines
+from makemore_jax.data.tokenizers import TOKENIZERS
+from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.loss import evaluate, stream_nll
-from makemore_jax.models import build
+from makemore_jax.inference import baselines as counting
+from makemore_jax.inference.baselines import count_table
+from makemore_jax.inference.evaluate import exact_loss, stream_nll
 from makemore_jax.models.ngram import Config, count_stream
-from makemore_jax.run_folder import lines_of
+from makemore_jax.models.registry import build
+from makemore_jax.runs.folder import lines_of
 from tests.test_data import LINES
 
 NOVEL = "\ufeffChapter I\r\n\r\n\r\n  It was\rnight. \n It “rained”.\n\n \n\nZoe\u0308 said: 3,5\n\n" + "".join(
@@ -48,9 +52,9 @@ def test_documents_keep_their_line_ends(novel, size):
     assert read_lines(novel, 6, separator="\n\n")[:3] == ["Chapte", "It was", "Zoë sa"]
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TOKENIZERS)
 def test_documents_come_back_from_each_level(novel, level):
-    corpus = mm.load(novel, level=level, separator="\n\n")
+    corpus = mm.load(novel, tokens=level, separator="\n\n")
     assert corpus.vocab.multiline
     assert any("\n" in document for document in corpus.lines.train)
     for document, ids in zip(corpus.lines.train, np.split(*split_at(corpus.tokens.train)), strict=True):
@@ -76,8 +80,8 @@ def test_every_token_is_in_one_window_and_no_mark_is_added_to_the_targets(lines,
     whole, cut = tokenize(lines, vocab), tokenize(lines, vocab, window)
     assert cut.length_N.max() <= window
     assert (cut.stream_M[cut.start_N] == MARK).all()
-    _, y_BT, mask_BT = batch(cut, *pack(cut.length_N, window))
-    x_NT, y_NT, mask_NT = batch(cut, np.arange(len(cut.length_N))[:, None], np.arange(window))
+    _, y_BT, mask_BT = gather(cut, *pack(cut.length_N, window))
+    x_NT, y_NT, mask_NT = gather(cut, np.arange(len(cut.length_N))[:, None], np.arange(window))
     assert y_NT[mask_NT].tolist() == whole.stream_M[1:].tolist()  # in order, each once
     assert (x_NT[:, 0] == MARK).all()
     assert np.array_equal(x_NT[:, 1:][mask_NT[:, 1:]], y_NT[:, :-1][mask_NT[:, 1:]])  # what comes before, in the window
@@ -109,10 +113,11 @@ def test_counts_of_windows_are_those_of_their_pairs():
 
 @pytest.mark.parametrize("level", ["character", "bpe"])
 def test_files_hold_the_windows_of_memory(novel, level):
-    settings = {"level": level, "separator": "\n\n", "context_length": 7, "progress": False}
-    whole, stream = (mm.load(novel, stream=stream, **settings) for stream in (False, True))
-    assert (stream.streamed, whole.block) == (True, 7)
-    assert (whole.vocab, whole.digest, whole.block) == (stream.vocab, stream.digest, stream.block)
+    settings = {"tokens": level, "separator": "\n\n", "context_length": 7}
+    load = lambda **changes: token_files.load(novel, Encoding(**settings | changes), progress=False)
+    whole, stream = mm.load(novel, **settings), load()
+    assert (stream.streamed, whole.context) == (True, 7)
+    assert (whole.vocab, whole.digest, whole.context) == (stream.vocab, stream.digest, stream.context)
     assert len(whole.tokens.train.cuts) > 10
     for one, other in zip(whole.tokens, stream.tokens, strict=True):
         assert all(map(np.array_equal, one, other))
@@ -121,8 +126,8 @@ def test_files_hold_the_windows_of_memory(novel, level):
             table = count_table(stream, order).params["log_prob"]
             assert np.array_equal(table, count_table(whole, order).params["log_prob"])
     kept = {path.name for path in novel.parent.glob("novel.txt.tokens/*")}
-    mm.load(novel, stream=True, **settings | {"separator": "Page"})
-    mm.load(novel, stream=True, **settings | {"context_length": 5})
+    load(separator="Page")
+    load(context_length=5)
     assert len({path.name for path in novel.parent.glob("novel.txt.tokens/*")} - kept) == 2
 
 
@@ -131,13 +136,13 @@ def test_the_loss_of_windows_is_that_of_each_window_by_itself(novel):
     model = build("mlp", vocab=corpus.vocab.size, window=3, embed=2, hidden=7)
     params = model.init(jax.random.key(0))
     tokens = corpus.tokens.dev
-    x_NT, y_NT, mask_NT = batch(tokens, np.arange(len(tokens.length_N))[:, None], np.arange(5))
+    x_NT, y_NT, mask_NT = gather(tokens, np.arange(len(tokens.length_N))[:, None], np.arange(5))
     log_prob_NTV = jax.nn.log_softmax(jax.jit(model.apply)(params, x_NT))
     expected = -np.take_along_axis(np.asarray(log_prob_NTV), y_NT[..., None], 2)[..., 0][mask_NT]
     np.testing.assert_allclose(stream_nll(model, params, tokens), expected, rtol=1e-4)
-    assert evaluate(model, params, tokens).tokens == sum(len(document) + 1 for document in corpus.lines.dev)
-    short = build("transformer", vocab=corpus.vocab.size, block=4, layers=1, heads=1, embed=4)
-    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's `block` of 4"):
+    assert exact_loss(model, params, tokens).tokens == sum(len(document) + 1 for document in corpus.lines.dev)
+    short = build("transformer", vocab=corpus.vocab.size, context=4, layers=1, heads=1, embed=4)
+    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's context of 4"):
         mm.train(jax.random.key(0), short, corpus, steps=1, batch=2)
 
 
@@ -171,10 +176,13 @@ def test_what_cannot_be_documents_is_refused(novel, tmp_path):
         mm.load(novel, separator="\n\n", vocab=Vocab.of([NOVEL]))
     path = tmp_path / "long.txt"
     path.write_text(("a" * 5000 + "\n\n") + "".join(f"{number}\n\n" for number in range(99)))
-    for stream in (False, True):
+    for load in (
+        mm.load,
+        lambda path, separator: token_files.load(path, Encoding(separator=separator), progress=False),
+    ):
         with pytest.raises(InputError, match=r"a document of 5,001 tokens, over .* 4,096; cut .* `context_length`"):
-            mm.load(path, separator="\n\n", stream=stream, progress=False)
-    assert mm.load(path, separator="\n\n", context_length=100).block == 100
+            load(path, separator="\n\n")
+    assert mm.load(path, separator="\n\n", context_length=100).context == 100
     path.write_text(" \n\n\n\n \n")
     with pytest.raises(InputError, match="only blank documents"):
         read_lines(path, separator="\n\n")

@@ -16,19 +16,21 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from experiments import explore
-from experiments.explore_page import inside, saved, shelf, views
-from experiments.explore_page.shelf import LiveRun, RunOnDisk, Shelf
-from experiments.explore_page.symbols import label
-from experiments.explore_page.table import MAX_LEARNED, SHOWN, Table, first_lines
-from makemore_jax import plot
+from experiments.explore import __main__ as explore
+from experiments.explore import inside, saved, views
+from experiments.explore import open_runs as shelf
+from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf
+from experiments.explore.symbols import label
+from experiments.explore.table import MAX_LEARNED, SHOWN, Table, first_lines
+from makemore_jax.analysis import plot
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
 from makemore_jax.errors import InputError
-from makemore_jax.loss import evaluate
-from makemore_jax.models import MODELS, build, ngram
-from makemore_jax.sampler import SamplingParams
-from makemore_jax.trained import Trained, draw
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models import ngram
+from makemore_jax.models.registry import MODELS, build
 from tests.conftest import ROOT
 from tests.test_laws import VARIANTS
 
@@ -46,10 +48,10 @@ def corpus(names):
 def untrained(name, corpus, **sizes):
     """A model whose weights are random and large enough to have opinions."""
     sizes = sizes or VARIANTS.get(name, [{}])[0]
-    block = {"block": corpus.block} if "block" in MODELS[name].config.__dataclass_fields__ else {}
-    model = build(name, vocab=corpus.vocab.size, **block, **sizes)
+    context = {"context": corpus.context} if "context" in MODELS[name].config.__dataclass_fields__ else {}
+    model = build(name, vocab=corpus.vocab.size, **context, **sizes)
     params = jax.tree.map(lambda leaf: 3 * np.asarray(leaf), jax.jit(model.init)(jax.random.key(0)))
-    return Trained(model, params, corpus.vocab, corpus.block)
+    return Trained(model, params, corpus.vocab, corpus.context)
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +171,8 @@ def test_what_a_model_cannot_read_is_said_in_place(gru):
     assert (found["symbols"], found["unread"]) == (["e", "m"], ["X", "m", "a"])
     assert found["problem"] == "this model does not know the symbol X"
     found = views.type_line(gru, "a" * 5000)
-    assert len(found["symbols"]) == gru.block - 1
-    assert found["problem"] == f"this model reads up to {gru.block - 1} symbols"
+    assert len(found["symbols"]) == gru.context - 1
+    assert found["problem"] == f"this model reads up to {gru.context - 1} symbols"
     assert len(found["unread"]) <= 201
     for text in HOSTILE:
         assert views.type_line(gru, text)["problem"]
@@ -293,7 +295,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     live.thread.join()
     assert [row["step"] for row in live.rows] == [10, 20]
     assert len(live.rows[0]["samples"]) == shelf.SAMPLES
-    dev = evaluate(live.trained.model, live.trained.params, corpus.tokens.dev).nats
+    dev = exact_loss(live.trained.model, live.trained.params, corpus.tokens.dev).nats
     assert live.rows[-1]["dev"] == pytest.approx(dev, abs=1e-6)
     assert live.done
     assert live.baselines == {"uniform": 3.0}
@@ -306,7 +308,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
 @pytest.fixture(scope="module")
 def client(gru, table, tmp_path_factory):
     testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed")
-    from experiments.explore_page.server import app
+    from experiments.explore.server import app
 
     path = tmp_path_factory.mktemp("runs") / "gru.safetensors"
     mm.save(gru, path)
@@ -403,7 +405,7 @@ def test_what_is_too_long_too_deep_or_no_json_is_refused(client):
 
 def test_requests_are_bounded_in_number(gru, table):
     pytest.importorskip("starlette", reason="starlette is not installed")
-    from experiments.explore_page.server import Bucket
+    from experiments.explore.server import Bucket
 
     now = [0.0]
     bucket = Bucket(rate=2, burst=3, clock=lambda: now[0])
@@ -522,7 +524,7 @@ class Tab:
 def address(gru, corpus, names, tmp_path_factory):
     """The page with a GRU, a transformer and a model of hostile lines, served by uvicorn; the table is hostile, too."""
     uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    from experiments.explore_page.server import app
+    from experiments.explore.server import app
 
     folder, runs = tmp_path_factory.mktemp("page"), []
     hostile = encode(split(HOSTILE * 20 + corpus.lines.train[:50]), "")

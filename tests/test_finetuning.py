@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from makemore_jax import counting, gpt2
 from makemore_jax.errors import InputError
-from makemore_jax.finetuning import initial_params, shorten
-from makemore_jax.model import num_params
-from makemore_jax.models import build
+from makemore_jax.inference import baselines as counting
+from makemore_jax.inference import gpt2
+from makemore_jax.learning.finetune import initial_params, shorten
+from makemore_jax.learning.fit import follow
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from makemore_jax.runs import Run
 from tests.test_gpt2 import folder  # noqa: F401 (a fixture)
 
 
@@ -35,16 +36,17 @@ def bigram(text):
     """A corpus, and a bigram model on it with random weights."""
     corpus = mm.load(text)
     model = build("bigram", vocab=corpus.vocab.size)
-    return corpus, mm.Trained(model, model.init(jax.random.key(5)), corpus.vocab, corpus.block)
+    return corpus, mm.Trained(model, model.init(jax.random.key(5)), corpus.vocab, corpus.context)
 
 
 def test_a_run_starts_from_the_weights_that_are_given(bigram):
     corpus, trained = bigram
     recipe = Recipe(steps=3, batch=4, learning_rate=1e-30, weight_decay=0.0)  # too low to move anything
-    runs = [Run(jax.random.key(0), trained.model, corpus, recipe, init=init) for init in (None, trained)]
-    assert not equal(runs[0].state.params, trained.params)
-    assert equal(runs[1].state.params, trained.params)
-    assert equal(*(jax.random.key_data(run.state.key) for run in runs))  # the same batches
+    runs = [follow(jax.random.key(0), model, corpus, recipe) for model in (trained.model, trained)]
+    states = [next(run.values).state for run in runs]
+    assert not equal(states[0].params, trained.params)
+    assert equal(states[1].params, trained.params)
+    assert equal(*(jax.random.key_data(state.key) for state in states))  # the same batches
     tuned = mm.train(jax.random.key(0), trained, corpus, recipe, progress=False)
     assert equal(tuned.params, trained.params)
     assert not equal(mm.train(jax.random.key(0), trained.model, corpus, recipe, progress=False).params, trained.params)
@@ -54,18 +56,18 @@ def test_a_run_starts_from_the_weights_that_are_given(bigram):
 
 
 def test_a_shorter_block_keeps_the_first_positions(bigram):
-    model = build("transformer", vocab=5, block=11, layers=1, heads=1, embed=6)
+    model = build("transformer", vocab=5, context=11, layers=1, heads=1, embed=6)
     whole = mm.Trained(model, jax.tree.map(lambda leaf: 9 * leaf, jax.jit(model.init)(jax.random.key(0))), None, 11)
     short = shorten(whole, 7)
-    assert (short.block, short.model.block, short.params["position"].shape) == (7, 7, (7, 6))
+    assert (short.context, short.model.context, short.params["position"].shape) == (7, 7, (7, 6))
     x_BT = jnp.array([[0, 3, 1, 4, 2, 2, 1]])
     logits_BTV = jax.jit(model.apply)(whole.params, x_BT)
     np.testing.assert_allclose(jax.jit(short.model.apply)(short.params, x_BT), logits_BTV, rtol=1e-5)
     assert jnp.abs(jnp.diff(logits_BTV[0, 4:6], axis=0)).max() > 0.1  # the positions matter
     assert shorten(whole, 11) == whole
-    with pytest.raises(InputError, match="lines of 12 tokens, the end mark included, exceed the model's `block` of 11"):
+    with pytest.raises(InputError, match="lines of 12 tokens, the end mark included, exceed the model's context of 11"):
         shorten(whole, 12)
-    assert shorten(bigram[1], 3) == bigram[1]._replace(block=3)
+    assert shorten(bigram[1], 3) == bigram[1]._replace(context=3)
 
 
 def test_what_does_not_fit_is_named(bigram, text):
@@ -77,12 +79,12 @@ def test_what_does_not_fit_is_named(bigram, text):
     trained_gru = trained._replace(model=gru, params=None)
     with pytest.raises(InputError, match=r"of other sizes; ask for `embed` 4, `hidden` 3$"):
         initial_params(trained_gru, build("gru", vocab=size, hidden=5, embed=7), corpus)
-    transformer = build("transformer", vocab=size, block=30, tied=True)
+    transformer = build("transformer", vocab=size, context=30, tied=True)
     with pytest.raises(InputError, match=r"of other sizes; ask for `tied`$"):
-        initial_params(trained._replace(model=transformer), build("transformer", vocab=size, block=9), corpus)
-    short = trained._replace(model=build("transformer", vocab=size, block=corpus.block - 1))
+        initial_params(trained._replace(model=transformer), build("transformer", vocab=size, context=9), corpus)
+    short = trained._replace(model=build("transformer", vocab=size, context=corpus.context - 1))
     with pytest.raises(InputError, match=r"has 8 tokens, longer than the 7 that .* read; lower `context_length`"):
-        initial_params(short, build("transformer", vocab=size, block=corpus.block), corpus)
+        initial_params(short, build("transformer", vocab=size, context=corpus.context), corpus)
     text.write_text(text.read_text().replace("y", "z"))
     other = mm.load(text)
     assert other.vocab.size == size
@@ -93,11 +95,11 @@ def test_what_does_not_fit_is_named(bigram, text):
 def test_gpt2_is_opened_with_its_vocabulary(folder, text, tmp_path):  # noqa: F811
     trained = gpt2.open(folder)
     assert trained.vocab.size == trained.model.vocab == 290
-    corpus = mm.load(text, level="bpe", vocab=trained.vocab, context_length=4)
+    corpus = mm.load(text, tokens="bpe", vocab=trained.vocab, context_length=4)
     model = shorten(trained, 4).model
-    run = Run(jax.random.key(0), model, corpus, Recipe(steps=1, batch=2), init=trained)
-    assert np.array_equal(run.state.params["embed"], trained.params["embed"])
-    assert np.array_equal(run.state.params["position"], trained.params["position"][:4])
+    begun = initial_params(trained, model, corpus)
+    assert np.array_equal(begun["embed"], trained.params["embed"])
+    assert np.array_equal(begun["position"], trained.params["position"][:4])
     copy = shutil.copytree(folder, tmp_path / "copy")
     about = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(about | {"eos_token_id": 3}))
@@ -111,7 +113,7 @@ def test_gpt2_is_opened_with_its_vocabulary(folder, text, tmp_path):  # noqa: F8
 
 def test_gpt2_small_can_be_built():
     """Its published size, from shapes alone."""
-    model = build("transformer", vocab=50_257, block=1024, layers=12, heads=12, embed=768, tied=True)
+    model = build("transformer", vocab=50_257, context=1024, layers=12, heads=12, embed=768, tied=True)
     assert num_params(jax.eval_shape(model.init, jax.random.key(0))) == 124_439_808
 
 

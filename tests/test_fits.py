@@ -1,13 +1,14 @@
-"""Compiling for machines that are not there: the parts that need no other compiler, on two simulated devices."""
+"""Compiling for machines that are not there: the shards that need no other compiler, on two simulated devices."""
 
 import jax
 import pytest
 
-from experiments import fits, targets
-from makemore_jax import sharding
-from makemore_jax.models import build
+from experiments.memory import __main__ as fits
+from experiments.memory import chips as targets
+from makemore_jax.distributed import mesh as sharding
+from makemore_jax.distributed.mesh import layout_over
+from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from makemore_jax.sharding import layout_over
 
 PROGRAM = """
   %all-reduce.3 = (f32[10,3]{1,0}, bf16[4]{0}) all-reduce(%a, %b), channel_id=1
@@ -24,12 +25,12 @@ def test_collectives_are_counted_with_their_bytes():
 
 def test_a_step_is_measured_as_it_would_run():
     """A transformer on two devices: the state is known from shapes, and an all-reduce sums the gradients."""
-    model, recipe = build("transformer", vocab=7, block=11, layers=1, heads=2, embed=14), Recipe(batch=4)
+    model, recipe = build("transformer", vocab=7, context=11, layers=1, heads=2, embed=14), Recipe(batch=4)
     fit = fits.measure(model, recipe, 11, layout_over(jax.devices(), 1))
     weights = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     assert fit.chips == 2
     assert 12 * weights < fit.state < 12 * weights + 100  # parameters and two moments in float32, and some counters
-    assert fit.batch == 2 * 11 * (4 + 4 + 1)
+    assert fit.batch == 2 * (11 * (4 + 4 + 1) + 4)  # two rows of tokens and masks, with their numbers
     assert fit.temporary > 0
     assert fit.collectives["all-reduce"][1] >= 4 * weights
     looked_up = 14 * (7 + 11)
@@ -53,7 +54,7 @@ def test_the_estimate_is_the_slowest_of_three():
     ],
 )
 def test_bad_flags(command, flags, message):
-    status, _, err = command("fits", *flags)
+    status, _, err = command("memory", *flags)
     assert (status, err.count("\n")) == (2, 1)
     assert message in err
 
@@ -65,7 +66,7 @@ def test_without_the_compiler_it_says_which_package_is_missing(command, monkeypa
         raise RuntimeError("JAX TPU support not installed")
 
     monkeypatch.setattr(topologies, "get_topology_desc", missing)
-    status, _, err = command("fits", "--target", "v5e:2x2", "--vocab", 27, "--block", 16)
+    status, _, err = command("memory", "--target", "v5e:2x2", "--vocab", 27, "--context", 16)
     assert status == 2
     assert "needs another package, jax[tpu]: pip install '.[fits]' (JAX TPU support not installed)" in err
 
@@ -77,7 +78,7 @@ def test_a_program_that_does_not_fit_says_what_might(command, monkeypatch):
     flags = [
         "--vocab",
         7,
-        "--block",
+        "--context",
         11,
         "--layers",
         1,
@@ -90,7 +91,7 @@ def test_a_program_that_does_not_fit_says_what_might(command, monkeypatch):
         "--target",
         "h100:2",
     ]
-    status, out, err = command("fits", *flags)
+    status, out, err = command("memory", *flags)
     assert (status, err) == (0, "")
     assert "DOES NOT FIT" in out
-    assert "try --parts 2 or --micro-batches 2 or a smaller --batch or more chips" in out
+    assert "try --shards 2 or --micro-batches 2 or a smaller --batch or more chips" in out

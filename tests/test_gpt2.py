@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from makemore_jax import gpt2
 from makemore_jax.errors import InputError
-from makemore_jax.finetuning import shorten
+from makemore_jax.inference import gpt2
+from makemore_jax.inference.trained import Trained
+from makemore_jax.learning.finetune import shorten
 from makemore_jax.models.transformer import transformer
-from makemore_jax.trained import Trained
 
 ABOUT = {"vocab_size": 23, "n_positions": 11, "n_layer": 2, "n_head": 3, "n_embd": 12, "eos_token_id": 22}
 
@@ -236,7 +236,7 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
     symbols = [0, *loaded.symbol_V[encoding.encode("mar").ids]]
     apply = jax.jit(transformer(loaded.config).apply)
     for _ in range(5):
-        padded = np.pad(symbols, (0, loaded.config.block - len(symbols)))  # what follows changes nothing before
+        padded = np.pad(symbols, (0, loaded.config.context - len(symbols)))  # what follows changes nothing before
         symbols.append(int(apply(loaded.params, padded[None])[0, len(symbols) - 1].argmax()))
         if symbols[-1] == 0:
             break

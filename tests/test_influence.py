@@ -2,12 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from makemore_jax import influence
+from makemore_jax.analysis import influence
+from makemore_jax.analysis.influence import reach, substitution
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.influence import reach, substitution
-from makemore_jax.models import build
+from makemore_jax.models.registry import build
 
 LINES = ["abcab", "cde", "", "bbbb", "adeda", "ec"]
 VOCAB = Vocab((".", "a", "b", "c", "d", "e", "f"))  # f does not occur
@@ -105,7 +105,7 @@ def test_a_second_look_compiles_nothing(compilations):
 
 
 def test_what_cannot_be_measured_is_refused():
-    model, params = make("transformer", block=5, layers=1, heads=1, embed=3)
+    model, params = make("transformer", context=5, layers=1, heads=1, embed=3)
     for look in (lambda *args: reach(KEY, *args), substitution):
         with pytest.raises(InputError, match="lines of 6 tokens"):
             look(model, params, TOKENS)

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from makemore_jax.model import Model, positions, scan_step, shift_in_line, step_prefix, step_window
-from makemore_jax.models import MODELS, Entry, backoff, build, configure
+from makemore_jax.inference.sampler import sample_tokens
+from makemore_jax.models import backoff
+from makemore_jax.models.interface import Model, positions, scan_step, shift_in_line, step_prefix, step_window
+from makemore_jax.models.registry import MODELS, Entry, build, configure
 from makemore_jax.recipe import Recipe
-from makemore_jax.sampler import sample_tokens
 
 V, B, T = 7, 3, 11  # distinct primes: a transposed axis cannot pass
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums in another order
 GPT = {"layers": 2, "heads": 3, "embed": 18}
 VARIANTS = {  # small prime sizes; a model that is not listed is tested at its default sizes
     "ngram": [{"order": order} for order in (1, 2, 3, 4)],
-    "backoff": [{"order": 4}, {"order": 3, "discount": "witten-bell"}],
+    "backoff": [{"order": 4}],
     "mlp": [{"window": window, "embed": 5, "hidden": 17} for window in (3, T + 2)],
     "wavenet": [{"layers": 3, "cycle": 2, "channels": 5, "skip": 13}],
     "bow": [{"embed": 5, "hidden": 13}],
@@ -31,8 +32,8 @@ VARIANTS = {  # small prime sizes; a model that is not listed is tested at its d
     "gru": [{"embed": 5, "hidden": 13}],
     "lstm": [{"embed": 5, "hidden": 13}],
     "transformer": [GPT, GPT | {"tied": True}, GPT | {"modern": True}],
-    "mixture": [{"parts": ("mlp", "lstm", "transformer")}],
-    "ensemble": [{"parts": ("wavenet",), "members": 3}],
+    "mixture": [{"components": ("mlp", "lstm", "transformer")}],
+    "ensemble": [{"components": ("wavenet",), "members": 3}],
 }
 CASES = [(name, sizes) for name in MODELS for sizes in VARIANTS.get(name, [{}])]
 
@@ -56,13 +57,17 @@ class Case(NamedTuple):
 
 
 def sizes_of(name, sizes):
-    """All sizes of a case; a model with a longest line reads rows of T, and parts have their first variant's sizes."""
-    decided = {"vocab": V} | ({"block": T} if "block" in inspect.signature(MODELS[name].config).parameters else {})
+    """All sizes of a case; a model with a context reads rows of T; components have their first variant's sizes."""
+    decided = {"vocab": V} | ({"context": T} if "context" in inspect.signature(MODELS[name].config).parameters else {})
     sizes = decided | sizes
-    if "parts" in sizes:
-        of_part = [sizes_of(part, VARIANTS[part][0] | {"vocab": sizes["vocab"]}) for part in sizes["parts"]]
-        described = zip(sizes["parts"], of_part, strict=True)
-        sizes["parts"] = [{"model": part, "sizes": part_sizes} for part, part_sizes in described]
+    if "components" in sizes:
+        of_component = [
+            sizes_of(component, VARIANTS[component][0] | {"vocab": sizes["vocab"]}) for component in sizes["components"]
+        ]
+        described = zip(sizes["components"], of_component, strict=True)
+        sizes["components"] = [
+            {"model": component, "sizes": component_sizes} for component, component_sizes in described
+        ]
     return sizes
 
 
@@ -89,7 +94,7 @@ def test_logits_of_every_position(case):
     chex.assert_shape(case.logits_BTV, (B, T, V))
     chex.assert_tree_all_finite(case.logits_BTV)
     assert case.model.vocab == V
-    assert case.model.block in (None, T)
+    assert case.model.context in (None, T)
     if not case.indexes:  # the shapes of a trie depend on the data
         shapes = jax.eval_shape(case.model.init, jax.random.key(1))
         chex.assert_trees_all_equal_shapes_and_dtypes(case.params, shapes)

@@ -7,14 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from makemore_jax import loss
-from makemore_jax.data.tokens import plan_batches, tokenize
+from makemore_jax.data.batches import plan_batches
+from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.loss import batch_nll, evaluate, line_nll, mean_nll, table_nll, token_nll
-from makemore_jax.models import bigram, build, ngram
+from makemore_jax.inference import evaluate as loss
+from makemore_jax.inference.evaluate import exact_loss, line_nll
+from makemore_jax.learning.training import loss_of
+from makemore_jax.models import bigram, likelihood, ngram
+from makemore_jax.models.likelihood import batch_nll, mean_nll, table_nll, token_nll
+from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from makemore_jax.trainer import batch_loss
 
 V = 5
 KEY = jax.random.key(0)
@@ -90,14 +93,14 @@ def test_counts_past_int32_are_summed():
 
 def test_a_large_vocabulary_is_gathered_to_the_same_loss(batch, monkeypatch):
     expected_BT = token_nll(*batch[:2])
-    monkeypatch.setattr(loss, "MAX_ONE_HOT", V - 1)
+    monkeypatch.setattr(likelihood, "MAX_ONE_HOT", V - 1)
     monkeypatch.setattr(jax.nn, "one_hot", None)  # it would fail if it were called
     chex.assert_trees_all_close(token_nll(*batch[:2]), expected_BT)
 
 
 def test_a_large_vocabulary_is_scored_in_chunks(monkeypatch):
     """Same loss, same gradient, and never all logits in memory; the last of 8 chunks is padded."""
-    model = build("transformer", vocab=1009, block=37, layers=1, heads=1, embed=5, tied=True)
+    model = build("transformer", vocab=1009, context=37, layers=1, heads=1, embed=5, tied=True)
     x_BT, y_BT = jax.random.randint(jax.random.key(1), (2, 3, 37), 0, 1009)
     params = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(KEY, leaf.shape), model.init(KEY))
 
@@ -106,7 +109,7 @@ def test_a_large_vocabulary_is_scored_in_chunks(monkeypatch):
         return jax.jit(jax.value_and_grad(mean)).lower(params).compile()
 
     at_once = compiled()
-    monkeypatch.setattr(loss, "CHUNK_LOGITS", 3 * 5 * 1009)
+    monkeypatch.setattr(likelihood, "CHUNK_LOGITS", 3 * 5 * 1009)
     in_chunks = compiled()
     chex.assert_trees_all_close(in_chunks(params), at_once(params), rtol=1e-5, atol=1e-7)
     logits_bytes = 4 * 3 * 37 * 1009
@@ -116,7 +119,7 @@ def test_a_large_vocabulary_is_scored_in_chunks(monkeypatch):
 
 def test_gradients_are_summed_over_chunks_in_float32(monkeypatch):
     """Weights in bfloat16: a sum of equal terms in it would end at 256 of them, and there are 1021."""
-    monkeypatch.setattr(loss, "CHUNK_LOGITS", V)
+    monkeypatch.setattr(likelihood, "CHUNK_LOGITS", V)
     model = build("mlp", vocab=V, window=1, embed=3, hidden=7)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), model.init(KEY))
     x_BT = jnp.ones((1, 1021), int)
@@ -131,9 +134,9 @@ def test_training_and_evaluation_go_in_chunks(monkeypatch):
     params, tokens = model.init(KEY), tokenize(LINES, VOCAB)
     batches, plan = plan_batches(tokens, 5)
     on_device = jax.device_put(batches)
-    expected = batch_loss(model, plan, Recipe(batch=5))(params, on_device, {}, KEY), evaluate(model, params, tokens)
-    monkeypatch.setattr(loss, "CHUNK_LOGITS", 2 * V)
-    found = batch_loss(spy, plan, Recipe(batch=5))(params, on_device, {}, KEY), evaluate(spy, params, tokens)
+    expected = loss_of(model, Recipe(batch=5), plan)(params, on_device, {}, KEY), exact_loss(model, params, tokens)
+    monkeypatch.setattr(likelihood, "CHUNK_LOGITS", 2 * V)
+    found = loss_of(spy, Recipe(batch=5), plan)(params, on_device, {}, KEY), exact_loss(spy, params, tokens)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     assert found[1].nats == pytest.approx(expected[1].nats, rel=1e-5)
     assert {shape[1:] for shape in shapes} == {(1, 7)}
@@ -141,7 +144,7 @@ def test_training_and_evaluation_go_in_chunks(monkeypatch):
 
 def test_evaluation_is_exact_and_in_three_units():
     model, params, expected = scored_by_hand()
-    quality = evaluate(model, params, tokenize(LINES, VOCAB))
+    quality = exact_loss(model, params, tokenize(LINES, VOCAB))
     assert quality.tokens == 16
     assert quality.nats == pytest.approx(sum(expected) / 16, abs=1e-6)
     assert quality.bits == pytest.approx(quality.nats / math.log(2))
@@ -179,19 +182,19 @@ def test_evaluations_of_one_size_compile_once(compilations):
     model = ngram.ngram(ngram.Config(V))
     params, others = ngram.fit(jnp.ones((V, V))), ngram.fit(jnp.eye(V))
     with compilations() as first:
-        evaluate(model, params, tokenize(LINES, VOCAB))
+        exact_loss(model, params, tokenize(LINES, VOCAB))
     with compilations() as second:
-        evaluate(model, others, tokenize([line for line in LINES if line], VOCAB))  # three rows, not four
+        exact_loss(model, others, tokenize([line for line in LINES if line], VOCAB))  # three rows, not four
     assert first
     assert not second
 
 
 def test_a_line_longer_than_the_block_is_refused():
-    model = build("transformer", vocab=V, block=4, layers=1, heads=1, embed=3)
+    model = build("transformer", vocab=V, context=4, layers=1, heads=1, embed=3)
     params = model.init(jax.random.key(0))
-    assert evaluate(model, params, tokenize(["abb"], VOCAB)).tokens == 4
-    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's `block` of 4"):
-        evaluate(model, params, tokenize(["a", "abba"], VOCAB))
+    assert exact_loss(model, params, tokenize(["abb"], VOCAB)).tokens == 4
+    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's context of 4"):
+        exact_loss(model, params, tokenize(["a", "abba"], VOCAB))
 
 
 def test_no_lines_are_refused():

@@ -4,15 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from makemore_jax import sampler
+from makemore_jax.data.batches import plan_batches
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
-from makemore_jax.data.tokens import plan_batches
-from makemore_jax.descent import jitted_steps
-from makemore_jax.models import NEURAL, build
+from makemore_jax.inference import sampler
+from makemore_jax.inference.sampler import Request, SamplingParams
+from makemore_jax.learning.training import first_state, jitted_steps, loss_of
+from makemore_jax.models.registry import NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
-from makemore_jax.sampler import Request, SamplingParams
-from makemore_jax.trainer import batch_loss, start
 from tests.test_laws import VARIANTS, sizes_of
 
 PLATFORMS = ("cuda", "tpu", "rocm")
@@ -23,10 +22,10 @@ CORPUS = encode(Split(["abcdef", "fed", "cafe", "decade", "bad"], ["a"], ["b"]),
 def test_training_and_sampling_lower_for_accelerators(name):
     model = build(name, **sizes_of(name, VARIANTS.get(name, [{}])[0]))
     assert model.vocab == CORPUS.vocab.size
-    tokens, plan = plan_batches(CORPUS.tokens.train, 2)
-    recipe = Recipe(batch=4, micro_batches=2, token_dropout=0.1, average=0.9, bfloat16=True)
-    key, options = jax.random.key(0), {"loss": batch_loss(model, plan, recipe), "optimizer": adamw(recipe)}
-    state = jax.eval_shape(lambda key: start(key, model=model, recipe=recipe), key)
+    tokens, plan = plan_batches(CORPUS.tokens.train, 4, micro_batches=2)
+    recipe = Recipe(batch=4, micro_batches=2, average=0.9, bfloat16=True)
+    key, options = jax.random.key(0), {"loss": loss_of(model, recipe, plan), "optimizer": adamw(recipe)}
+    state = jax.eval_shape(lambda key: first_state(model, recipe, key, recipe.hyper), key)
     request = Request(np.zeros((2, 11), np.int32), np.int32(2), np.ones((1, 7), bool), *SamplingParams().arrays)
     for program in (
         jitted_steps().trace(state, tokens, count=3, **options),

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from makemore_jax import loss
 from makemore_jax.checkpoint import write
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
-from makemore_jax.loss import line_nll, stream_nll
-from makemore_jax.mixing import weights
-from makemore_jax.models import build
+from makemore_jax.inference import evaluate as loss
+from makemore_jax.inference.evaluate import line_nll, stream_nll
+from makemore_jax.inference.mixing import weights
 from makemore_jax.models.mixture import fit_weights
+from makemore_jax.models.registry import build
 
 LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]
 CORPUS = encode(Split(LINES, ["ava", "mia"], ["amia"]), digest="")
@@ -25,16 +25,18 @@ def trained(name, seed=0, corpus=CORPUS, **sizes):
     """A model with random parameters far from 0, so that each predicts otherwise."""
     model = build(name, vocab=corpus.vocab.size, **sizes)
     params = jax.tree.map(lambda leaf: 3 * leaf, model.init(jax.random.key(seed)))
-    return mm.Trained(model, params, corpus.vocab, corpus.block)
+    return mm.Trained(model, params, corpus.vocab, corpus.context)
 
 
 RNNS = [trained("rnn", seed, embed=5, hidden=7) for seed in range(3)]
 MLP = trained("mlp", 3, window=3, embed=5, hidden=11)
-PROB_KM = np.exp(-np.stack([stream_nll(part.model, part.params, DEV) for part in (*RNNS, MLP)]).astype(np.float64))
+PROB_KM = np.exp(
+    -np.stack([stream_nll(component.model, component.params, DEV) for component in (*RNNS, MLP)]).astype(np.float64)
+)
 
 
 def test_the_parts_differ():
-    assert len({round(mm.evaluate(part, DEV).nats, 3) for part in (*RNNS, MLP)}) == 4
+    assert len({round(mm.evaluate(component, DEV).nats, 3) for component in (*RNNS, MLP)}) == 4
 
 
 def test_an_ensemble_is_the_mean_of_the_predictions():
@@ -61,14 +63,14 @@ def test_a_mixture_of_many_networks_is_scored_in_smaller_batches(monkeypatch):
     assert mixed.model.config.networks == 4
     monkeypatch.setattr(loss, "BATCH_TOKENS", 48)
     monkeypatch.setattr(loss, "_batch_nll", lambda *args: sizes.append(args[2].size) or batch_nll(*args))
-    for part in (MLP, mixed):
-        mm.evaluate(part, CORPUS.tokens.train)
+    for component in (MLP, mixed):
+        mm.evaluate(component, CORPUS.tokens.train)
     assert 12 < max(sizes[:-3]) <= 48
     assert max(sizes[-3:]) <= 12
 
 
 def test_expectation_maximisation_finds_the_best_weights():
-    """Against a fine grid over two parts, one of which is better and neither of which is useless."""
+    """Against a fine grid over two components, one of which is better and neither of which is useless."""
     random = np.random.default_rng(0)
     log_prob_KM = np.log(random.uniform(0.05, [[0.9], [0.6]], (2, 500)))
     w = np.exp(fit_weights(jnp.float32(log_prob_KM)))
@@ -97,34 +99,34 @@ def test_a_mixture_is_saved_and_opened(tmp_path):
     assert mm.sample(key, opened, 5, prefix="m") == mm.sample(key, mixed, 5, prefix="m")
 
 
-PART = {"model": "mlp", "sizes": {"window": 3, "embed": 5, "hidden": 11}}
+COMPONENT = {"model": "mlp", "sizes": {"window": 3, "embed": 5, "hidden": 11}}
 
 
 @pytest.mark.parametrize(
-    ("parts", "message"),
+    ("components", "message"),
     [
-        ("mlp", "parts must be a list of models"),
-        (5, "parts must be a list of models"),
-        ([], "a mixture has no parts"),
+        ("mlp", "components must be a list of models"),
+        (5, "components must be a list of models"),
+        ([], "a mixture has no components"),
         ([None], "does not say which model it is"),
         ([{"model": "mlp"}], "does not say which model it is"),
         ([{"model": "lstn", "sizes": {}}], "there is no model 'lstn'"),
-        ([{"model": "mlp", "sizes": {"vocab": 3}}], "a part of 3 symbols in a mixture over"),
+        ([{"model": "mlp", "sizes": {"vocab": 3}}], "a component of 3 symbols in a mixture over"),
         (8, "mixtures inside mixtures, 9 deep; the limit is 8"),
         (200, ""),
     ],
     ids=str,
 )
-def test_parts_in_a_file_that_cannot_be_are_refused(tmp_path, parts, message):
+def test_parts_in_a_file_that_cannot_be_are_refused(tmp_path, components, message):
     """A description edited by hand, with a checksum that fits; a number is how deep mixtures stand in mixtures."""
     mixed = mm.mix([RNNS[0], MLP])
     about, vocab = mixed.about, CORPUS.vocab.size
-    if isinstance(parts, int) and parts > 5:
-        part = PART | {"sizes": PART["sizes"] | {"vocab": vocab}}
-        for _ in range(parts):
-            part = {"model": "mixture", "sizes": {"vocab": vocab, "parts": [part]}}
-        parts = [part]
-    about["sizes"] = about["sizes"] | {"parts": parts}
+    if isinstance(components, int) and components > 5:
+        component = COMPONENT | {"sizes": COMPONENT["sizes"] | {"vocab": vocab}}
+        for _ in range(components):
+            component = {"model": "mixture", "sizes": {"vocab": vocab, "components": [component]}}
+        components = [component]
+    about["sizes"] = about["sizes"] | {"components": components}
     write(tmp_path / "edited.safetensors", mixed.params, about)
     with pytest.raises(InputError, match=rf"edited.safetensors'?: .*{message}"):
         mm.open(tmp_path / "edited.safetensors")
@@ -155,10 +157,10 @@ def test_counts_of_other_data_are_parts_and_no_ensemble():
     lines = Split([*LINES, "azeinmrov"], ["ava"], ["mia"])
     other = encode(lines, digest="")
     assert other.vocab == CORPUS.vocab
-    parts = [mm.count(corpus, 3) for corpus in (CORPUS, other)]
-    assert list(mm.mix(parts).params["log_weight"]) == [0, 0]
+    components = [mm.count(corpus, 3) for corpus in (CORPUS, other)]
+    assert list(mm.mix(components).params["log_weight"]) == [0, 0]
     with pytest.raises(InputError, match="have different sizes; mix them instead"):
-        mm.ensemble(parts)
+        mm.ensemble(components)
 
 
 def test_parts_and_weights_that_do_not_fit():
@@ -167,7 +169,7 @@ def test_parts_and_weights_that_do_not_fit():
         ("the vocabulary of model 2 differs from the first's", lambda: mm.mix([MLP, trained("mlp", corpus=other)])),
         ("there are no models to mix", lambda: mm.mix([])),
         ("the members of an ensemble have different sizes", lambda: mm.ensemble([MLP, RNNS[0]])),
-        ("`weights` has 3 numbers for 2 parts", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),
+        ("`weights` has 3 numbers for 2 components", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),
         ("`weights` sum to 1.1; they must be 0 or more and sum to 1", lambda: mm.mix([*RNNS, MLP], weights=[0.4, 0.7])),
         ("`weights` sum to 1; they must be 0 or more", lambda: mm.mix([*RNNS, MLP], weights=[-1, 2])),
         ("`weights` sum to nan", lambda: mm.mix([*RNNS, MLP], weights=[float("nan"), 1])),

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from makemore_jax.model import num_params
-from makemore_jax.models import build
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.registry import build
 
 V, B, T = 7, 2, 5
 
@@ -115,7 +115,7 @@ GPT = {"layers": 2, "heads": 3, "embed": 12}
 CASES = {
     "mlp": ({"window": 3, "embed": 5, "hidden": 11}, lambda p, x: mlp(p, x, 3)),
     "mlp, window over the line": ({"window": 8, "embed": 5, "hidden": 11}, lambda p, x: mlp(p, x, 8)),
-    "bow": ({"block": T, "embed": 5, "hidden": 11}, bow),
+    "bow": ({"context": T, "embed": 5, "hidden": 11}, bow),
     "rnn": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "rnn")),
     "gru": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "gru")),
     "lstm": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "lstm")),
@@ -123,9 +123,9 @@ CASES = {
         {"layers": 3, "cycle": 2, "channels": 5, "skip": 11},
         lambda p, x: wavenet(p, x, (1, 2, 1)),
     ),
-    "transformer": ({"block": T, **GPT}, lambda p, x: transformer(p, x, 2, 3)),
-    "transformer, tied": ({"block": T, "tied": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, tied=True)),
-    "transformer, modern": ({"block": T, "modern": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, modern=True)),
+    "transformer": ({"context": T, **GPT}, lambda p, x: transformer(p, x, 2, 3)),
+    "transformer, tied": ({"context": T, "tied": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, tied=True)),
+    "transformer, modern": ({"context": T, "modern": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, modern=True)),
 }
 
 
@@ -174,7 +174,7 @@ ACTIVATIONS = {  # sizes, the shapes of the activations, and the logits that fol
         lambda p, a: affine(p["head"], np.maximum(affine(p["hidden"], np.maximum(a["skip"], 0)), 0)),
     ),
     "transformer": (
-        {"block": T, **GPT, "modern": True},
+        {"context": T, **GPT, "modern": True},
         {"attention": (B, L, N, T, T), "residual": (B, T, D)},
         lambda p, a: p["norm"]["g"] * a["residual"] / np.sqrt((a["residual"] ** 2).mean(-1, keepdims=True)) @ p["head"],
     ),
@@ -192,7 +192,7 @@ def test_activations(name):
 
 
 def test_the_mean_of_the_bag_of_words():
-    model, params, x_BT = general("bow", {"block": T, "embed": 5, "hidden": H})
+    model, params, x_BT = general("bow", {"context": T, "embed": 5, "hidden": H})
     activations = jax.jit(model.forward)(params, x_BT)[1]
     sum_BTD = np.cumsum(params["embed"][x_BT] + params["position"][:T], axis=1)
     np.testing.assert_allclose(activations["mean"], sum_BTD / np.arange(1, T + 1)[:, None], rtol=1e-5, atol=1e-6)
@@ -210,9 +210,9 @@ def test_attention_is_a_distribution_over_the_past():
 
 def test_transformer_has_the_peers_size_and_gpt2s_scales():
     """makemore.py's default on the lecture's names: 204,544 parameters with the head (202,816 without)."""
-    params = jax.eval_shape(build("transformer", vocab=27, block=16).init, jax.random.key(0))
+    params = jax.eval_shape(build("transformer", vocab=27, context=16).init, jax.random.key(0))
     assert num_params(params) == 204_544
-    params = jax.jit(build("transformer", vocab=97, block=16, embed=128).init)(jax.random.key(0))
+    params = jax.jit(build("transformer", vocab=97, context=16, embed=128).init)(jax.random.key(0))
     for name, deviation in (("qkv", 0.02), ("up", 0.02), ("out", 0.02 / 8**0.5), ("down", 0.02 / 8**0.5)):
         weights = np.stack([block[name]["w"] for block in params["blocks"]])
         assert weights.std() == pytest.approx(deviation, rel=0.03)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from makemore_jax.choice import sizes_for
+from makemore_jax.data.batches import gather
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
-from makemore_jax.data.tokens import batch, tokenize
+from makemore_jax.data.tokens import tokenize
 from makemore_jax.errors import InputError
-from makemore_jax.loss import evaluate, mean_nll
-from makemore_jax.model import has_dropout
-from makemore_jax.models import MODELS, NEURAL, build
-from makemore_jax.nn import sample_network
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.models.layers import sample_network
+from makemore_jax.models.likelihood import mean_nll
+from makemore_jax.models.registry import MODELS, NEURAL, build, sizes_for
 from makemore_jax.recipe import Recipe
 
 LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]
@@ -70,7 +70,7 @@ def test_gradient_is_the_slope(case):
     with jax.enable_x64(True):
         params = jax.tree.map(np.float64, params)
         direction = jax.tree.map(lambda leaf: random.normal(size=leaf.shape), params)
-        x_BT, y_BT, mask_BT = batch(CORPUS.tokens.train, *rows(WIDTH - 1))
+        x_BT, y_BT, mask_BT = gather(CORPUS.tokens.train, *rows(WIDTH - 1))
         loss = jax.jit(jax.value_and_grad(lambda params: mean_nll(model.apply(params, x_BT), y_BT, mask_BT)))
 
         def at(distance):
@@ -85,14 +85,14 @@ def test_gradient_is_the_slope(case):
 def test_dropout_is_a_random_network_with_the_mean_of_the_whole(case):
     """Each key is a network of its own, the same each time; at a rate of 0 it is the whole network."""
     _, model, params = case
-    x_BT, _, _ = batch(CORPUS.tokens.train, *rows(WIDTH))
+    x_BT, _, _ = gather(CORPUS.tokens.train, *rows(WIDTH))
     apply = jax.jit(lambda key, rate: model.apply(sample_network(params, key, rate), x_BT))
     whole, one, again, other = (
         apply(jax.random.key(seed), rate) for seed, rate in ((0, 0.0), (0, 0.5), (0, 0.5), (1, 0.5))
     )
     chex.assert_trees_all_close(whole, jax.jit(model.apply)(params, x_BT), rtol=1e-5, atol=1e-5)
     assert np.array_equal(one, again)
-    if has_dropout(model):
+    if "dropout" in model.supports:
         assert not np.allclose(one, other, atol=1e-2)
         assert not np.allclose(one, whole, atol=1e-2)
 
@@ -102,10 +102,10 @@ def test_padding_changes_neither_loss_nor_gradient(case):
 
     @partial(jax.jit, static_argnums=1)
     def loss_and_gradient(params, width):
-        x_BT, y_BT, mask_BT = batch(jax.tree.map(jnp.asarray, CORPUS.tokens.train), *rows(width))
+        x_BT, y_BT, mask_BT = gather(jax.tree.map(jnp.asarray, CORPUS.tokens.train), *rows(width))
         return jax.value_and_grad(lambda p: mean_nll(model.apply(p, x_BT), y_BT, mask_BT))(params)
 
-    assert batch(CORPUS.tokens.train, *rows(6))[2].shape != batch(CORPUS.tokens.train, *rows(7))[2].shape
+    assert gather(CORPUS.tokens.train, *rows(6))[2].shape != gather(CORPUS.tokens.train, *rows(7))[2].shape
     chex.assert_trees_all_close(loss_and_gradient(params, 6), loss_and_gradient(params, 7), rtol=1e-4, atol=1e-6)
 
 
@@ -129,23 +129,23 @@ def test_a_short_run_beats_counting_single_symbols(case, few):
         assert reached < counted[2]
 
 
-@pytest.mark.parametrize("name", [name for name in NEURAL if "block" in MODELS[name].config.__dataclass_fields__])
+@pytest.mark.parametrize("name", [name for name in NEURAL if "context" in MODELS[name].config.__dataclass_fields__])
 def test_lines_past_the_block_are_refused_at_every_door(name):
-    """At the block a line is scored; one token more, and each function says so instead of reusing a position."""
-    model = small(name, CORPUS, block=4)
+    """At the context a line is scored; one token more, and each function says so instead of reusing a position."""
+    model = small(name, CORPUS, context=4)
     params = model.init(jax.random.key(0))
     fits, longer = tokenize(["mia"], CORPUS.vocab), tokenize(["emma"], CORPUS.vocab)
-    assert np.isfinite(evaluate(model, params, fits).nats)
+    assert np.isfinite(exact_loss(model, params, fits).nats)
     trained = mm.Trained(model, params, CORPUS.vocab, 5)
     doors = [
-        lambda: evaluate(model, params, longer),
+        lambda: exact_loss(model, params, longer),
         lambda: mm.training(model, CORPUS, Recipe(batch=5)),
         lambda: mm.sample(jax.random.key(0), trained, 3),
         lambda: mm.score(trained, ["emma"]),
         lambda: mm.activations(trained, "emma"),
     ]
     for door in doors:
-        with pytest.raises(InputError, match="block"):
+        with pytest.raises(InputError, match="context"):
             door()
 
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore_jax.data.tokens import batch, tokenize
+from makemore_jax.data.batches import gather
+from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.loss import evaluate
+from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.models import ngram
 
 V = 5  # the mark and abcd
@@ -26,7 +27,7 @@ def count_joined(lines, order):
 
 
 def count_rows(lines, order):
-    x_BT, y_BT, mask_BT = batch(tokenize(lines, VOCAB), np.arange(len(lines))[:, None], np.arange(7))
+    x_BT, y_BT, mask_BT = gather(tokenize(lines, VOCAB), np.arange(len(lines))[:, None], np.arange(7))
     return np.asarray(ngram.count(ngram.Config(V, order), x_BT, y_BT, mask_BT))
 
 
@@ -104,10 +105,10 @@ def test_more_order_fits_better_and_uniform_is_ln_v(tokens, vocab):
     for order in (1, 2, 3, 4):
         config = ngram.Config(vocab.size, order)
         params = ngram.fit(ngram.count(config, x_N[None], y_N[None]))
-        nats.append(evaluate(ngram.ngram(config), params, tokens).nats)
+        nats.append(exact_loss(ngram.ngram(config), params, tokens).nats)
     assert nats == sorted(nats, reverse=True)
     model = ngram.ngram(ngram.Config(vocab.size))
-    assert evaluate(model, model.init(jax.random.key(0)), tokens).nats == pytest.approx(np.log(27), abs=1e-6)
+    assert exact_loss(model, model.init(jax.random.key(0)), tokens).nats == pytest.approx(np.log(27), abs=1e-6)
 
 
 def test_sizes_out_of_reach_are_refused():

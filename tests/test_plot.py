@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from makemore_jax import plot
+from makemore_jax.analysis import plot
+from makemore_jax.analysis.influence import Substitution
 from makemore_jax.errors import InputError
-from makemore_jax.influence import Substitution
-from makemore_jax.trained import Activations
+from makemore_jax.inference.trained import Activations
 
 AWKWARD = (".", " ", "$", "\\", "_", "^", "\t", "\u0301", "東", "😀", "أ")
 STEPS = np.arange(1, 6)

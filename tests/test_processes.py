@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from makemore_jax import processes
+from makemore_jax.distributed import processes
 from makemore_jax.errors import InputError
 from tests.conftest import ROOT, run_command
 from tests.layouts import free_port, losses
@@ -35,11 +35,11 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     """Two with two devices each, the state split, streamed: equal losses, and only process 0 speaks and writes."""
     data = tmp_path / "names.txt"
     data.write_text("\n".join(names[:200]))
-    together = ["--coordinator", f"localhost:{free_port()}", "--processes", "2", "--parts", "2", "--stream"]
+    together = ["--coordinator", f"localhost:{free_port()}", "--processes", "2", "--shards", "2", "--stream"]
     both = [start(data, tmp_path / f"run{i}", *together, "--process", str(i)) for i in range(2)]
     (out, err), (other, other_err) = (process.communicate() for process in both)
     assert [process.returncode for process in both] == [0, 0], err + other_err
-    assert "4 devices of 2 processes share the batches, the state split into 2 parts" in out
+    assert "4 devices of 2 processes share the batches, the state split into 2 shards" in out
     assert "encoding" in out
     assert words(other) <= words(GLOO)
     assert not words(out) <= words(GLOO)
@@ -55,7 +55,7 @@ def test_two_processes_train_as_one_does(tmp_path, names):
     np.testing.assert_allclose(one, two, rtol=1e-5)
     kept = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("alone", "run0")]
     differing = {name for name in kept[0] if kept[0][name] != kept[1][name]}
-    assert differing == {"stream", "parts", "coordinator", "processes", "process"} & set(kept[0])
+    assert differing == {"stream", "shards", "coordinator", "processes", "process"} & set(kept[0])
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -11,8 +11,8 @@ import pytest
 
 import makemore_jax as mm
 from makemore_jax.data.lines import split
-from makemore_jax.model import Model
-from makemore_jax.trainer import Training
+from makemore_jax.learning.training import Training
+from makemore_jax.models.interface import Model
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,13 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from makemore_jax import sampler
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.loss import line_nll
-from makemore_jax.models import build, ngram
-from makemore_jax.sampler import SamplingParams, filter_logits, inverse_cdf, sample_tokens
+from makemore_jax.inference import sampler
+from makemore_jax.inference.evaluate import line_nll
+from makemore_jax.inference.sampler import SamplingParams, filter_logits, inverse_cdf, sample_tokens
+from makemore_jax.models import ngram
+from makemore_jax.models.registry import build
 
 V, T = 5, 17
 CONFIG = ngram.Config(V, order=3)
@@ -225,8 +226,8 @@ def test_bad_prefixes():
 
 
 def test_lines_longer_than_the_block_are_refused():
-    model = build("transformer", vocab=V, block=4, layers=1, heads=1, embed=3)
+    model = build("transformer", vocab=V, context=4, layers=1, heads=1, embed=3)
     params = model.init(KEY)
     assert sample_tokens(KEY, model, params, [[]], 4).token_BT.shape == (1, 4)
-    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's `block` of 4"):
+    with pytest.raises(InputError, match="lines of 5 tokens, the end mark included, exceed the model's context of 4"):
         sample_tokens(KEY, model, params, [[]], 5)

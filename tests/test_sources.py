@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
+from makemore_jax.analysis.sources import brackets, copy, floor, hidden_markov, languages, markov, sums, write
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError
-from makemore_jax.loss import line_nll
+from makemore_jax.inference.evaluate import line_nll
 from makemore_jax.models import ngram
-from makemore_jax.sources import brackets, copy, floor, hidden_markov, languages, markov, sums, write
 
 KEY, LINES = jax.random.key(0), 2000
 RANDOM = np.random.default_rng(0)
@@ -24,21 +24,21 @@ def chain(order, symbols=4):
 
 ONE = chain(1)
 SOURCES = {
-    "markov-1": markov("markov-1", ONE, "abcd", block=11),
-    "markov-3": markov("markov-3", chain(3), "abcd", block=13),
+    "markov-1": markov("markov-1", ONE, "abcd", context=11),
+    "markov-3": markov("markov-3", chain(3), "abcd", context=13),
     "hidden-markov": hidden_markov(
         "hidden",
         RANDOM.dirichlet([1] * 3),
         RANDOM.dirichlet([1] * 3, 3),
         RANDOM.dirichlet([1] * 5, 3),
         "abcd",
-        block=17,
+        context=17,
     ),
-    "brackets": brackets(block=14),
+    "brackets": brackets(context=14),
     "copy": copy(letters="abc", longest=4),
     "reverse": copy(True, letters="abc", longest=4),
     "sums": sums(digits=2),
-    "languages": languages("languages", [ONE, ONE.T], "abcd", block=11),
+    "languages": languages("languages", [ONE, ONE.T], "abcd", context=11),
 }
 
 
@@ -58,7 +58,7 @@ def test_the_entropy_is_what_a_sample_says(written):
     lengths = np.array([len(line) + 1 for line in lines])
     assert abs(found.tokens - lengths.mean()) <= 4 * lengths.std() / LINES**0.5 + 1e-5
     assert "" not in lines
-    assert max(lengths) <= source.model.block
+    assert max(lengths) <= source.model.context
 
 
 def test_a_source_is_certain_of_nothing_that_it_does_not_write(written):
@@ -102,7 +102,7 @@ def test_the_excess_of_counting_is_its_parameters_over_twice_the_tokens():
     """
     counts_VV = RANDOM.gamma(9, size=(5, 5))
     counts_VV[MARK, MARK] = 0
-    source, prob_VV = markov("even", counts_VV, "abcd", block=64), counts_VV / counts_VV.sum(-1, keepdims=True)
+    source, prob_VV = markov("even", counts_VV, "abcd", context=64), counts_VV / counts_VV.sum(-1, keepdims=True)
     visits_V = np.linalg.solve(np.eye(5) - np.where(np.arange(5) == MARK, 0, prob_VV).T, np.arange(5) == MARK)
     free, data_sets = (counts_VV > 0).sum() - 5, 40  # every row sums to 1
     lines = write(jax.random.key(1), source, data_sets * 600)

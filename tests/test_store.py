@@ -10,18 +10,19 @@ import jax
 import numpy as np
 import pytest
 
-from makemore_jax.data import lines as lines_module
-from makemore_jax.data import store
-from makemore_jax.data.corpus import Corpus, encode
-from makemore_jax.data.levels import LEVELS
+from makemore_jax.data import chunks
+from makemore_jax.data import token_files as store
+from makemore_jax.data.corpus import Corpus, Encoding, encode
 from makemore_jax.data.lines import digest, read_lines, split
-from makemore_jax.data.store import FILES, Encoding, open_store, write_store
+from makemore_jax.data.token_files import FILES, open_store, write_store
+from makemore_jax.data.tokenizers import TOKENIZERS
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
+from makemore_jax.distributed import feed
 from makemore_jax.errors import InputError
-from makemore_jax.models import build
+from makemore_jax.learning.training import training
+from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from makemore_jax.trainer import training
 from tests.test_data import MESSY
 
 
@@ -32,10 +33,10 @@ def file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TOKENIZERS)
 def test_a_store_holds_the_tokens_of_memory(file, tmp_path, monkeypatch, level):
-    encoding, sizes = Encoding(level=level, lowercase=True), []
-    monkeypatch.setattr(store, "read_chunks", partial(lines_module.read_chunks, size=50))
+    encoding, sizes = Encoding(tokens=level, lowercase=True), []
+    monkeypatch.setattr(store, "read_chunks", partial(chunks.read_chunks, size=50))
     stored = write_store(tmp_path / "store", file, encoding, sizes.append)
     lines = read_lines(file, lowercase=True)
     assert lines != read_lines(file)
@@ -72,7 +73,7 @@ def test_a_store_of_something_else_is_refused(file, tmp_path):
         open_store(folder, file)
     write_store(folder, file)
     open_store(folder, file)
-    for encoding in (Encoding(lowercase=True), Encoding(level="byte"), Encoding(min_count=2), Encoding(max_length=99)):
+    for encoding in (Encoding(lowercase=True), Encoding(tokens="byte"), Encoding(min_count=2), Encoding(max_length=99)):
         with pytest.raises(InputError, match="encoded from another file, or with other settings"):
             open_store(folder, file, encoding)
     file.write_text(MESSY.replace("ava", "eva"), newline="")
@@ -178,10 +179,10 @@ def test_a_store_in_use_and_one_that_fails_are_left_alone(file, tmp_path, monkey
     folder = tmp_path / "store"
     in_use = write_store(folder, file).tokens.train.stream_M
     before = np.array(in_use)
-    write_store(folder, file, Encoding(level="byte"))
+    write_store(folder, file, Encoding(tokens="byte"))
     assert np.array_equal(in_use, before)
     with pytest.raises(InputError, match="no word occurs 999 times"):
-        write_store(folder, file, Encoding(level="word", min_count=999))
+        write_store(folder, file, Encoding(tokens="word", min_count=999))
 
     def full(path, *target):
         if path.name.endswith("part") or not target:
@@ -193,7 +194,7 @@ def test_a_store_in_use_and_one_that_fails_are_left_alone(file, tmp_path, monkey
             patch.setattr(owner, name, full)
             with pytest.raises(InputError, match=r"store': cannot be written \(no space left on device\)"):
                 write_store(folder, file)
-    assert open_store(folder, file, Encoding(level="byte")).vocab.level == "byte"
+    assert open_store(folder, file, Encoding(tokens="byte")).vocab.tokens == "byte"
     assert [path.name for path in tmp_path.glob("store*")] == ["store"]
 
 
@@ -249,12 +250,13 @@ def test_hostile_names_are_escaped(tmp_path):
 def test_training_from_files_is_training_from_memory_bit_for_bit(file, tmp_path):
     stored = write_store(tmp_path / "store", file)
     in_memory = encode(split(read_lines(file)), stored.digest)
-    from_files = Corpus(stored.vocab, None, stored.tokens, stored.digest, in_memory.block)
+    from_files = Corpus(stored.vocab, None, stored.tokens, stored.digest, in_memory.context)
     assert from_files.streamed
     model = build("bigram", vocab=stored.vocab.size)
 
     def run(corpus):
-        init, steps = training(model, corpus, Recipe(steps=30, batch=8, warmup=3))
+        train = feed.training if corpus.streamed else training
+        init, steps = train(model, corpus, Recipe(steps=30, batch=8, warmup=3))
         begin = init(jax.random.key(1))
         return begin.params, steps(begin, 30)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from makemore_jax.errors import InputError
-from makemore_jax.model import has_dropout, num_params
-from makemore_jax.models import (
+from makemore_jax.models.bigram import Config, bigram
+from makemore_jax.models.interface import num_params
+from makemore_jax.models.registry import (
     MAX_NUMBERS,
     MODELS,
     NEURAL,
@@ -23,41 +24,46 @@ from makemore_jax.models import (
     describe,
     name_of,
 )
-from makemore_jax.models.bigram import Config, bigram
 
-PARTS = {  # what a mixture and an ensemble are made of
-    "mixture": {"parts": [configure("gru", vocab=7), configure("bow", vocab=7, block=5), configure("ngram", vocab=7)]},
-    "ensemble": {"parts": [configure("bow", vocab=7, block=5)]},
+COMPONENTS = {  # what a mixture and an ensemble are made of
+    "mixture": {
+        "components": [configure("gru", vocab=7), configure("bow", vocab=7, context=5), configure("ngram", vocab=7)]
+    },
+    "ensemble": {"components": [configure("bow", vocab=7, context=5)]},
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_config_has_its_name_and_its_sizes(name):
-    config = configure(name, vocab=7, **PARTS.get(name, {}))
+    config = configure(name, vocab=7, **COMPONENTS.get(name, {}))
     assert name_of(config) == name
     described = json.loads(json.dumps(describe(config)))
     assert described["model"] == name
     assert configure_described(described) == config
     model = build_config(config)
     assert (model.config, model.vocab) == (config, 7)
-    assert model.block == getattr(config, "block", None) == (5 if name in PARTS else model.block)
+    assert model.context == getattr(config, "context", None) == (5 if name in COMPONENTS else model.context)
 
 
 @pytest.mark.parametrize(
-    ("name", "parts", "message"),
+    ("name", "components", "message"),
     [
-        ("mixture", [], "a mixture has no parts"),
-        ("mixture", [configure("gru", vocab=8)], "a part of 8 symbols in a mixture over 7; all parts need one"),
-        ("mixture", 3, "`parts` must be a list of models"),
+        ("mixture", [], "a mixture has no components"),
+        (
+            "mixture",
+            [configure("gru", vocab=8)],
+            "a component of 8 symbols in a mixture over 7; all need one vocabulary",
+        ),
+        ("mixture", 3, "`components` must be a list of models"),
         ("mixture", [3], "does not say which model it is"),
         ("mixture", [{"model": "gru"}], "does not say which model it is"),
         ("mixture", [{"model": "gru", "sizes": {"vocab": 7, "hidden": 0}}], "`hidden` is 0"),
-        ("ensemble", [configure("gru", vocab=7)] * 2, "an ensemble has one part"),
+        ("ensemble", [configure("gru", vocab=7)] * 2, "an ensemble has one component"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(name, parts, message):
+def test_parts_that_do_not_fit_are_named(name, components, message):
     with pytest.raises(InputError, match=message):
-        build(name, vocab=7, parts=parts)
+        build(name, vocab=7, components=components)
 
 
 def test_names_that_share_a_config_class():
@@ -77,19 +83,19 @@ def test_neural_models_have_a_recipe():
 def test_all_of_the_series_but_the_bigram_have_dropout_and_a_best_recipe():
     """It has no units, and can be no better. A model that is added may do without them, too."""
     series = ("bigram", "mlp", "wavenet", "bow", "rnn", "gru", "lstm", "transformer")
-    assert [name for name in series if MODELS[name].best is None] == ["bigram"]
-    assert [name for name in series if not has_dropout(build(name, vocab=7))] == ["bigram"]
+    assert [name for name in series if MODELS[name].tuned is None] == ["bigram"]
+    assert [name for name in series if "dropout" not in build(name, vocab=7).supports] == ["bigram"]
 
 
 @pytest.mark.parametrize("name", NEURAL)
 def test_presets_are_sizes_and_a_recipe(name):
-    quick, best = MODELS[name].preset("quick"), MODELS[name].preset("best")
+    quick, tuned = MODELS[name].preset("quick"), MODELS[name].preset("tuned")
     assert quick == ({}, MODELS[name].recipe)
-    assert (best == quick) == (MODELS[name].best is None)
-    for sizes, recipe in (quick, best):
+    assert (tuned == quick) == (MODELS[name].tuned is None)
+    for sizes, recipe in (quick, tuned):
         assert build(name, vocab=7, **sizes).vocab == 7
-        assert recipe.dropout == 0 or has_dropout(build(name, vocab=7, **sizes))
-    with pytest.raises(InputError, match="`preset` is 'slow'; it must be one of quick, best"):
+        assert recipe.dropout == 0 or "dropout" in build(name, vocab=7, **sizes).supports
+    with pytest.raises(InputError, match="`preset` is 'slow'; it must be one of quick, tuned"):
         MODELS[name].preset("slow")
 
 
@@ -112,13 +118,12 @@ def test_presets_are_sizes_and_a_recipe(name):
         ("mlp", {"hidden": None}, "of type NoneType"),
         ("mlp", {"hidden": np.zeros(2)}, "of type ndarray"),
         ("transformer", {"modern": 1}, "`modern` must be of type bool"),
-        ("backoff", {"discount": "none"}, "`discount` must be one of 'kneser-ney', 'witten-bell'"),
-        ("bow", {"block": 10**12}, "`block` is out of range"),
-        ("bow", {"block": 10**5000}, "`block` is out of range"),
-        ("bow", {"block": np.int64(-(2**63))}, "`block` is out of range"),
-        ("bow", {"block": 2**31 - 1}, "bow holds 137,438,9.* numbers with these sizes; the limit is 4,294,967,296"),
+        ("bow", {"context": 10**12}, "`context` is out of range"),
+        ("bow", {"context": 10**5000}, "`context` is out of range"),
+        ("bow", {"context": np.int64(-(2**63))}, "`context` is out of range"),
+        ("bow", {"context": 2**31 - 1}, "bow holds 137,438,9.* numbers with these sizes; the limit is 4,294,967,296"),
         ("mlp", {"hidden": 10**9}, "mlp holds"),
-        ("transformer", {"block": 10**9, "modern": True}, "transformer holds"),  # it has no positions, but a cache
+        ("transformer", {"context": 10**9, "modern": True}, "transformer holds"),  # it has no positions, but a cache
         ("transformer", {"layers": 10**9}, "`layers` is 1,000,000,000; it must be at most 1,000"),
         ("wavenet", {"layers": 10**9}, "`layers` is 1,000,000,000; it must be at most 1,000"),
         ("wavenet", {"layers": 99, "cycle": 10**6}, "reach 2\\*\\*31 symbols back"),

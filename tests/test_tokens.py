@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore_jax.data.tokens import batch, pack, plan_batches, tokenize
+from makemore_jax.data.batches import gather, pack, plan_batches
+from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError
 from tests.test_data import LINES
@@ -34,7 +35,7 @@ def test_line_end_inside_a_line_is_refused():
 @given(LINES, st.integers(1, 30))
 def test_a_batch_of_rows_is_the_lines_padded(lines, width):
     vocab = Vocab.of(lines)
-    x_BT, y_BT, mask_BT = batch(tokenize(lines, vocab), np.arange(len(lines))[:, None], np.arange(width))
+    x_BT, y_BT, mask_BT = gather(tokenize(lines, vocab), np.arange(len(lines))[:, None], np.arange(width))
     for line, x, y, mask in zip(lines, x_BT, y_BT, mask_BT, strict=True):
         ids = vocab.encode(line).tolist()
         count = min(len(ids) + 1, width)
@@ -74,7 +75,7 @@ def test_a_packed_batch_is_the_lines_end_to_end(lines):
     vocab = Vocab.of(lines)
     tokens = tokenize(lines, vocab)
     packing = pack(tokens.length_N, tokens.length_N.max())
-    x_BT, y_BT, mask_BT = batch(tokens, *packing)
+    x_BT, y_BT, mask_BT = gather(tokens, *packing)
     for line, text in enumerate(lines):
         ids, own_BT = vocab.encode(text).tolist(), (packing.segment_BT == line) & mask_BT
         assert x_BT[own_BT].tolist() == [MARK, *ids]

@@ -9,17 +9,17 @@ import numpy as np
 import optax
 import pytest
 
+from makemore_jax.data.batches import plan_batches, stratified
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
-from makemore_jax.data.tokens import Tokens, plan_batches, tokenize
-from makemore_jax.descent import init_state, steps_on, train_loop, train_steps
+from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.errors import InputError
-from makemore_jax.feed import draw
-from makemore_jax.loss import evaluate
-from makemore_jax.models import build
-from makemore_jax.nn import dropout, sample_network
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.learning.fit import train_loop
+from makemore_jax.learning.training import init_state, loss_of, steps_on, train_steps, training
+from makemore_jax.models.layers import dropout, sample_network
+from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe, adamw
-from makemore_jax.trainer import batch_loss, training
 
 KEY = jax.random.key(0)
 PARAMS = {"w": jnp.array([3.0, -2.0])}
@@ -41,10 +41,9 @@ def momentum(hyper):
 
 def run(until, hyper=HYPER, **options):
     """The parameters and the losses of a run from the start."""
-    chunks = [np.zeros(0)]
     state, steps = init_state(PARAMS, KEY, hyper, momentum), steps_on(DATA, quadratic, momentum, in_place=True)
-    state = train_loop(steps, state, until, on_chunk=lambda state, losses_N: chunks.append(losses_N), **options)
-    return state.params, np.concatenate(chunks)
+    state, loss_N = train_loop(steps, state, until, **options)
+    return state.params, loss_N
 
 
 def test_a_run_is_the_loop_written_out():
@@ -123,7 +122,7 @@ def test_a_batch_holds_every_line_equally_often(monkeypatch, lines, rows):
     drawn = []
     for offset in range(lines):
         monkeypatch.setattr(jax.random, "randint", lambda key, shape, low, high, u=offset: np.full(shape, u))
-        drawn.append(np.asarray(draw(None, lines, rows)))
+        drawn.append(np.asarray(stratified(None, lines, rows)))
     assert np.array_equal(np.bincount(np.ravel(drawn), minlength=lines), [rows] * lines)
     lengths = np.sort(np.random.default_rng(0).integers(2, 9, lines)).astype(np.int32)
     _, plan = plan_batches(Tokens(np.zeros(99, np.int32), np.zeros(lines, np.int32), lengths[::-1]), rows)
@@ -137,11 +136,11 @@ def test_the_mean_over_batches_is_the_loss_of_the_data():
     lines = tokenize([*LINES, "a", "e", "i"], CORPUS.vocab)
     tokens, plan = plan_batches(lines, 5)
     assert len(plan.packing.segment_BT) < 5  # lines are packed
-    loss, on_device = batch_loss(MODEL, plan, Recipe(batch=5)), jax.device_put(tokens)
+    loss, on_device = loss_of(MODEL, Recipe(batch=5), plan), jax.device_put(tokens)
     loss_K = jax.jit(jax.vmap(lambda key: loss(params, on_device, {}, key)))(jax.random.split(KEY, 4000))
     error = loss_K.std() / 4000**0.5
     assert 0 < error < 0.02
-    assert abs(loss_K.mean() - evaluate(MODEL, params, lines).nats) < 4 * error
+    assert abs(loss_K.mean() - exact_loss(MODEL, params, lines).nats) < 4 * error
 
 
 def three_steps(recipe, seed=0, rate=0.01):
@@ -179,21 +178,6 @@ def test_micro_batches_and_bfloat16():
     assert not np.array_equal(low[1], whole[1])
 
 
-def test_token_dropout_replaces_symbols_but_no_mark(monkeypatch):
-    """At 0.99 nearly every symbol is another one, and every mark stays."""
-    plain, dropped = (three_steps(Recipe(steps=20, batch=6, warmup=0, token_dropout=share))[1] for share in (0.0, 0.5))
-    assert not np.allclose(plain, dropped, rtol=1e-3)
-    seen = []
-    spy = MODEL._replace(forward=lambda params, x_BT: seen.append(x_BT) or MODEL.forward(params, x_BT))
-    tokens, plan = plan_batches(CORPUS.tokens.train, 5)
-    for share in (0.0, 0.99):
-        loss = batch_loss(spy, plan, Recipe(batch=5, token_dropout=share))
-        loss(MODEL.init(KEY), jax.device_put(tokens), {}, KEY)
-    before_BT, after_BT = map(np.asarray, seen)
-    assert np.array_equal(before_BT == 0, after_BT == 0)
-    assert (before_BT != after_BT).sum() > 0.8 * (before_BT > 0).sum()
-
-
 def test_dropout_scales_up_what_it_keeps():
     ones = jnp.ones((100, 100))
     kept = dropout(sample_network({}, KEY, jnp.float32(0.2)))(ones)
@@ -217,11 +201,11 @@ def test_dropout_is_drawn_anew_in_each_step():
 
 def test_a_model_computes_its_blocks_again_with_the_same_gradient():
     """With dropout, whose masks must be the same too; the memory no longer grows with the activations of all layers."""
-    model, programs = build("transformer", vocab=CORPUS.vocab.size, block=7, layers=5, heads=1, embed=6), []
+    model, programs = build("transformer", vocab=CORPUS.vocab.size, context=7, layers=5, heads=1, embed=6), []
     tokens, plan = plan_batches(CORPUS.tokens.train, 5)
     params, tokens = jax.tree.map(lambda leaf: leaf + 0.1, model.init(KEY)), jax.device_put(tokens)
     for remat in (False, True):
-        loss = batch_loss(model, plan, Recipe(batch=5, dropout=0.5, remat=remat))
+        loss = loss_of(model, Recipe(batch=5, dropout=0.5, remat=remat), plan)
         gradient = jax.jit(jax.value_and_grad(lambda params, loss=loss: loss(params, tokens, {}, KEY)))
         programs.append(gradient.lower(params).compile())
     chex.assert_trees_all_close(programs[0](params), programs[1](params), rtol=1e-4, atol=1e-7)
@@ -279,6 +263,6 @@ def test_what_does_not_fit_is_refused():
         training(MODEL, CORPUS, Recipe(batch=8))
     with pytest.raises(InputError, match=f"the model is for 3 symbols; the data has {CORPUS.vocab.size}"):
         training(build("bigram", vocab=3), CORPUS)
-    short = build("bow", vocab=CORPUS.vocab.size, block=4, embed=5, hidden=7)
-    with pytest.raises(InputError, match="lines of 6 tokens, the end mark included, exceed the model's `block` of 4"):
+    short = build("bow", vocab=CORPUS.vocab.size, context=4, embed=5, hidden=7)
+    with pytest.raises(InputError, match="lines of 6 tokens, the end mark included, exceed the model's context of 4"):
         training(short, CORPUS, Recipe(batch=5))

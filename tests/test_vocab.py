@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore_jax.data.levels import LEVELS, MARK
 from makemore_jax.data.lines import normalize, read_lines
+from makemore_jax.data.tokenizers import MARK, TOKENIZERS
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.data.words import CLOSING, OPENING, UNKNOWN, join_words, split_words
@@ -60,7 +60,7 @@ def test_a_file_of_too_many_characters_is_refused():
     characters = [chr(code) for code in range(0x30000, 0x30000 + 2**16)]
     assert Vocab.of(characters).size == 2**16 + 1
     with pytest.raises(
-        InputError, match="65,537 distinct characters, over the limit of 65,536; set `level` to byte or"
+        InputError, match="65,537 distinct characters, over the limit of 65,536; set `tokens` to byte or"
     ):
         Vocab.of([*characters, "a"])
     assert Vocab.of([*characters, "a"], "byte").size == 256
@@ -135,7 +135,7 @@ def test_rare_words_are_unknown_and_never_drawn():
         Vocab.of(lines, "word", min_count=0)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TOKENIZERS)
 def test_text_is_normalized_wherever_it_comes_in(level):
     composed, typed = "Zoë J\u030c", "Zoe\u0308 J\u030c"
     assert composed != typed
@@ -148,7 +148,7 @@ def test_text_is_normalized_wherever_it_comes_in(level):
     assert small.decode(small.encode("ZOE\u0308 J\u030c")) == small.canonical("ZOË ǰ") == "zoë ǰ"
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TOKENIZERS)
 @pytest.mark.parametrize("lowercase", [False, True])
 def test_a_vocab_comes_back_from_its_dict(level, lowercase):
     vocab = Vocab.of(["emma, ava", "zoë"], level, lowercase)
@@ -158,7 +158,7 @@ def test_a_vocab_comes_back_from_its_dict(level, lowercase):
     assert np.array_equal(loaded.encode("ava\nzoë"), vocab.encode("ava\nzoë"))
 
 
-GOOD = {"level": "character", "lowercase": False, "symbols": [".", "a", "b"]}
+GOOD = {"tokens": "character", "lowercase": False, "symbols": [".", "a", "b"]}
 BYTES = list(Vocab.of([], "byte").symbols)
 
 
@@ -179,14 +179,14 @@ BYTES = list(Vocab.of([], "byte").symbols)
         GOOD | {"symbols": "abc"},
         GOOD | {"symbols": 3},
         GOOD | {"lowercase": 1},
-        GOOD | {"level": "letter"},
-        GOOD | {"level": []},
-        GOOD | {"level": "byte"},
-        GOOD | {"level": "byte", "symbols": BYTES[:-1]},
-        GOOD | {"level": "byte", "symbols": [*BYTES[:-2], BYTES[-1], BYTES[-2]]},
-        GOOD | {"level": "word", "symbols": [".", "<unknown>"]},
-        GOOD | {"level": "word", "symbols": [".", "<unknown>", "a\nb"]},
-        {"symbols": [".", "a", "b"], "level": "character"},
+        GOOD | {"tokens": "letter"},
+        GOOD | {"tokens": []},
+        GOOD | {"tokens": "byte"},
+        GOOD | {"tokens": "byte", "symbols": BYTES[:-1]},
+        GOOD | {"tokens": "byte", "symbols": [*BYTES[:-2], BYTES[-1], BYTES[-2]]},
+        GOOD | {"tokens": "word", "symbols": [".", "<unknown>"]},
+        GOOD | {"tokens": "word", "symbols": [".", "<unknown>", "a\nb"]},
+        {"symbols": [".", "a", "b"], "tokens": "character"},
     ],
 )
 def test_what_is_no_vocabulary_is_refused(value):
@@ -197,5 +197,5 @@ def test_what_is_no_vocabulary_is_refused(value):
 
 def test_unknown_levels_are_named():
     for make in (lambda: Vocab.of(["a"], "letter"), lambda: Vocab((".", "a"), "letter")):
-        with pytest.raises(InputError, match="`level` is 'letter'; it must be one of character, word, byte"):
+        with pytest.raises(InputError, match="`tokens` is 'letter'; it must be one of character, word, byte"):
             make()

@@ -10,13 +10,14 @@ import pytest
 
 import makemore_jax as mm
 from experiments import words
-from makemore_jax import loss
 from makemore_jax.data.lines import Split, read_lines
 from makemore_jax.data.words import UNKNOWN
 from makemore_jax.errors import InputError
-from makemore_jax.models import build, configure
+from makemore_jax.inference.sampler import sample_tokens
+from makemore_jax.models import likelihood
+from makemore_jax.models.likelihood import mean_nll
+from makemore_jax.models.registry import build, configure
 from makemore_jax.recipe import Recipe
-from makemore_jax.sampler import sample_tokens
 from tests.conftest import ROOT
 
 
@@ -24,8 +25,8 @@ def test_a_large_vocabulary_has_the_same_loss_and_gradient_in_less_memory(monkey
     logits_BTV, y_BT = jax.random.normal(jax.random.key(0), (3, 5, 2003)), jnp.arange(15).reshape(3, 5) * 131
     forms = {}
     for limit in (2**10, 2**12):
-        monkeypatch.setattr(loss, "MAX_ONE_HOT", limit)
-        mean = lambda logits_BTV, limit=limit: loss.mean_nll(logits_BTV, y_BT)
+        monkeypatch.setattr(likelihood, "MAX_ONE_HOT", limit)
+        mean = lambda logits_BTV, limit=limit: mean_nll(logits_BTV, y_BT)
         program = jax.jit(jax.value_and_grad(mean))
         forms[limit] = program(logits_BTV), str(jax.make_jaxpr(mean)(logits_BTV))
     (gather, gather_code), (one_hot, one_hot_code) = forms.values()
@@ -90,7 +91,7 @@ def test_the_quick_command(told):
 def test_the_models_of_the_command_have_sizes_that_fit():
     assert set(words.NEURAL) == {"mlp", "transformer"}
     for name, (sizes, _) in words.NEURAL.items():
-        configure(name, vocab=13_000, **sizes, **({"block": 101} if name == "transformer" else {}))
+        configure(name, vocab=13_000, **sizes, **({"context": 101} if name == "transformer" else {}))
 
 
 def test_a_prefix_that_cannot_be_read_is_named(told):
@@ -107,7 +108,7 @@ def test_a_prefix_that_cannot_be_read_is_named(told):
 def test_bad_flags(command, tmp_path):
     (tmp_path / "few.txt").write_text("\n".join(f"said {a} and {b}" for a in "abcdefgh" for b in "ijklmnop"))
     for flags, message in (
-        (["--level", "character"], "Unrecognized options: --level"),
+        (["--tokens", "character"], "Unrecognized options: --tokens"),
         (["--samples", 0], "--samples is 0"),
         (["--temperature", -1], "--temperature is -1"),
         (["--min-count", 10**6], "no word occurs 1000000 times or more"),
@@ -121,7 +122,7 @@ def test_bad_flags(command, tmp_path):
 
 def test_words_travel_with_the_model(tmp_path):
     (tmp_path / "verses.txt").write_text("\n".join(read_lines(ROOT / "data/verses.txt")[:500]))
-    corpus = mm.load(tmp_path / "verses.txt", level="word", min_count=3, max_length=60)
+    corpus = mm.load(tmp_path / "verses.txt", tokens="word", min_count=3, max_length=60)
     mm.save(mm.count(corpus, 1), tmp_path / "words.safetensors")
     opened = mm.open(tmp_path / "words.safetensors")
     assert opened.vocab == corpus.vocab
@@ -141,7 +142,7 @@ def test_lowercased_lines_are_in_one_part_and_known_as_such(tmp_path, names):
     assert not set(corpus.lines.train) & set(corpus.lines.dev)
     seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.lines.train]
     assert corpus.novelty(seen)["new"] == 0
-    by_word = mm.load(path, lowercase=True, level="word", min_count=2)
+    by_word = mm.load(path, lowercase=True, tokens="word", min_count=2)
     test = by_word.lines.test
     unknown = [line for line in test if (by_word.vocab.encode(line) == UNKNOWN).any()]
     assert len(unknown) > 10
@@ -152,7 +153,7 @@ def test_lowercased_lines_are_in_one_part_and_known_as_such(tmp_path, names):
 def test_spaces_of_words_do_not_make_them_new(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(f"said {a} ,and {b}" for a in "abcdefgh" for b in "ijklmnop"))
-    corpus = mm.load(path, level="word")
+    corpus = mm.load(path, tokens="word")
     seen = [corpus.vocab.decode(corpus.vocab.encode(line)) for line in corpus.lines.train]
     assert seen[0] not in corpus.lines.train
     assert corpus.novelty(seen)["in_train"] == len(seen)

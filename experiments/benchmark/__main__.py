@@ -13,9 +13,9 @@ Takes:    from 10 seconds to 10 minutes each on 2 CPU cores
 
 from typing import Any, Union
 
-from experiments import cli
 from experiments.benchmark import counting, models, scale, time_to_loss
-from experiments.benchmark.turns import processor
+from experiments.benchmark.timing import processor
+from experiments.shared import cli
 
 RUN = {
     counting.Counts: counting.benchmark_counts,

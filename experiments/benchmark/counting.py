@@ -12,15 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import cli, lecture
-from experiments.benchmark.turns import RATIO, Benchmark, Contest, ratio, seconds, take_turns
-from makemore_jax.data.lines import read_chunks, read_lines
-from makemore_jax.data.store import Encoding, open_store, write_store
+from experiments.benchmark.timing import RATIO, Benchmark, Contest, ratio, seconds, take_turns
+from experiments.shared import cli, lecture
+from makemore_jax.data.chunks import read_chunks
+from makemore_jax.data.corpus import Encoding
+from makemore_jax.data.lines import read_lines
+from makemore_jax.data.token_files import open_store, write_store
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.descent import init_state, steps_on
 from makemore_jax.errors import require
-from makemore_jax.models import build, ngram
+from makemore_jax.learning.training import init_state, steps_on
+from makemore_jax.models import ngram
+from makemore_jax.models.registry import build
 
 STEPS = {"on the pairs": 10, "on the table": 20_000}  # per call
 

@@ -1,6 +1,6 @@
 """Benchmarks of models: training steps and samples per second, beside makemore.py's (`--peer`).
 
-Both have the same lines, batch, block, widths and precision. Making batches and the optimiser are included, compilation
+Both have the same lines, batch, context, widths and precision. Batches and the optimiser are included, compilation
 is not.
 """
 
@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from experiments import cli
 from experiments.benchmark import peer
-from experiments.benchmark.turns import RATIO, PeerContest, ask, matrix_rate, own_process, ratio, seconds, take_turns
-from makemore_jax.models import MODELS, build
+from experiments.benchmark.timing import RATIO, PeerContest, ask, matrix_rate, own_process, ratio, seconds, take_turns
+from experiments.shared import cli
+from makemore_jax.inference.sampler import draw
+from makemore_jax.models.registry import MODELS, build
 from makemore_jax.recipe import is_matrix
-from makemore_jax.trained import draw
 
 NAMES = ("bigram", "mlp", "bow", "rnn", "gru", "transformer")
 PEER = "makemore.py"
@@ -45,7 +45,7 @@ class Sizes(PeerContest):
 
     def build(self, name: str, corpus: mm.Corpus) -> mm.Model:
         """Our model of the sizes that makemore.py's has."""
-        sizes = {"vocab": corpus.vocab.size, "block": corpus.block, "window": corpus.block, "layers": self.layers}
+        sizes = {"vocab": corpus.vocab.size, "context": corpus.context, "window": corpus.context, "layers": self.layers}
         sizes |= {"heads": self.heads, "embed": self.width, "hidden": self.width}
         return build(name, **{size: sizes[size] for size in MODELS[name].config.__dataclass_fields__ if size in sizes})
 
@@ -154,7 +154,7 @@ def benchmark_sample(config: Sample) -> dict:
     model = config.build("transformer", corpus)
     init, steps = mm.training(model, corpus, mm.Recipe(batch=32, learning_rate=1e-3))
     state, _ = steps(init(jax.random.key(0)), config.steps)
-    trained = mm.Trained(model, state.params, corpus.vocab, corpus.block)
+    trained = mm.Trained(model, state.params, corpus.vocab, corpus.context)
     table = cli.Table(**{"names at once": "<16,", "names/s": ">12,.0f"}, **config.columns)
     with own_process() as process:
         for count in config.rows:

@@ -12,23 +12,23 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.benchmark.turns import Benchmark, ask, own_process, take_turns
-from makemore_jax.data.tokens import Tokens, plan_batches
+from experiments.benchmark.timing import Benchmark, ask, own_process, take_turns
+from experiments.shared import cli
+from makemore_jax.data.batches import plan_batches
+from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK
-from makemore_jax.descent import init_state, train_steps
+from makemore_jax.distributed.mesh import lay_out, placement_on
 from makemore_jax.errors import require
 from makemore_jax.files import write_json
-from makemore_jax.models import build
+from makemore_jax.learning.training import init_state, loss_of, train_steps
+from makemore_jax.models.registry import build
 from makemore_jax.recipe import adamw
-from makemore_jax.sharding import lay_out
-from makemore_jax.trainer import batch_loss
 
 STEPS = 4  # per call
-JOB = {"batch": 32, "block": 16, "width": 64, "layers": 4, "vocab": 27, "lines": 10_000, "seeds": 1, "devices": 1}
+JOB = {"batch": 32, "context": 16, "width": 64, "layers": 4, "vocab": 27, "lines": 10_000, "seeds": 1, "devices": 1}
 AXES = {
     "batch": (8, 32, 128, 512, 2048),
-    "block": (16, 64, 256, 1024),
+    "context": (16, 64, 256, 1024),
     "width": (16, 32, 64, 128, 256, 512),
     "layers": (1, 2, 4, 8, 16),
     "vocab": (27, 500, 5_000, 50_000),
@@ -50,12 +50,12 @@ class Scale(Benchmark):
     """Folder for the figure and the summary."""
 
 
-def random_tokens(lines: int, block: int, vocab: int) -> Tokens:
-    """Lines of random symbols, each as long as the block with its end mark."""
-    line_NT = np.random.default_rng(0).integers(1, vocab, (lines, block), np.int32)
+def random_tokens(lines: int, context: int, vocab: int) -> Tokens:
+    """Lines of random symbols, each as long as the context with its end mark."""
+    line_NT = np.random.default_rng(0).integers(1, vocab, (lines, context), np.int32)
     line_NT[:, -1] = MARK
-    start_N = np.arange(lines, dtype=np.int32) * block
-    return Tokens(np.append(np.int32(MARK), line_NT.ravel()), start_N, np.full_like(start_N, block))
+    start_N = np.arange(lines, dtype=np.int32) * context
+    return Tokens(np.append(np.int32(MARK), line_NT.ravel()), start_N, np.full_like(start_N, context))
 
 
 def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
@@ -63,12 +63,13 @@ def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
     if simulated:  # devices, by dividing the CPU
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", job["devices"])
-    sizes = {"vocab": job["vocab"], "block": job["block"], "layers": job["layers"], "embed": job["width"]}
+    sizes = {"vocab": job["vocab"], "context": job["context"], "layers": job["layers"], "embed": job["width"]}
     model, recipe, key = build("transformer", **sizes), mm.Recipe(batch=job["batch"]), jax.random.key(0)
-    tokens = random_tokens(job["lines"], job["block"], job["vocab"])
-    tokens, plan = plan_batches(tokens, job["batch"], rows=job["devices"])
+    tokens = random_tokens(job["lines"], job["context"], job["vocab"])
     layout = lay_out(job["devices"])
-    loss, optimizer = batch_loss(model, plan, recipe, layout), adamw(recipe)
+    placement = placement_on(layout)
+    tokens, plan = plan_batches(tokens, job["batch"], placement.rows)
+    loss, optimizer = loss_of(model, recipe, plan, placement.share), adamw(recipe)
     init = lambda key: init_state(model.init(key), key, recipe.hyper, optimizer)
     steps = lambda state, tokens: train_steps(state, tokens, loss=loss, optimizer=optimizer, count=STEPS)
     if job["seeds"] > 1:
@@ -82,10 +83,10 @@ def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
         losses.block_until_ready()
 
     seconds = float(np.median(take_turns({"ours": call}, rounds=3)["ours"]))
-    plan = program.memory_analysis()
-    memory = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
-    tokens_per_call = STEPS * job["batch"] * job["block"] * job["seeds"]
-    return {"us/token": 1e6 * seconds / tokens_per_call, "MB": (memory - plan.alias_size_in_bytes) / 1e6}
+    needed = program.memory_analysis()
+    memory = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
+    tokens_per_call = STEPS * job["batch"] * job["context"] * job["seeds"]
+    return {"us/token": 1e6 * seconds / tokens_per_call, "MB": (memory - needed.alias_size_in_bytes) / 1e6}
 
 
 def exponents(values: list[int], costs: list[float]) -> str:
@@ -103,7 +104,7 @@ def benchmark_scale(config: Scale) -> dict:
         require(len(values) > 1, f"`most` {config.most} leaves fewer than two values of {axis}; raise it")
         table = cli.Table(**{axis: ">12,", "us/token": ">12.2f", "MB": ">10,.0f"})
         for value in values:
-            job = JOB | ({"batch": 8} if axis == "block" else {}) | {axis: value}  # long lines take much memory
+            job = JOB | ({"batch": 8} if axis == "context" else {}) | {axis: value}  # long lines take much memory
             with own_process() as process:
                 points.append(ask(process, measure, simulated=axis == "devices", job=job))
             table.row(**{axis: value}, **points[-1])

@@ -16,11 +16,12 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from experiments import cli
-from experiments.benchmark.turns import PeerContest, ask, own_process
+from experiments.benchmark.timing import PeerContest, ask, own_process
+from experiments.shared import cli
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
+from makemore_jax.learning.fit import follow
 
 OURS = ("n-gram", "mlp", "wavenet", "gru", "lstm", "transformer", "modern-transformer")
 MODERN = {"modern": True, "steps": 2200}  # with modern swaps a transformer learns sooner than GPT-2's
@@ -53,19 +54,15 @@ class Reached(NamedTuple):
 
 def train_until(target: float, train: list[str], test: list[str], name: str, seed: int) -> tuple[float, int] | None:
     """Train until an evaluation on `test` is at the target; its loss and step, or None if the recipe ends first."""
-    corpus, reached = encode(Split(train, test, test), ""), []
+    corpus = encode(Split(train, test, test), "")
     if name == "n-gram":
         nats = mm.evaluate(mm.count(corpus), corpus.tokens.test).nats
         return (nats, 0) if nats <= target else None
 
-    def on_evaluation(evaluation: mm.runs.Evaluation) -> bool:
-        reached.extend([(evaluation.dev, evaluation.step)] if evaluation.dev <= target else [])
-        return bool(reached)
-
     modern = MODERN if name.startswith("modern-") else {}
-    options = {"evaluate_every": EVALUATE_EVERY, "progress": False, "on_evaluation": on_evaluation, **modern}
-    mm.train(jax.random.key(seed), name.removeprefix("modern-"), corpus, **options)
-    return reached[0] if reached else None
+    options = {"evaluate_every": EVALUATE_EVERY, **modern}
+    followed = follow(jax.random.key(seed), name.removeprefix("modern-"), corpus, **options)
+    return next(((run.dev, run.step) for run in followed.values if run.dev is not None and run.dev <= target), None)
 
 
 def run_ours(lines: Split, name: str, target: float, seed: int) -> Reached:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from makemore_jax.counting import count_table
+from makemore_jax.inference.baselines import count_table
 from makemore_jax.models import ngram
 
 CANDIDATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)

@@ -48,9 +48,6 @@ def learn(texts: Iterable[str], vocab_size: int | None = None) -> tuple[list[str
     Args:
       texts: what to learn from. Equal texts give equal symbols.
       vocab_size: how many symbols, the mark included.
-
-    Raises:
-      InputError: `vocab_size` leaves no room for a merge, or the package for it is not installed.
     """
     size, least = vocab_size or VOCAB_SIZE, 1 + len(SPELLING) + 1
     require(size >= least, f"`vocab_size` is {size}; it must be at least {least}: the mark, 256 bytes and one merge")
@@ -61,11 +58,7 @@ def learn(texts: Iterable[str], vocab_size: int | None = None) -> tuple[list[str
 
 
 def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
-    """Symbols in the order of their numbers, and merges, of the model in a tokenizer.json.
-
-    Raises:
-      KeyError, TypeError, ValueError, AttributeError: it is of another form.
-    """
+    """Symbols in the order of their numbers, and merges, of the model in a tokenizer.json."""
     symbols = sorted(model["vocab"], key=model["vocab"].get)
     if [model["vocab"][symbol] for symbol in symbols] != list(range(len(symbols))):
         raise ValueError("tokens are not numbered from 0")
@@ -74,11 +67,7 @@ def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
 
 
 def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The symbols in the order of their numbers and the merges of a folder: vocab.json, merges.txt, or tokenizer.json.
-
-    Raises:
-      InputError: a file is missing or damaged, or is not of GPT-2's kind.
-    """
+    """The symbols by number and the merges of a folder: of vocab.json and merges.txt, or of tokenizer.json."""
     apart, whole = (folder / "vocab.json", folder / "merges.txt"), folder / "tokenizer.json"
     files = apart if all(path.is_file() for path in apart) else (whole,)
     where = f"{str(folder)!r}"

@@ -1,22 +1,52 @@
 """A text file as a corpus: its lines split into train, dev and test, and encoded."""
 
-import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from makemore_jax.data.levels import find_level
 from makemore_jax.data.lines import LONGEST_LINE, Split, digest, read_lines, split
-from makemore_jax.data.store import Encoding, open_store, write_store
-from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.tokenizers import find_tokenizer
+from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.errors import InputError, require
-from makemore_jax.progress import progress_bar
+from makemore_jax.errors import require
 
-STREAMED_LINES = 10_000  # of streamed data, only this many lines of dev and of test are evaluated
+
+class Encoding(NamedTuple):
+    """What the tokens of a text depend on."""
+
+    tokens: str = "character"
+    lowercase: bool = False
+    min_count: int = 1
+    max_length: int | None = None
+    vocab_size: int | None = None
+    vocab: Vocab | None = None  # one that exists already
+    separator: str | None = None  # between documents
+    context_length: int | None = None
+
+    def find_vocab(self, texts: Iterable[str]) -> Vocab:
+        """The vocabulary of these texts, or the one that exists already."""
+        settings = self.tokens, self.lowercase, self.min_count, self.vocab_size
+        return self.vocab or Vocab.of(texts, *settings, multiline=self.separator is not None)
+
+    def require_consistent(self) -> None:
+        """Raise `InputError` if the settings contradict the vocabulary that is given."""
+        if not self.vocab:
+            return
+        require(self.vocab_size is None, "`vocab_size` is for a vocabulary to be learned, and one is given")
+        for name in ("tokens", "lowercase"):
+            asked, own = getattr(self, name), getattr(self.vocab, name)
+            require(asked == own, f"`{name}` is {asked}; the vocabulary that is given has {own}")
+        fits = self.separator is None or self.vocab.multiline
+        require(fits, "the vocabulary that is given is one of lines, without a symbol for the line ends of documents")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The settings, ready for JSON; those that came later only where they are used."""
+        settings = self._asdict() | {"vocab": self.vocab and self.vocab.digest}
+        return {name: value for name, value in settings.items() if value is not None or name == "max_length"}
 
 
 class Corpus(NamedTuple):
@@ -26,17 +56,12 @@ class Corpus(NamedTuple):
     lines: Split | None  # train, dev, test: lists of lines; None where the text is larger than memory
     tokens: Split  # train, dev, test: `Tokens`
     digest: str  # SHA-256 of the lines
-    block: int  # the longest line, in tokens with its end mark
+    context: int  # the longest line, in tokens with its end mark
 
     @property
     def streamed(self) -> bool:
         """Whether the tokens stay in files and batches are gathered on the host."""
         return self.lines is None
-
-    @property
-    def measured(self) -> Split:
-        """The tokens to report losses on: all, or the first lines of each split of streamed data."""
-        return self.tokens.map(_first_lines) if self.streamed else self.tokens
 
     def novelty(self, texts: list[str]) -> dict:
         """How many of these texts are new: `novelty`, with the lines spelled as the vocabulary decodes them."""
@@ -48,16 +73,13 @@ def load(
     path: str | Path,
     *,
     max_length: int | None = None,
-    level: str = "character",
+    tokens: str = "character",
     lowercase: bool = False,
     min_count: int = 1,
     vocab_size: int | None = None,
     vocab: Vocab | None = None,
     separator: str | None = None,
     context_length: int | None = None,
-    stream: bool = False,
-    progress: bool = True,
-    report: Callable[[str], object] = lambda message: None,
 ) -> Corpus:
     """Read a text file, one thing per line, and hold out a tenth of the lines for dev and a tenth for test.
 
@@ -66,31 +88,21 @@ def load(
     Args:
       path: a UTF-8 text file.
       max_length: cut lines to this many characters.
-      level: what a token is: "character", "word", "byte" or "bpe", byte pairs as in GPT-2.
+      tokens: what a token is: "character", "word", "byte" or "bpe", byte pairs as in GPT-2.
       lowercase: lowercase all text.
-      min_count: at word level, words rarer than this in the train lines are unknown.
-      vocab_size: at level bpe, how many symbols to learn from the train lines; 2,000 if it is not given.
+      min_count: with words as tokens, rarer words of the train lines are unknown.
+      vocab_size: with byte pairs as tokens, the number of symbols to learn from the train lines; by default 2,000.
       vocab: a vocabulary to use instead of one made from the text, such as `Vocab.read(folder)` or that of a trained
-        model; `level` and `lowercase` must be its own.
+        model; `tokens` and `lowercase` must be its own.
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
-      stream: keep the tokens in files beside the text, for data larger than memory. They are written by the first
-        call: `progress` shows a bar, and `report` is called with the reason.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
         the vocabulary.
     """
-    encoding = Encoding(level, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length)
-    if vocab:
-        require(vocab_size is None, "`vocab_size` is for a vocabulary to be learned, and one is given")
-        for name in ("level", "lowercase"):
-            asked, own = getattr(encoding, name), getattr(vocab, name)
-            require(asked == own, f"`{name}` is {asked}; the vocabulary that is given has {own}")
-        fits = separator is None or vocab.multiline
-        require(fits, "the vocabulary that is given is one of lines, without a symbol for the line ends of documents")
-    if stream:
-        return _load_streamed(Path(path), encoding, progress, report)
+    encoding = Encoding(tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length)
+    encoding.require_consistent()
     lines = read_lines(path, max_length, lowercase, separator)
     return encode(split(lines), digest(lines), encoding, str(path))
 
@@ -98,33 +110,11 @@ def load(
 def encode(lines: Split, digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
     """A corpus of lines that are split already. Characters are those of all lines, words and byte pairs those of the
     train lines.
-
-    Raises:
-      InputError: a split has no line; `source` is named.
     """
-    _require_lines(source, [len(part) for part in lines])
-    vocab = encoding.find_vocab(lines.train if find_level(encoding.level).learned else itertools.chain(*lines))
+    require_lines(source, [len(part) for part in lines])
+    vocab = encoding.find_vocab(lines.train if find_tokenizer(encoding.tokens).learned else itertools.chain(*lines))
     tokens = lines.map(lambda part: tokenize(part, vocab, encoding.context_length))
-    return Corpus(vocab, lines, tokens, digest, _longest(tokens, encoding, source))
-
-
-def _load_streamed(path: Path, encoding: Encoding, progress: bool, report: Callable[[str], object]) -> Corpus:
-    """The same from token files beside the text, written if they are missing, damaged or out of date."""
-    require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
-    words = [encoding.level, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
-    words += [f"context{encoding.context_length}" if encoding.context_length else ""]
-    words += [f"by{hashlib.sha256(encoding.separator.encode()).hexdigest()[:8]}" if encoding.separator else ""]
-    words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
-    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
-    try:
-        stored = open_store(folder, path, encoding)
-    except InputError as error:
-        report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
-        with progress_bar(2 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # two passes
-            stored = write_store(folder, path, encoding, bar.update)
-    _require_lines(str(path), [len(part.length_N) for part in stored.tokens])
-    tokens = Split(stored.tokens.train, _first_lines(stored.tokens.dev), _first_lines(stored.tokens.test))
-    return Corpus(stored.vocab, None, tokens, stored.digest, _longest(stored.tokens, encoding, str(path)))
+    return Corpus(vocab, lines, tokens, digest, longest_line(tokens, encoding, source))
 
 
 def makemore_split(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> tuple[Split, str]:
@@ -171,7 +161,8 @@ def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str
     }
 
 
-def _longest(tokens: Split, encoding: Encoding, source: str) -> int:
+def longest_line(tokens: Split, encoding: Encoding, source: str) -> int:
+    """The longest line, in tokens with its end mark; raises `InputError` for a document that has to be cut."""
     longest = max(int(np.max(part.length_N)) for part in tokens)
     fits = encoding.separator is None or encoding.context_length is not None or longest <= LONGEST_LINE
     limit = f"over the limit of {LONGEST_LINE:,}; cut documents into windows with `context_length`"
@@ -179,9 +170,6 @@ def _longest(tokens: Split, encoding: Encoding, source: str) -> int:
     return longest
 
 
-def _first_lines(tokens: Tokens) -> Tokens:
-    return Tokens(tokens.stream_M, tokens.start_N[:STREAMED_LINES], tokens.length_N[:STREAMED_LINES])
-
-
-def _require_lines(source: str, lines: list[int]) -> None:
+def require_lines(source: str, lines: list[int]) -> None:
+    """Raise `InputError` if a split of so many lines is empty."""
     require(all(lines), f"{source}: {sum(lines)} lines are too few to hold some out for dev and test; add more")

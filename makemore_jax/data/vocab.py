@@ -15,22 +15,18 @@ from typing import Any
 import numpy as np
 
 from makemore_jax.data import bpe
-from makemore_jax.data.levels import MARK, Level, find_level
 from makemore_jax.data.lines import normalize, printable
+from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
 
 
 @dataclass(frozen=True)
 class Vocab:
-    """The V symbols of a data set; `symbols[0]` shows the mark. Text is normalized before it is encoded.
-
-    Raises:
-      InputError: these cannot be the symbols of that level.
-    """
+    """The V symbols of a data set; `symbols[0]` shows the mark. Text is normalized before it is encoded."""
 
     symbols: tuple[str, ...]
-    level: str = "character"
+    tokens: str = "character"
     lowercase: bool = False
     merges: tuple[str, ...] = ()  # of byte pairs: two symbols with a space between, the first to be merged first
 
@@ -38,17 +34,17 @@ class Vocab:
         symbols, merges = self.symbols, self.merges
         require(isinstance(self.lowercase, bool), f"`lowercase` is {self.lowercase!r}; it must be true or false")
         valid = isinstance(symbols, tuple) and all(isinstance(symbol, str) for symbol in symbols)
-        valid = valid and all(symbol == self._level.line_end for symbol in symbols if "\n" in symbol)
+        valid = valid and all(symbol == self._tokenizer.line_end for symbol in symbols if "\n" in symbol)
         valid = valid and isinstance(merges, tuple) and all(isinstance(merge, str) for merge in merges)
-        valid = valid and 0 < len(symbols) == len(set(symbols)) and self._level.fits(self)
-        valid = valid and (self.level == "bpe" or not merges)
-        require(valid, f"`symbols` are not those of a {self.level} vocabulary")
+        valid = valid and 0 < len(symbols) == len(set(symbols)) and self._tokenizer.fits(self)
+        valid = valid and (self.tokens == "bpe" or not merges)
+        require(valid, f"`symbols` are not those of a {self.tokens} vocabulary")
 
     @classmethod
     def of(
         cls,
         texts: Iterable[str],
-        level: str = "character",
+        tokens: str = "character",
         lowercase: bool = False,
         min_count: int = 1,
         vocab_size: int | None = None,
@@ -58,20 +54,16 @@ class Vocab:
 
         Byte pairs are learned until there are `vocab_size` symbols. The mark is shown as `.` unless the data has that
         symbol itself. `multiline` gives the line end a symbol, so that texts are documents; byte pairs always have one.
-
-        Raises:
-          InputError: no such level, no word that is frequent enough, more than `MAX_CHARACTERS` characters, or what
-            `bpe.learn` raises.
         """
         require(min_count > 0, f"`min_count` is {min_count}; it must be at least 1")
-        sized = vocab_size is None or level == "bpe"
-        require(sized, f"`vocab_size` is {vocab_size}; it is for the `level` bpe, and this is {level}")
+        sized = vocab_size is None or tokens == "bpe"
+        require(sized, f"`vocab_size` is {vocab_size}; it is for `tokens` bpe, and these are {tokens}")
         normal = (normalize(text, lowercase) for text in texts)
-        symbols, merges = find_level(level).find(normal, min_count, vocab_size)
-        if multiline and (line_end := find_level(level).line_end) not in symbols:
+        symbols, merges = find_tokenizer(tokens).find(normal, min_count, vocab_size)
+        if multiline and (line_end := find_tokenizer(tokens).line_end) not in symbols:
             symbols = (*symbols, line_end)
         mark = next(symbol for symbol in (".", "⏎", "<mark>") if symbol not in symbols)
-        return cls((mark, *symbols), level, lowercase, merges)
+        return cls((mark, *symbols), tokens, lowercase, merges)
 
     @classmethod
     def read(cls, folder: str | Path, lowercase: bool = False) -> "Vocab":
@@ -94,17 +86,17 @@ class Vocab:
     @property
     def sampleable_V(self) -> np.ndarray:
         """(V,) bool: the tokens that a sample may hold, all but UNKNOWN."""
-        return np.arange(self.size) != self._level.unknown
+        return np.arange(self.size) != self._tokenizer.unknown
 
     @property
     def unit(self) -> str:
         """What to call a token, as in "nats per character"."""
-        return self._level.unit or self.level
+        return self._tokenizer.unit or self.tokens
 
     @property
     def multiline(self) -> bool:
         """Whether the line end has a symbol of its own, and is no mark."""
-        return self._level.line_end in self.symbols
+        return self._tokenizer.line_end in self.symbols
 
     @cached_property
     def digest(self) -> str:
@@ -112,25 +104,21 @@ class Vocab:
         return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()
 
     @cached_property
-    def _level(self) -> Level:
-        return find_level(self.level)
+    def _tokenizer(self) -> Tokenizer:
+        return find_tokenizer(self.tokens)
 
     @cached_property
     def _table(self) -> Any:
-        return self._level.table(self)
+        return self._tokenizer.table(self)
 
     def canonical(self, line: str) -> str:
         """A line as `decode` gives it back, except that unknown words stay."""
-        return self._level.respace(normalize(line, self.lowercase))
+        return self._tokenizer.respace(normalize(line, self.lowercase))
 
     def encode(self, text: str) -> np.ndarray:
-        """(tokens,) int32; a line end without a symbol becomes the mark, a word without one UNKNOWN.
-
-        Raises:
-          InputError: a character that is not in the vocabulary.
-        """
+        """(tokens,) int32; a line end without a symbol becomes the mark, a word without one UNKNOWN."""
         text = normalize(text, self.lowercase)
-        ids_N = self._level.encode(text, self._table)
+        ids_N = self._tokenizer.encode(text, self._table)
         if ids_N.min(initial=MARK) < MARK:
             character, alphabet = text[int(np.argmin(ids_N))], "".join(self.symbols[1:])
             more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
@@ -139,13 +127,9 @@ class Vocab:
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:
-        """Tokens of one line, or of the start of one, that a person typed.
-
-        Raises:
-          InputError: a line end, or a character or a word that is not in the vocabulary.
-        """
+        """Tokens of one line, or of the start of one, that a person typed."""
         require(self.multiline or "\n" not in text, f"{text!r} has a line end inside; give one line")
-        ids_N, unknown = self.encode(text), self._level.unknown
+        ids_N, unknown = self.encode(text), self._tokenizer.unknown
         if unknown > 0 and unknown in ids_N:
             word = split_words(normalize(text, self.lowercase))[int(np.argmax(ids_N == unknown))]
             raise InputError(f"{word!r} is not one of the {self.size - 2:,} words in the vocabulary")
@@ -154,24 +138,20 @@ class Vocab:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens up to the first mark; bytes that are not UTF-8 become replacement characters."""
         ids = np.asarray(ids).tolist()
-        return self._level.decode(ids[: ids.index(MARK)] if MARK in ids else ids, self.symbols)
+        return self._tokenizer.decode(ids[: ids.index(MARK)] if MARK in ids else ids, self.symbols)
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads, ready for JSON."""
         merges = {"merges": self.merges} if self.merges else {}
-        return {"level": self.level, "lowercase": self.lowercase, "symbols": self.symbols} | merges
+        return {"tokens": self.tokens, "lowercase": self.lowercase, "symbols": self.symbols} | merges
 
     @classmethod
     def from_dict(cls, value: Any, source: str) -> "Vocab":
-        """The vocabulary that `to_dict` gave.
-
-        Raises:
-          InputError: `value` is not a vocabulary; `source` is named.
-        """
+        """The vocabulary that `to_dict` gave."""
         try:
             symbols, merges = (
                 tuple(part) if isinstance(part, list) else part for part in (value["symbols"], value.get("merges", ()))
             )
-            return cls(symbols, value["level"], value["lowercase"], merges)
+            return cls(symbols, value["tokens"], value["lowercase"], merges)
         except (KeyError, TypeError, AttributeError, InputError):
             raise InputError(f"{source}: not a vocabulary") from None

@@ -4,11 +4,9 @@ A long context says more but was seen less. Interpolation mixes the predictions 
 
     P_k(y | c) = seen_k(y | c) + rest_k(c) P_{k-1}(y | c without its oldest symbol),    P_{-1} = 1 / V
 
-where rest_k(c) is the probability that discounting took from the counts. Two ways of discounting:
-
-- modified Kneser-Ney (Chen and Goodman 1999, section 3): counts of 1, 2 and more are discounted by estimated amounts,
-  and below the full order a symbol counts once for each distinct symbol that came before its context;
-- Witten-Bell (Chen and Goodman 1999, section 2.5): a context of n visits and u distinct successors leaves u / (n + u).
+where rest_k(c) is the probability that discounting took from the counts. This is modified Kneser-Ney (Chen and Goodman
+1999, section 3): counts of 1, 2 and more are discounted by estimated amounts, and below the full order a symbol counts
+once for each distinct symbol that came before its context.
 
 Only contexts that were seen are stored, as a trie: a context of k symbols is a node at depth k, and its children are
 the contexts that go one symbol further back. Children and successors of a node are contiguous, in order of symbol.
@@ -17,14 +15,14 @@ the contexts that go one symbol further back. Children and successors of a node 
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, step_window
+from makemore_jax.models.interface import Model, step_window
 from makemore_jax.models.ngram import contexts
 
 MAX_ORDER = 64  # each length of context is unrolled into the program
@@ -32,14 +30,12 @@ MAX_ORDER = 64  # each length of context is unrolled into the program
 
 @dataclass(frozen=True)
 class Config:
-    """Order and discounting of the n-gram with back-off."""
+    """Sizes of the n-gram with back-off."""
 
     vocab: int
     """V: number of symbols, the mark included."""
     order: int = 5
     """The longest n-gram: its context and the symbol that it predicts."""
-    discount: Literal["kneser-ney", "witten-bell"] = "kneser-ney"
-    """How probability is taken from the counts."""
 
     def __post_init__(self):
         require_positive(self, "vocab", "order")
@@ -66,7 +62,7 @@ def fit(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> dict:
     params = {}
     for depth, level in enumerate(levels):
         count_G = level.count_G
-        if config.discount == "kneser-ney" and depth + 1 < config.order:
+        if depth + 1 < config.order:
             count_G = count_continuations(level, levels[depth + 1], config.vocab, depth)
         params[f"level{depth}"] = to_arrays(config, level, count_G, parents=len(levels[depth - 1].parent_C))
     return jax.tree.map(jnp.asarray, params)
@@ -97,11 +93,8 @@ def count_continuations(level: Contexts, longer: Contexts, vocab: int, depth: in
     return np.where(at_start_G, level.count_G, np.bincount(suffix, minlength=len(key_G)))
 
 
-def discount(config: Config, level: Contexts, count_G: np.ndarray) -> np.ndarray:
-    """(G,) how much to subtract from each count. Witten-Bell scales every count by n / (n + u)."""
-    if config.discount == "witten-bell":
-        visits_C, distinct_C = level.total_C(count_G), level.total_C(np.ones_like(count_G))
-        return count_G * (distinct_C / np.maximum(visits_C + distinct_C, 1))[level.context_G]
+def discount(count_G: np.ndarray) -> np.ndarray:
+    """(G,) how much to subtract from each count."""
     n1, n2, n3, n4 = (max(1, int((count_G == c).sum())) for c in (1, 2, 3, 4))
     y = n1 / (n1 + 2 * n2)
     amount = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
@@ -114,7 +107,7 @@ def to_arrays(config: Config, level: Contexts, count_G: np.ndarray, parents: int
 
     Arrays have one element more than needed, so that none is empty.
     """
-    taken_G = discount(config, level, count_G)
+    taken_G = discount(count_G)
     visits_C = level.total_C(count_G)
     start = np.searchsorted(level.context_G, np.arange(len(level.parent_C) + 2))
     seen_G = (count_G - taken_G) / np.maximum(visits_C, 1)[level.context_G]

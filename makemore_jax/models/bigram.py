@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
-from makemore_jax.model import Model, step_window
+from makemore_jax.models.interface import Model, step_window
 from makemore_jax.recipe import Recipe
 
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
-from makemore_jax.model import Model, positions, reset_at_mark, with_head
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
+from makemore_jax.models.interface import Model, positions, reset_at_mark, with_head
+from makemore_jax.models.layers import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -25,7 +25,7 @@ class Config:
 
     vocab: int
     """V: number of symbols, the mark included."""
-    block: int = 16
+    context: int = 16
     """Longest line, in tokens with its end mark; there is a position embedding for each."""
     embed: int = 64
     """D: width of the embeddings."""
@@ -33,11 +33,11 @@ class Config:
     """H: width of the hidden layer."""
 
     def __post_init__(self):
-        require_positive(self, "vocab", "block", "embed", "hidden")
+        require_positive(self, "vocab", "context", "embed", "hidden")
 
 
 RECIPE = Recipe()
-BEST = {"embed": 128, "hidden": 512}, Recipe(steps=6000, average=0.999)
+TUNED = {"embed": 128, "hidden": 512}, Recipe(steps=6000, average=0.999)
 
 
 def sum_in_line(value_BTD: jax.Array, starts_BT: jax.Array) -> jax.Array:
@@ -67,7 +67,7 @@ def bow(config: Config) -> Model:
         keys = jax.random.split(key, 5)
         return {
             "embed": init_embedding(keys[0], config.vocab, config.embed),
-            "position": init_embedding(keys[1], config.block, config.embed),
+            "position": init_embedding(keys[1], config.context, config.embed),
             "hidden": init_linear(keys[2], config.embed, config.hidden),
             "out": init_linear(keys[3], config.hidden, config.embed),
             "head": init_linear(keys[4], config.embed, config.vocab, scale=0.1),
@@ -89,4 +89,6 @@ def bow(config: Config) -> Model:
         hidden_BD, _ = transform(params, embed_BD, sum_BD / (position_B + 1)[:, None])
         return linear_head(params, hidden_BD), (sum_BD, position_B + 1)
 
-    return Model(config, init, with_head(hidden, linear_head), init_cache, step, hidden, linear_head)
+    return Model(
+        config, init, with_head(hidden, linear_head), init_cache, step, hidden, linear_head, frozenset({"dropout"})
+    )

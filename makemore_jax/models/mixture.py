@@ -2,8 +2,8 @@
 
     P(y | c) = sum over k of w_k P_k(y | c)
 
-The mean is never worse than the weighted mean of the parts' losses, since -log is convex, and better where they
-disagree. Two forms: `mixture` of different models, whose log-weights are parameters beside those of the parts, and
+The mean is never worse than the weighted mean of the components' losses, since -log is convex, and better where they
+disagree. Two forms: `mixture` of different models, whose log-weights are parameters beside those of the components, and
 `ensemble` of one model with several sets of parameters and equal weights, stacked in one tree and computed by `vmap`.
 """
 
@@ -15,29 +15,31 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, require_unrollable
-from makemore_jax.nn import upcast
+from makemore_jax.models.interface import Model, require_unrollable
+from makemore_jax.models.layers import upcast
 
 MAX_DEPTH = 8  # of mixtures in mixtures: each level is computed inside the one above
 
 
 class Nested:
-    """A config of a model whose `parts` are configs of models."""
+    """A config of a model whose `components` are configs of models."""
 
     @property
     def depth(self) -> int:
         """How many mixtures and ensembles stand one inside the other."""
-        return 1 + max(getattr(part, "depth", 0) for part in self.parts)
+        return 1 + max(getattr(component, "depth", 0) for component in self.components)
 
     @property
     def networks(self) -> int:
         """How many models are computed for one prediction: memory grows with it."""
-        return getattr(self, "members", 1) * sum(getattr(part, "networks", 1) for part in self.parts)
+        return getattr(self, "members", 1) * sum(getattr(component, "networks", 1) for component in self.components)
 
     @property
-    def block(self) -> int | None:
-        """The longest line that all parts can read."""
-        return min((block for part in self.parts if (block := getattr(part, "block", None))), default=None)
+    def context(self) -> int | None:
+        """The longest line that all components can read."""
+        return min(
+            (context for component in self.components if (context := getattr(component, "context", None))), default=None
+        )
 
     def require_shallow(self) -> None:
         """Raise `InputError` if mixtures stand in mixtures more than `MAX_DEPTH` deep."""
@@ -46,18 +48,18 @@ class Nested:
 
 @dataclass(frozen=True)
 class Config(Nested):
-    """The parts of a mixture."""
+    """The components of a mixture."""
 
     vocab: int
-    """V: number of symbols, the same for all parts."""
-    parts: tuple[Any, ...]
+    """V: number of symbols, the same for all components."""
+    components: tuple[Any, ...]
     """K configurations of models."""
 
     def __post_init__(self):
-        require(len(self.parts) > 0, "a mixture has no parts; give at least one")
-        for part in self.parts:
-            wrong = f"a part of {part.vocab} symbols in a mixture over {self.vocab}; all parts need one vocabulary"
-            require(part.vocab == self.vocab, wrong)
+        require(len(self.components) > 0, "a mixture has no components; give at least one")
+        for component in self.components:
+            wrong = f"a component of {component.vocab} symbols in a mixture over {self.vocab}; all need one vocabulary"
+            require(component.vocab == self.vocab, wrong)
         self.require_shallow()
 
 
@@ -67,7 +69,7 @@ class EnsembleConfig(Nested):
 
     vocab: int
     """V: number of symbols."""
-    parts: tuple[Any]
+    components: tuple[Any]
     """The one configuration of all members."""
     members: int = 4
     """S: number of members, each with parameters of its own."""
@@ -75,7 +77,10 @@ class EnsembleConfig(Nested):
     def __post_init__(self):
         require_positive(self, "members")
         require_unrollable(self, "members")
-        require(len(self.parts) == 1 and self.parts[0].vocab == self.vocab, "an ensemble has one part, of its `vocab`")
+        require(
+            len(self.components) == 1 and self.components[0].vocab == self.vocab,
+            "an ensemble has one component, of its `vocab`",
+        )
         self.require_shallow()
 
 
@@ -88,27 +93,37 @@ def log_probs(logits: jax.Array) -> jax.Array:
 def mixture(models: tuple[Model, ...]) -> Model:
     """The mixture of these models; `init` gives equal weights.
 
-    Parameters: `parts`, those of each model, and `log_weight` (K,), which is normalised whenever it is used.
+    Parameters: `components`, those of each model, and `log_weight` (K,), which is normalised whenever it is used.
     """
     config = Config(models[0].vocab if models else 0, tuple(model.config for model in models))
 
     def init(key: jax.Array) -> dict:
-        parts = [model.init(key) for model, key in zip(models, jax.random.split(key, len(models)), strict=True)]
-        return {"parts": parts, "log_weight": jnp.zeros(len(models))}
+        components = [model.init(key) for model, key in zip(models, jax.random.split(key, len(models)), strict=True)]
+        return {"components": components, "log_weight": jnp.zeros(len(models))}
 
     def mix(params: dict, logits: list[jax.Array]) -> jax.Array:
         log_weight_K = jax.nn.log_softmax(params["log_weight"])
-        weighted = [log_weight + log_probs(part) for log_weight, part in zip(log_weight_K, logits, strict=True)]
+        weighted = [
+            log_weight + log_probs(component) for log_weight, component in zip(log_weight_K, logits, strict=True)
+        ]
         return jax.nn.logsumexp(jnp.stack(weighted), axis=0)
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        return mix(params, [model.apply(part, x_BT) for model, part in zip(models, params["parts"], strict=True)]), {}
+        return mix(
+            params,
+            [model.apply(component, x_BT) for model, component in zip(models, params["components"], strict=True)],
+        ), {}
 
     def init_cache(params: dict, batch: int) -> list:
-        return [model.init_cache(part, batch) for model, part in zip(models, params["parts"], strict=True)]
+        return [
+            model.init_cache(component, batch) for model, component in zip(models, params["components"], strict=True)
+        ]
 
     def step(params: dict, cache: list, x_B: jax.Array) -> tuple[jax.Array, list]:
-        stepped = [model.step(part, old, x_B) for model, part, old in zip(models, params["parts"], cache, strict=True)]
+        stepped = [
+            model.step(component, old, x_B)
+            for model, component, old in zip(models, params["components"], cache, strict=True)
+        ]
         return mix(params, [logits_BV for logits_BV, _ in stepped]), [new for _, new in stepped]
 
     return Model(config, init, forward, init_cache, step)
@@ -142,13 +157,13 @@ def ensemble(model: Model, members: int) -> Model:
 def fit_weights(log_prob_KM: jax.Array, rounds: int = 300) -> jax.Array:
     """(K,) log-weights under which M observed tokens are most likely; row k holds log P_k of each.
 
-    Expectation maximisation: the share of each token that a part explains, averaged over tokens, is its next weight.
-    The problem is convex, so starting from equal weights leads to the optimum (Jelinek and Mercer 1980).
+    Expectation maximisation: a component's next weight is the share of each token that it explains, averaged over
+    tokens. The problem is convex, so starting from equal weights leads to the optimum (Jelinek and Mercer 1980).
     """
-    parts, tokens = log_prob_KM.shape
+    components, tokens = log_prob_KM.shape
 
     def update(_: int, log_weight_K: jax.Array) -> jax.Array:
         log_share_KM = jax.nn.log_softmax(log_weight_K[:, None] + log_prob_KM, axis=0)
         return jax.nn.logsumexp(log_share_KM, axis=1) - jnp.log(tokens)
 
-    return jax.lax.fori_loop(0, rounds, update, jnp.full(parts, -jnp.log(parts)))
+    return jax.lax.fori_loop(0, rounds, update, jnp.full(components, -jnp.log(components)))

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require_positive
-from makemore_jax.model import Model, positions, require_unrollable, shift_in_line, step_window, with_head
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
+from makemore_jax.models.interface import Model, positions, require_unrollable, shift_in_line, step_window, with_head
+from makemore_jax.models.layers import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -37,7 +37,7 @@ class Config:
 
 
 RECIPE = Recipe(steps=3000, learning_rate=4e-3)  # the wider a model, the sooner it overfits
-BEST = {}, Recipe(steps=4000, learning_rate=4e-3, dropout=0.1, average=0.999)
+TUNED = {}, Recipe(steps=4000, learning_rate=4e-3, dropout=0.1, average=0.999)
 
 
 @cache
@@ -60,4 +60,6 @@ def mlp(config: Config) -> Model:
         return drop(hidden_BTH), {"embed": embed_BTRD[:, :, 0], "hidden": hidden_BTH}
 
     forward = with_head(hidden, linear_head)
-    return Model(config, init, forward, *step_window(forward, config.window), hidden, linear_head)
+    return Model(
+        config, init, forward, *step_window(forward, config.window), hidden, linear_head, frozenset({"dropout"})
+    )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, step_window
+from makemore_jax.models.interface import Model, step_window
 
 MAX_CELLS = 2**28  # 1 GiB of counts
 
@@ -72,7 +72,7 @@ def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array |
     cell_BT = reduce(lambda cell, symbol: cell * config.vocab + symbol, (*contexts(x_BT, config.order), y_BT))
     if mask_BT is not None:
         cell_BT = jnp.where(mask_BT, cell_BT, cells)
-    return jnp.bincount(cell_BT.reshape(-1), length=cells).reshape(config.shape)
+    return jnp.zeros(cells, jnp.int32).at[cell_BT.reshape(-1)].add(1, mode="drop").reshape(config.shape)
 
 
 def count_stream(

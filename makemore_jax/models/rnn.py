@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, reset_at_mark, with_head
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
+from makemore_jax.models.interface import Model, reset_at_mark, with_head
+from makemore_jax.models.layers import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -44,7 +44,7 @@ class Config:
 
 
 RECIPE = Recipe(steps=4000, learning_rate=5e-3)  # good for all three cells
-BEST = {
+TUNED = {
     "rnn": ({"hidden": 192}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.1, average=0.999)),
     "gru": ({"hidden": 256}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.25, average=0.999)),
     "lstm": ({"hidden": 320}, Recipe(steps=8000, learning_rate=4e-3, dropout=0.35, average=0.999)),
@@ -131,4 +131,6 @@ def rnn(config: Config) -> Model:
         return linear_head(params, cache["h"]), cache
 
     forward = with_head(hidden, linear_head)
-    return Model(config, partial(init_params, config), forward, init_cache, step, hidden, linear_head)
+    return Model(
+        config, partial(init_params, config), forward, init_cache, step, hidden, linear_head, frozenset({"dropout"})
+    )

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from makemore_jax.attention import attend, find_fused
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, with_head
-from makemore_jax.nn import (
+from makemore_jax.models.attention import FUSED_WIDTHS, fused, fusible
+from makemore_jax.models.interface import Model, positions, require_unrollable, reset_at_mark, with_head
+from makemore_jax.models.layers import (
     dropout,
     init_embedding,
     init_linear,
@@ -31,8 +31,11 @@ from makemore_jax.nn import (
     linear,
     rms_norm,
     through_blocks,
+    upcast,
 )
 from makemore_jax.recipe import Recipe
+
+SUPPORTS = frozenset({"dropout", "remat"})
 
 
 class Style(NamedTuple):
@@ -54,7 +57,7 @@ class Config:
 
     vocab: int
     """V: number of symbols, the mark included."""
-    block: int = 16
+    context: int = 16
     """Longest line, in tokens with its end mark: the number of positions."""
     layers: int = 4
     """L: number of blocks."""
@@ -66,13 +69,18 @@ class Config:
     """Use the embedding as the output head, too."""
     modern: bool = False
     """RMS norm, rotary positions, SwiGLU and no biases, instead of GPT-2's choices."""
+    fused: bool = False
+    """Compute attention by one fused kernel where there is one: on an NVIDIA GPU, in bfloat16."""
 
     def __post_init__(self):
-        require_positive(self, "vocab", "block", "layers", "heads", "embed")
+        require_positive(self, "vocab", "context", "layers", "heads", "embed")
         require_unrollable(self, "layers")
         divisor = self.heads * (2 if self.style.rotary else 1)  # rotary positions turn pairs
         message = f"`embed` is {self.embed}; with `heads` {self.heads} it must be divisible by {divisor}"
         require(self.embed % divisor == 0, message)
+        width = self.embed // self.heads
+        limit = f"`fused` needs heads of a width that 8 divides, up to 128; `embed` / `heads` is {width}"
+        require(not self.fused or width in FUSED_WIDTHS, limit)
 
     @property
     def style(self) -> Style:
@@ -87,7 +95,7 @@ class Config:
 
 # The rate suits a width of 64; four times the width wants a quarter of it.
 RECIPE = Recipe(steps=4000, batch=96, learning_rate=8e-3, weight_decay=0.2)
-BEST = (
+TUNED = (
     {"embed": 128, "modern": True},
     Recipe(steps=5000, batch=96, learning_rate=4e-3, weight_decay=0.2, dropout=0.2, average=0.999),
 )
@@ -118,7 +126,7 @@ def init_params(config: Config, key: jax.Array) -> dict:
         "norm": init_norm(width, style.bias),
     }
     if not style.rotary:
-        params["position"] = init_embedding(keys[2], config.block, width, 0.02)
+        params["position"] = init_embedding(keys[2], config.context, width, 0.02)
     if not config.tied:
         params["head"] = init_linear(keys[3], width, config.vocab, 0.02 * math.sqrt(width), bias=False)["w"]
     return params
@@ -151,6 +159,14 @@ def queries_keys_values(config: Config, params: dict, x: jax.Array, position: ja
     return (rotate(q, position), rotate(k, position), v) if config.style.rotary else (q, k, v)
 
 
+def attend(q: jax.Array, k_BSNK: jax.Array, v_BSNK: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For each query, the mean (B, T, D) of the values, weighted by its match with the visible keys; the weights."""
+    score_BNTS = upcast(jnp.einsum("btnk,bsnk->bnts", q, k_BSNK)) / math.sqrt(q.shape[-1])
+    weight_BNTS = jax.nn.softmax(jnp.where(visible, score_BNTS, -jnp.inf))
+    mean_BTNK = jnp.einsum("bnts,bsnk->btnk", weight_BNTS.astype(v_BSNK.dtype), v_BSNK)
+    return mean_BTNK.reshape(*mean_BTNK.shape[:2], -1), weight_BNTS
+
+
 def mlp(config: Config, params: dict, x: jax.Array) -> jax.Array:
     """(..., D) what the second half of a block adds to the residual stream."""
     y = config.style.norm(params["norm2"], x)
@@ -180,7 +196,7 @@ def transformer(config: Config) -> Model:
             drop = dropout(params, first=1 + 2 * layer)  # the embedding has mask 0, each block two
             qkv = queries_keys_values(config, block, x_BTD, position_BT)
             mean_BTD, weight_BNTS = attend(*qkv, visible_B1TS)
-            if fused := find_fused(*qkv[0].shape[1:], qkv[0].dtype):
+            if config.fused and fusible(qkv[0].dtype):
                 mean_BTD = fused(*qkv, visible_B1TS)  # then XLA computes the weights only for those who look at them
             x_BTD = x_BTD + drop(linear(block["out"], mean_BTD))
             return x_BTD + drop(mlp(config, block, x_BTD)), weight_BNTS
@@ -190,13 +206,15 @@ def transformer(config: Config) -> Model:
         return x_BTD, {"attention": jnp.swapaxes(weight_LBNTS, 0, 1), "residual": x_BTD}
 
     def init_cache(params: dict, batch: int) -> dict:
-        past_BNSK = jnp.zeros((batch, config.heads, config.block, config.embed // config.heads), params["embed"].dtype)
+        past_BNSK = jnp.zeros(
+            (batch, config.heads, config.context, config.embed // config.heads), params["embed"].dtype
+        )
         # One array per layer: XLA on CPU copies each slice of a stack, which takes longer than the attention.
         return {"past": [{"k": past_BNSK, "v": past_BNSK}] * config.layers, "t": jnp.zeros(batch, jnp.int32)}
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
         t_B, row_B = reset_at_mark(cache["t"], 0, x_B), jnp.arange(x_B.shape[0])
-        visible_B11S = (jnp.arange(config.block) <= t_B[:, None])[:, None, None]  # hides what earlier lines left
+        visible_B11S = (jnp.arange(config.context) <= t_B[:, None])[:, None, None]  # hides what earlier lines left
         x_BD, past = embed(config, params, x_B, t_B), []
         for block, old in zip(params["blocks"], cache["past"], strict=True):
             q_BNK, k_BNK, v_BNK = queries_keys_values(config, block, x_BD, t_B)
@@ -209,4 +227,6 @@ def transformer(config: Config) -> Model:
         return read_out(config, params, x_BD), {"past": past, "t": t_B + 1}
 
     head = partial(read_out, config)
-    return Model(config, partial(init_params, config), with_head(hidden, head), init_cache, step, hidden, head)
+    return Model(
+        config, partial(init_params, config), with_head(hidden, head), init_cache, step, hidden, head, SUPPORTS
+    )

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
-from makemore_jax.model import Model, positions, require_unrollable, reset_at_mark, shift_in_line, with_head
-from makemore_jax.nn import dropout, init_embedding, init_linear, linear, linear_head
+from makemore_jax.models.interface import Model, positions, require_unrollable, reset_at_mark, shift_in_line, with_head
+from makemore_jax.models.layers import dropout, init_embedding, init_linear, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -57,7 +57,7 @@ class Config:
 
 
 RECIPE = Recipe(steps=3000)
-BEST = {"channels": 128, "skip": 256}, Recipe(steps=4000, dropout=0.2, average=0.999)
+TUNED = {"channels": 128, "skip": 256}, Recipe(steps=4000, dropout=0.2, average=0.999)
 
 
 def init_layer(config: Config, key: jax.Array) -> dict:
@@ -122,4 +122,6 @@ def wavenet(config: Config) -> Model:
         return linear_head(params, gather(params, skip)), tuple(queues)
 
     forward = with_head(hidden, linear_head)
-    return Model(config, partial(init_params, config), forward, init_cache, step, hidden, linear_head)
+    return Model(
+        config, partial(init_params, config), forward, init_cache, step, hidden, linear_head, frozenset({"dropout"})
+    )

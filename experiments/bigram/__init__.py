@@ -1,0 +1,1 @@
+"""The first lecture, from counts to gradient descent."""

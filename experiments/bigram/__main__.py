@@ -1,0 +1,242 @@
+"""The first lecture of makemore: the bigram model, counted and then learned.
+
+Run it:   python -m experiments.bigram
+Expect:   a loss of 2.4543 nats per character from counting, and the same from gradient descent
+Takes:    about 20 seconds on 2 CPU cores; figures and summary go to runs/bigram/
+"""
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.bigram import figures as bigram_figures
+from experiments.bigram import neural as bigram_neural
+from experiments.explore.saved import write_page
+from experiments.explore.table import Table
+from experiments.shared import cli
+from experiments.shared.cli import clip, printable, shown, title
+from experiments.shared.flags import Output, Seed
+from experiments.shared.lecture import Lecture, count_dict, count_table
+from makemore_jax.data.corpus import novelty
+from makemore_jax.data.lines import digest, normalize, read_lines, split
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.errors import require, require_float
+from makemore_jax.inference.evaluate import exact_loss, line_nll
+from makemore_jax.inference.sampler import SamplingParams, sample_tokens
+from makemore_jax.models import ngram
+from makemore_jax.models.interface import Model, Params
+
+FIGURES = ("counts.png", "loss.png", "matrices.png", "penalty.png")
+NOVELTY_SAMPLES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Output, Seed):
+    """The first lecture of makemore: count the bigrams of a text, then learn the same model by gradient descent."""
+
+    data: Path = Path("data/names.txt")
+    """Text file in UTF-8, one thing per line."""
+    max_length: int | None = None
+    """Cut lines and samples to this many characters; by default samples end at twice the longest line."""
+    smoothing: float = 0.0
+    """Add this number to every count, so that no bigram has probability zero."""
+    steps: int = 200
+    """Steps of gradient descent for the neural bigram, each over all the data; 0 leaves the neural bigram out."""
+    learning_rate: float = 50.0
+    """Learning rate of gradient descent; 50 in the lecture."""
+    penalty: float = 0.01
+    """Weight penalty (L2 regularisation): this number times mean(W**2) is added to the loss; 0.01 in the lecture."""
+    samples: int = 10
+    """Number of lines to sample from each model."""
+    score: tuple[str, ...] = ()
+    """Words to score; by default a line of the data, and the same line with an unseen bigram at its end."""
+    prefix: str = ""
+    """Text that every sample starts with."""
+    sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
+    out: Path = Path("runs/bigram")
+    """Folder for the figures, config.json and summary.json."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_float("smoothing", self.smoothing)
+        require(self.steps >= 0, f"`steps` is {self.steps}; it must be 0 or more")
+        require_float("learning_rate", self.learning_rate, zero=False)
+        require_float("penalty", self.penalty)
+        require(0 < self.samples <= 10**5, f"`samples` is {self.samples}; it must be from 1 to 100,000")
+
+
+def story(config: Config) -> dict:
+    """Tell the lecture in its order; returns the summary."""
+    init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
+    lecture = prepare(config, sample_key)
+    with cli.claim(config, config.out, digest(lecture.lines), (*FIGURES, "table.html")) as folder:
+        figures = None if config.no_figures else config.out
+        summary = {"experiment": "bigram", "seed": config.seed, **cli.environment()}
+        summary["data"] = tell_data(config, lecture, summary)
+        summary["counts"] = tell_counts(lecture, figures)
+        params = tell_probabilities(lecture, config.smoothing)
+        summary["samples"] = tell_samples(lecture, params)
+        summary["quality"] = tell_quality(lecture, config.score, config.smoothing or 1.0)
+        if config.steps:
+            summary["neural"] = bigram_neural.tell(init_key, run_key, lecture, config, figures)
+        folder.write_json("summary.json", summary)
+        names = ", ".join(sorted(path.name for path in config.out.glob("*.*")))
+        print(f"\nEverything is in {shown(config.out)}/:\n{names}")
+    return summary
+
+
+def prepare(config: Config, key: jax.Array) -> Lecture:
+    """Read and count the data. Words and prefixes that cannot be read are refused here, before anything is written."""
+    lines = read_lines(config.data, config.max_length)
+    vocab = Vocab.of(lines)
+    for word in config.score:
+        vocab.encode_line(word)
+    prefix = vocab.encode_line(config.prefix)
+    limit = min(config.max_length or math.inf, 2 * max(map(len, lines))) + 1  # tokens, the end mark included
+    require(len(prefix) < limit, f"`prefix` has {len(prefix)} characters and samples stop at {limit - 1}; shorten it")
+
+    def sample(model: Model, params: Params, n: int = config.samples) -> list[str]:
+        drawn = sample_tokens(key, model, params, [prefix] * n, limit, config.sampling)
+        return [vocab.decode(row) + "…" * (not ended) for row, ended in zip(drawn.token_BT, drawn.ended_B, strict=True)]
+
+    model, tokens = ngram.ngram(ngram.Config(vocab.size)), tokenize(lines, vocab)
+    return Lecture(lines, vocab, list(map(printable, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
+
+
+def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
+    """1. What was loaded, and what it runs on."""
+    lines, vocab = lecture.lines, lecture.vocab
+    report = {"lines": len(lines), "distinct": len(set(lines)), "repeated": len(lines) - len(set(lines))}
+    report |= {"shortest": min(lines, key=len), "longest": max(lines, key=len)}
+    report |= {"alphabet": "".join(vocab.symbols[1:]), "symbols": vocab.size, "bigrams": len(lecture.tokens.pairs[0])}
+    title("1. Data")
+    print(f"file       {shown(config.data)}: {report['lines']:,} lines,", end=" ")
+    print(f"{report['distinct']:,} distinct ({report['repeated']:,} repeat an earlier line)")
+    print(f"shortest   {clip(report['shortest'])}\nlongest    {clip(report['longest'])}")
+    alphabet = clip(report["alphabet"].replace(" ", "␣"), 60)
+    print(f"alphabet   {alphabet}  ({len(report['alphabet']):,} characters)")
+    print(f"bigrams    {report['bigrams']:,}; the mark {vocab.symbols[0]} starts and ends every line")
+    versions, device = environment["versions"], environment["device"]
+    print(f"runs on    {device['kind']}, JAX {versions['jax']}, Python {versions['python']}")
+    return report
+
+
+def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
+    """2 and 3. The bigrams counted in a dict and in a table, and the picture of the table."""
+    lines, symbols, counts_VV = lecture.lines, lecture.symbols, np.asarray(lecture.counts_VV)
+    title("2. Counts")
+    bigrams = " ".join(first + second for first, second in pairwise([symbols[0], *lines[0], symbols[0]]))
+    print(f"bigrams of {clip(lines[0], 30)}: {clip(bigrams, 60)}")
+
+    by_dict_VV, token = np.zeros_like(counts_VV), {symbol: i for i, symbol in enumerate(lecture.vocab.symbols)}
+    for (first, second), number in count_dict(lines, mark=lecture.vocab.symbols[0]).items():
+        by_dict_VV[token[first], token[second]] = number
+    equal, side = np.array_equal(counts_VV, by_dict_VV), len(symbols)
+    verdict = "equal in every cell" if equal else "DIFFERENT, which is a bug"
+    print(f"counted by a loop into a dict, and by one scatter-add into a {side} x {side} table: {verdict}")
+
+    def named(cells: np.ndarray) -> str:
+        pairs = (divmod(int(cell), side) for cell in cells)
+        return "  ".join(f"{symbols[i]}{symbols[j]} {counts_VV[i, j]:,}" for i, j in pairs)
+
+    order, seen = np.argsort(-counts_VV, axis=None, kind="stable"), int((counts_VV > 0).sum())
+    print(f"most common      {named(order[:seen][:8])}")
+    print(f"least common     {named(order[:seen][-8:])}")
+    print(f"never seen       {counts_VV.size - seen:,} of {counts_VV.size:,} pairs")
+    print("why one mark     no pair starts with an end mark, and none ends with a start mark: two marks would waste")
+    print(f"                 a row and a column of a {side + 1} x {side + 1} table")
+    title("3. Picture")
+    if figures:
+        bigram_figures.counts(counts_VV, symbols, figures / "counts.png")
+        write_page(Table(lines, "the data"), figures / "table.html")
+        print(f"the table, darker = more frequent: {shown(figures / 'counts.png')}")
+    else:
+        print("left out by --no-figures")
+    return {"dict_equals_table": equal, "seen_cells": seen, "zero_cells": counts_VV.size - seen}
+
+
+def tell_probabilities(lecture: Lecture, smoothing: float) -> Params:
+    """4. From rows of counts to rows of probabilities."""
+    symbols, params = lecture.symbols, ngram.fit(lecture.counts_VV, smoothing)
+    prob_VV = np.exp(np.asarray(params["log_prob"]))
+    title("4. Probabilities")
+    likely = np.argsort(-prob_VV[MARK], kind="stable")[:6]
+    print(f"a line starts with   {'   '.join(f'{symbols[i]} {prob_VV[MARK, i]:.3f}' for i in likely)}")
+    counts_VV = np.asarray(lecture.counts_VV) + smoothing
+    wrong_VV = counts_VV / counts_VV.sum(1)  # (V, V) / (V,) aligns the sums with the columns
+    print(f"with N = counts + {smoothing:g}:")
+    print(f"P = N / N.sum(axis=1, keepdims=True)   divides each row by its sum: row 0 sums to {prob_VV[0].sum():.4f}")
+    print(f"P = N / N.sum(axis=1)                  divides the columns instead: row 0 sums to {wrong_VV[0].sum():.4f}")
+    return params
+
+
+def tell_samples(lecture: Lecture, params: Params) -> dict:
+    """5. New lines from the table, beside those of the uniform model."""
+    uniform = ngram.fit(jnp.zeros_like(lecture.counts_VV))
+    drawn = {"table": lecture.sample(lecture.model, params), "uniform": lecture.sample(lecture.model, uniform)}
+    title("5. Samples")
+    print("both models sample with the same random key; … marks a line that was cut\n")
+    cli.columns(drawn)
+    return drawn
+
+
+def tell_quality(lecture: Lecture, words: tuple[str, ...], smoothing: float) -> dict:
+    """6. Mean negative log-likelihood: of the data, of single words, of held-out lines."""
+    title("6. Quality")
+    model, counts_VV = lecture.model, lecture.counts_VV
+    tables = {f"counts + {k:g}": ngram.fit(counts_VV, k) for k in sorted({0.0, 0.1, 1.0, 5.0, smoothing})}
+    tables["uniform"] = ngram.fit(jnp.zeros_like(counts_VV))
+    columns = {"nats per character": ">20.6f", "bits": ">10.4f", "perplexity": ">13.3f"}
+    table = cli.Table(**{"all the data": "<24"}, **columns)
+    qualities = {name: exact_loss(model, params, lecture.tokens)._asdict() for name, params in tables.items()}
+    for name, quality in qualities.items():
+        table.row(**{"all the data": name, "nats per character": quality["nats"], **quality})
+
+    words = [normalize(word) for word in words] or unlikely(lecture)
+    tokens, names = tokenize(words, lecture.vocab), ("counts + 0", f"counts + {smoothing:g}", "uniform")
+    scores = {name: line_nll(model, tables[name], tokens) / tokens.length_N for name in names}
+    print("\nsingle words, in nats per character; inf where a bigram was never seen")
+    table = cli.Table(word="<24", **dict.fromkeys(names, ">18.4f"))
+    for word, *nats in zip(words, *scores.values(), strict=True):
+        table.row(word=clip(word, 23), **dict(zip(names, nats, strict=True)))
+    return {"data": qualities, "words": words, "scores": scores, **tell_held_out(lecture, smoothing)}
+
+
+def unlikely(lecture: Lecture) -> list[str]:
+    """A line of the data, and the same line with a bigram at its end that the data lacks; or the first line alone."""
+    for line in lecture.lines:
+        unseen = np.flatnonzero(np.asarray(lecture.counts_VV)[lecture.vocab.encode(line)[-1]] == 0)
+        if len(unseen) and (symbol := unseen[-1]) != MARK:
+            return [line, line + lecture.vocab.symbols[symbol]]
+    return [lecture.lines[0]]
+
+
+def tell_held_out(lecture: Lecture, smoothing: float) -> dict:
+    """The honest score: count the train lines alone, and score lines that the counts have not seen."""
+    parts = split(lecture.lines)
+    if not all(parts):
+        print("\ntoo few lines to hold some out")
+        return {}
+    tokens = parts.map(lambda lines: tokenize(lines, lecture.vocab))
+    params = ngram.fit(count_table(lecture.vocab, tokens.train), smoothing)
+    nats = {name: exact_loss(lecture.model, params, part).nats for name, part in tokens.items()}
+    new = novelty(lecture.sample(lecture.model, params, NOVELTY_SAMPLES), parts.train, parts.dev + parts.test)
+    print("\nthe honest score: count the train lines only, and score lines that the counts have never seen")
+    table = cli.Table(**{f"train counts + {smoothing:g}": "<24", "lines": ">18,", "nats per character": ">20.4f"})
+    for name, lines in parts.items():
+        table.row(**{f"train counts + {smoothing:g}": name, "lines": len(lines), "nats per character": nats[name]})
+    print(f"of {NOVELTY_SAMPLES:,} samples, {new['new']} are new, {new['in_held_out']} are held-out lines,", end=" ")
+    print(f"{new['in_train']} are train lines (about {new['expected_in_train']} if\nnothing is copied),", end=" ")
+    print(f"and {new['repeated']} repeat another sample")
+    return {"split": {name: len(lines) for name, lines in parts.items()}, "held_out": nats, "novelty": new}
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, story)

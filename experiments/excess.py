@@ -1,0 +1,227 @@
+"""Data whose entropy is known: how far above the floor is each model, and how does that shrink with more data?
+
+Run it:   python -m experiments.truth
+          python -m experiments.truth --sources copy --quick
+          python -m experiments.truth --sources brackets --lines 10000 --write brackets.txt     a file for others
+Expect:   a table and a picture for each source in runs/truth/: excess nats against the number of train lines
+Takes:    about half an hour on 2 CPU cores, several minutes for one source; with --quick, about one for each
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+import makemore_jax as mm
+from experiments.shared import cli
+from experiments.shared.cores import on_every_core
+from experiments.shared.flags import Output, Seed
+from makemore_jax.analysis import sources
+from makemore_jax.analysis.sources import Source
+from makemore_jax.data.lines import Split
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.distributed.mesh import spread
+from makemore_jax.errors import require, require_nonempty, require_positive
+from makemore_jax.files import write_bytes
+from makemore_jax.inference.baselines import count_table
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.models import ngram
+from makemore_jax.models.registry import NEURAL
+
+HELD_OUT = 2000  # lines for dev, and as many for test
+SIZES = {  # small: the question is what a model can learn, not how well a large one fits
+    "mlp": {"window": 6, "embed": 16, "hidden": 128},
+    "wavenet": {"layers": 6, "channels": 32, "skip": 64},
+    "bow": {"embed": 48, "hidden": 64},
+    "rnn": {"embed": 32, "hidden": 64},
+    "gru": {"embed": 32, "hidden": 64},
+    "lstm": {"embed": 32, "hidden": 64},
+    "transformer": {"layers": 2, "embed": 48},
+}
+RATES = {"bigram": 0.1, "mlp": 4e-3, "wavenet": 4e-3, "transformer": 4e-3}  # others: 1e-2
+
+
+class Kind(NamedTuple):
+    """A source as the command offers it."""
+
+    make: Callable[[np.ndarray, np.ndarray, str], Source]  # counts of pairs and of fours in the data, its symbols
+    about: str
+
+
+def hidden_markov() -> Source:
+    """Six hidden states, drawn once, each with a few letters of its own."""
+    random, states, letters = np.random.default_rng(1), 6, 12
+    emit = np.hstack([np.full((states, 1), 0.1), 0.9 * random.dirichlet(np.full(letters, 0.3), states)])
+    move = random.dirichlet(np.full(states, 0.3), states)
+    return sources.hidden_markov("hidden-markov", np.full(states, 1 / states), move, emit, "abcdefghijkl")
+
+
+SOURCES = {
+    "markov-1": Kind(lambda two, four, of: sources.markov("markov-1", two, of), "the pairs of the data: bigram names"),
+    "markov-3": Kind(lambda two, four, of: sources.markov("markov-3", four, of), "each letter after the last three"),
+    "hidden-markov": Kind(lambda *_: hidden_markov(), "letters of a hidden Markov chain of 6 states"),
+    "brackets": Kind(lambda *_: sources.brackets(), "balanced brackets of two kinds: a stack"),
+    "copy": Kind(lambda *_: sources.copy(), "a word, #, and the word again"),
+    "reverse": Kind(lambda *_: sources.copy(backwards=True), "a word, #, and the word backwards"),
+    "sums": Kind(lambda *_: sources.sums(), "a+b=c with the digits of c backwards"),
+    "languages": Kind(
+        lambda two, four, of: sources.languages("languages", [two, two.T], of), "bigram names, forwards or backwards"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Output, Seed):
+    """Train every model on data whose entropy is known, and compare each loss with the lowest possible one."""
+
+    sources: tuple[Literal[tuple(SOURCES)], ...] = tuple(SOURCES)
+    """Which sources to learn from."""
+    models: tuple[Literal[("ngram", "backoff", *NEURAL)], ...] = ("ngram", "backoff", *NEURAL)
+    """Which models to train; ngram counts pairs, backoff counts up to five symbols."""
+    lines: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
+    """Numbers of train lines."""
+    steps: int = 1000
+    """Training steps on 10,000 lines or more; fewer on fewer lines."""
+    seeds: int = 2
+    """Number of runs of each neural model."""
+    quick: bool = False
+    """A quick look: 100 to 10,000 lines, 500 steps, one seed, four models."""
+    data: Path = Path("data/names.txt")
+    """Text file whose letters are counted for the Markov chains."""
+    write: Path | None = None
+    """Only write lines of the one source into this text file; --lines says how many."""
+    out: Path = Path("runs/truth")
+    """Folder for the figures and the summary."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_positive(self, "seeds", "steps")
+        require_nonempty(self, "sources", "models", "lines")
+        for lines in self.lines:
+            require(0 < lines <= 10**7, f"`lines` is {lines}; it must be from 1 to 10,000,000")
+        single = len(self.sources) == 1 and len(self.lines) == 1
+        require(self.write is None or single, "`write` needs one source in `sources` and one number in `lines`")
+
+
+def run(config: Config) -> dict:
+    """Go through the sources: a table and a picture each."""
+    if config.quick:
+        quick = {"lines": (100, 1000, 10_000), "steps": 500, "seeds": 1}
+        config = replace(config, models=("backoff", "mlp", "lstm", "transformer"), **quick)
+    if config.write:
+        return write_file(config)
+    figures = tuple(f"{name}.png" for name in SOURCES)
+    with cli.claim(config, config.out, mm.load(config.data).digest, figures) as folder:
+        summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
+        found = on_every_core(partial(learn, config), config.sources)
+        for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
+            summary[name] = {"floor": floor._asdict(), "excess": excess}
+            if not config.no_figures:
+                picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
+                print(f"\ndrawn in {cli.shown(config.out / f'{name}.png')}")
+            folder.write_json("summary.json", summary)
+    return summary
+
+
+def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
+    """A source by its name, and the counted pairs of the data."""
+    corpus = mm.load(config.data)
+    two, four = (ngram.count_stream(ngram.Config(corpus.vocab.size, n), corpus.tokens.train.stream_M) for n in (2, 4))
+    return SOURCES[name].make(two, four, "".join(corpus.vocab.symbols[1:])), two
+
+
+def learn(config: Config, name: str) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it."""
+    source, two = make(config, name)
+    floor = sources.floor(jax.random.key(config.seed), source)
+    error = f" ±{floor.error:.4f}" if floor.error else ""
+    cli.title(f"{name}: {SOURCES[name].about}")
+    print(f"floor {floor.nats:.4f}{error} nats per character, {floor.tokens:.1f} characters per line;", end=" ")
+    print("excess nats on test after so many train lines:\n")
+    theory = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
+    return floor, measure(config, source), theory
+
+
+def write_file(config: Config) -> dict:
+    """Write lines of a source into a text file."""
+    source, _ = make(config, *config.sources)
+    lines = sources.write(jax.random.key(config.seed), source, config.lines[0])
+    write_bytes(config.write, ("\n".join(lines) + "\n").encode())
+    floor = sources.floor(jax.random.key(config.seed), source)
+    print(f"wrote {len(lines):,} lines to {cli.shown(config.write)}; floor {floor.nats:.4f} nats per character")
+    return {"lines": len(lines), "floor": floor._asdict()}
+
+
+def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
+    """Train each model on the first lines, as many as asked for; returns its excess nats on test, (lines, seeds)."""
+    lines = sources.write(jax.random.key(config.seed), source, 2 * HELD_OUT + max(config.lines))
+    parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
+    tokens = parts.map(lambda part: tokenize(part, source.vocab))
+    corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.context)
+    floor = exact_loss(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
+    columns, excess = [f"{lines:,}_lines" for lines in config.lines], {}
+    table = cli.Table(model="<12", **dict.fromkeys(columns, ">17"))
+    for name in config.models:
+        nats = []
+        for count in config.lines:
+            tokens = corpus.tokens._replace(train=first_lines(corpus.tokens.train, count))
+            trained = train(config, name, corpus._replace(tokens=tokens))
+            nats.append([mm.evaluate(one, tokens.test).nats - floor for one in trained])
+        excess[name] = np.array(nats)
+        table.row(model=name, **dict(zip(columns, map(cli.mean_and_range, nats), strict=True)))
+    return excess
+
+
+def first_lines(tokens: Tokens, count: int) -> Tokens:
+    """The first lines of a stream."""
+    end = tokens.length_N[:count].sum() + 1
+    return Tokens(tokens.stream_M[:end], tokens.start_N[:count], tokens.length_N[:count])
+
+
+def train(config: Config, name: str, corpus: mm.Corpus) -> list[mm.Trained]:
+    """A model trained on the corpus: once for each seed, or once where there is only to count."""
+    if name == "ngram":
+        return [count_table(corpus, smoothing=0.5)]
+    if name == "backoff":
+        return [mm.count(corpus)]
+    lines = len(corpus.tokens.train.length_N)
+    steps = max(config.steps // (1 if lines >= 10_000 else 2 if lines >= 1000 else 5), 5)
+    recipe = mm.Recipe(steps=steps, batch=min(64, lines), learning_rate=RATES.get(name, 1e-2), warmup=steps // 10)
+    seeds = range(config.seed, config.seed + config.seeds)
+    options = {"evaluations": 4, "spread": spread, "progress": False, **SIZES.get(name, {})}
+    return mm.sweep(name, corpus, seeds, recipe=recipe, **options).best
+
+
+def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], length: float) -> dict[str, np.ndarray]:
+    """Theory for a model of the source's own form: excess = free parameters / (2 x tokens) (Wilks 1938)."""
+    free = int((counts > 0).sum() - (counts.sum(-1) > 0).sum())
+    return {f"{free} parameters / (2 x tokens)": free / (2 * np.array(lines) * length)}
+
+
+def picture(
+    excess: Mapping[str, np.ndarray], lines: tuple[int, ...], own: Mapping[str, np.ndarray], title: str, path: Path
+) -> None:
+    """Excess nats against train lines, both logarithmic: the mean over seeds and the range, a curve for each model."""
+    figure = mm.plot.figure(9, 5.5)
+    axes = figure.subplots()
+    lowest = 1e-4  # at and below it a model is at the floor
+    for number, (name, value_LS) in enumerate(excess.items()):
+        value_LS = np.maximum(value_LS, lowest)
+        style = {"color": f"C{number}", "marker": "os^Dv"[number % 5], "markersize": 5}
+        mm.plot.band(axes, np.array(lines), value_LS, name, linestyle="-" if name in NEURAL else "--", **style)
+    for name, value_L in own.items():
+        axes.plot(lines, value_L, color="black", linestyle=":", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="train lines", ylabel="excess nats per character over the floor")
+    axes.set_ylim(bottom=lowest)
+    axes.set_title(title, fontsize=11)
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right upper", frameon=False)
+    mm.plot.save(figure, path)
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run, every_core=True)

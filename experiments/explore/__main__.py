@@ -1,0 +1,143 @@
+"""Explore models in the browser: the bigram table, runs that read what you type, names as they are drawn.
+
+Run it:   python -m experiments.explore runs/gru runs/lstm
+Expect:   a page at 127.0.0.1, which the browser opens; Ctrl-C ends it. Without a run, a small GRU trains as you watch
+Save:     python -m experiments.explore --save table.html writes the table, with its data, as one file
+"""
+
+import os
+import socket
+import threading
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf
+from experiments.explore.saved import write_page
+from experiments.explore.table import Table
+from experiments.shared import cli
+from makemore_jax.data import corpus
+from makemore_jax.data.lines import read_lines
+from makemore_jax.errors import InputError, require
+from makemore_jax.runs.folder import read_config
+
+DATA = Path("data/names.txt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Explore the bigram table and trained models in the browser."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Run folders that experiments.train wrote, or .safetensors files; without any, a small GRU is trained at once."""
+    data: Path | None = None
+    """Text file of the table; by default the one that the first run was trained on, or data/names.txt."""
+    save: Path | None = None
+    """Write the table, with its data, as one HTML file that needs no server, and end."""
+    port: int = 0
+    """Port on the loopback address; 0 takes a free one."""
+    no_open: bool = False
+    """Open no browser."""
+    json: bool = False
+    """With --save, print the name of the file as JSON on the last line."""
+
+    def __post_init__(self):
+        require(0 <= self.port < 2**16, f"`port` is {self.port}; it must be from 0 to {2**16 - 1}")
+
+
+def run(config: Config) -> dict:
+    """Open the runs, and serve the page until Ctrl-C; or save it."""
+    if config.save:
+        path, lines = table_data(config)
+        write_page(Table(lines, path.name), config.save)
+        print(f"wrote {cli.shown(config.save)}: open it in any browser")
+        return {"saved": config.save}
+    serve = load_server()
+    live = None if config.runs else LiveRun(corpus.load(config.data or DATA))
+    shelf = Shelf([RunOnDisk(path) for path in config.runs], live)
+    with listen(config.port) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if live:
+            print("no run was named, so a small GRU is trained while you watch", flush=True)
+        if not config.no_open:
+            threading.Thread(target=open_browser, args=(address,), daemon=True).start()
+        serve(shelf, table(config), listening)
+    return {"address": address}
+
+
+def table_data(config: Config) -> tuple[Path, list[str]]:
+    """The file of the table and its lines."""
+    trained_on = {}
+    if config.data is None and config.runs:
+        trained_on = read_config(config.runs[0]) or {}
+    require(not trained_on.get("stream"), "the first run streams its data; name a smaller file with `data`")
+    path = config.data or Path(trained_on.get("data") or DATA)
+    return path, read_lines(path, trained_on.get("max_length"), bool(trained_on.get("lowercase")))
+
+
+def table(config: Config) -> Table | str:
+    """The table, or, where the data of a run is gone, why there is none: the other views do without it."""
+    try:
+        path, lines = table_data(config)
+        return Table(lines, path.name)
+    except InputError as error:
+        if config.data is not None or not config.runs:
+            raise
+        return str(error)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on the loopback address."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else "cannot be used"
+        raise InputError(f"`port` {port}: {reason}; choose another, or leave it out for a free one") from None
+
+
+def open_browser(address: str) -> None:
+    """Open the page, or say that there is no browser."""
+    try:
+        opened = webbrowser.open(address)
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        print(f"no browser was found; open {address} yourself", flush=True)
+
+
+def load_server() -> Any:
+    """(shelf, table, socket) -> None: serve until a signal ends it."""
+    try:
+        import uvicorn
+
+        from experiments.explore.server import app, warm_up
+    except ImportError:
+        raise InputError("the page needs other packages: pip install '.[explore]'") from None
+
+    def serve(shelf: Shelf, table: Table | str, listening: socket.socket) -> None:
+        options = {"log_level": "warning", "access_log": False, "server_header": False, "date_header": False}
+        options |= {"timeout_graceful_shutdown": 2, "limit_concurrency": 64, "h11_max_incomplete_event_size": 2**15}
+        config = uvicorn.Config(app(shelf, table), lifespan="off", ws="none", **options)
+        stopped = threading.Event()
+        working = [threading.Thread(target=warm_up, args=(shelf, stopped), daemon=True)]
+        working += [shelf.live.thread] if shelf.live else []
+        for thread in working:
+            thread.start()
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            stopped.set()
+            if shelf.live:
+                shelf.live.stop()
+            for thread in working:  # one that ends inside a computation would take the process with it
+                thread.join()
+
+    return serve
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run)

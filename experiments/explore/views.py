@@ -1,0 +1,202 @@
+"""What the page shows of a trained model, as values ready for JSON. On the library's API: no model has code of its own.
+
+Programs are compiled for padded lines: a line that grows by a symbol compiles nothing.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.explore.symbols import label
+from makemore_jax.data.corpus import novelty
+from makemore_jax.data.lines import Split, normalize
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.data.words import split_words
+from makemore_jax.errors import InputError, require
+from makemore_jax.inference.sampler import SamplingParams, draw, filter_logits, line_uniforms
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models.interface import Model, Params
+
+BARS = 40  # symbols whose probabilities are shown; all, in the vocabulary's order, of one that is not much larger
+MAX_ALL = 64
+MAX_TEXT = 5_000  # characters of a line that is typed
+MAX_LINES = 100  # drawn at once
+
+
+class Reading(NamedTuple):
+    """As much of a text as a model can read."""
+
+    ids: np.ndarray  # its tokens, without marks
+    unread: str  # the rest
+    problem: str | None  # why it stops there, in one line
+
+
+def reading(trained: Trained, text: str) -> Reading:
+    """Read a text up to the first symbol that the model does not know, or to the longest line that it knows."""
+    vocab, limit = trained.vocab, trained.context - 1
+    text = normalize(text.replace("\n", " "), vocab.lowercase)
+    try:
+        ids, unread, problem = vocab.encode_line(text), "", None
+    except InputError:
+        ids, unread, problem = _known_part(vocab, text)
+    if len(ids) > limit:
+        unread = vocab.decode(ids[limit:]) + unread
+        ids, problem = ids[:limit], f"this model reads up to {limit:,} symbols"
+    return Reading(ids, unread, problem)
+
+
+def _known_part(vocab: Vocab, text: str) -> tuple[np.ndarray, str, str]:
+    pieces, kind, between = (split_words(text), "word", " ") if vocab.tokens == "word" else (text, "symbol", "")
+    ids = [np.zeros(0, np.int32)]
+    for number, piece in enumerate(pieces):
+        try:
+            ids.append(vocab.encode_line(piece))
+        except InputError:
+            problem = f"this model does not know the {kind} {label(piece)}"
+            return np.concatenate(ids), between.join(pieces[number:]), problem
+    return np.concatenate(ids), "", ""
+
+
+def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:
+    """The mark and the line, padded with marks to one of a few lengths; what follows a line changes nothing in it."""
+    width = min(max(16, 2 ** len(ids).bit_length()), trained.context)
+    return np.pad(ids, (1, width - 1 - len(ids)), constant_values=MARK).astype(np.int32)
+
+
+@partial(jax.jit, static_argnames="model")
+def _log_probs(model: Model, params: Params, x_T: jax.Array) -> jax.Array:
+    return jax.nn.log_softmax(model.apply(params, x_T[None])[0])
+
+
+def log_probs(trained: Trained, ids: np.ndarray) -> np.ndarray:
+    """(T, V) the log-probabilities of the symbol after the mark and after each symbol of a line."""
+    x_T = padded(trained, ids)
+    return np.asarray(_log_probs(trained.model, trained.params, x_T), np.float64)[: len(ids) + 1]
+
+
+def type_line(trained: Trained, text: str) -> dict:
+    """How surprised a model is by each symbol of a line, and what it expects next at every place.
+
+    `nats` are of each symbol; `end` is what ending the line there costs, so that `total` is what `mm.score` gives.
+    """
+    ids, unread, problem = reading(trained, text)
+    log_prob_TV = log_probs(trained, ids)
+    nats_T = -log_prob_TV[np.arange(len(ids)), ids]
+    end = -log_prob_TV[-1, MARK]
+    bars = bar_tokens(np.exp(log_prob_TV[-1]))
+    places = range(len(log_prob_TV)) if len(log_prob_TV) * len(bars) <= MAX_TEXT else [len(log_prob_TV) - 1]
+    return {
+        "symbols": [label(trained.vocab.symbols[i]) for i in ids],
+        "nats": rounded(nats_T),
+        "end": rounded(end),
+        "sum": rounded(nats_T.sum()),
+        "total": rounded(nats_T.sum() + end),
+        "unread": clip(unread),
+        "problem": problem,
+        "bars": [[int(i), label(trained.vocab.symbols[i])] for i in bars],
+        "first": places[0],
+        "prob": [rounded(np.exp(log_prob_TV[place, bars])) for place in places],
+    }
+
+
+def append(trained: Trained, text: str, token: int) -> str:
+    """The text with one symbol more, spaced as the vocabulary spaces it."""
+    require(MARK < token < trained.vocab.size, "there is no such symbol")
+    ids, _, problem = reading(trained, text)
+    require(not problem, problem or "")
+    return trained.vocab.decode([*ids, token])
+
+
+def bar_tokens(prob_V: np.ndarray) -> np.ndarray:
+    """The tokens whose bars are shown: all of a small vocabulary, the most likely of a large one."""
+    if len(prob_V) <= MAX_ALL:
+        return np.arange(len(prob_V))
+    return np.argsort(-prob_V, kind="stable")[:BARS]
+
+
+def make(trained: Trained, wanted: dict, lines: Split | None) -> dict:
+    """New lines, each with its log-probability and, where the data is at hand, whether it is in it.
+
+    `wanted` holds n, prefix, seed, temperature, top_k, top_p.
+    """
+    drawn = _draw(trained, wanted)
+    texts = [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]
+    where = [None] * len(texts)
+    if lines:
+        train, held_out = set(lines.train), set(lines.dev) | set(lines.test)
+        where = ["train" if text in train else "held out" if text in held_out else "new" for text in texts]
+    rows = []
+    for token_T, log_prob, ended, place in zip(*drawn, where, strict=True):
+        ids = _until_mark(token_T)
+        symbols = [label(trained.vocab.symbols[i]) for i in ids]
+        rows.append({"symbols": symbols, "log_prob": rounded(log_prob), "ended": bool(ended), "where": place})
+    return {"lines": rows, "novelty": novelty(texts, lines.train, lines.dev + lines.test) if lines else None}
+
+
+def replay(trained: Trained, wanted: dict, index: int) -> dict:
+    """How line `index` of `make(trained, wanted)` was drawn: at each place the distribution, what the settings leave of
+    it, the random number, and what was drawn.
+    """
+    require(0 <= index < wanted["n"], "there is no such line")
+    drawn, sampling = _draw(trained, wanted), _sampling(wanted)
+    ids, given = _until_mark(drawn.token_BT[index]), len(trained.vocab.encode_line(wanted["prefix"]))
+    line = np.append(ids, MARK) if drawn.ended_B[index] else ids
+    log_prob_TV = log_probs(trained, line[:-1])
+    allowed_TV = np.where(trained.vocab.sampleable_V, log_prob_TV, -np.inf)
+    cut_TV = np.asarray(_cut(np.float32(allowed_TV), *sampling.arrays), np.float64)
+    uniform_T = np.asarray(line_uniforms(jax.random.key(wanted["seed"]), index, trained.context))
+    steps = []
+    for place, token in enumerate(line):
+        bars = bar_tokens(np.exp(log_prob_TV[place]))
+        bars = bars if token in bars else np.append(bars, token)
+        steps.append(
+            {
+                "symbol": label(trained.vocab.symbols[token]),
+                "given": place < given,
+                "random": rounded(uniform_T[place], 6),
+                "bars": [label(trained.vocab.symbols[i]) for i in bars],
+                "prob": rounded(np.exp(log_prob_TV[place, bars])),
+                "cut": rounded(cut_TV[place, bars], 6),
+                "below": rounded(cut_TV[place, :token].sum(), 6),
+                "chosen": int(np.flatnonzero(bars == token)[0]),
+            }
+        )
+    return {"steps": steps}
+
+
+def _sampling(wanted: dict) -> SamplingParams:
+    return SamplingParams(wanted["temperature"], wanted["top_k"], wanted["top_p"])
+
+
+def _draw(trained: Trained, wanted: dict) -> Any:
+    require(1 <= wanted["n"] <= MAX_LINES, f"`n` is {wanted['n']}; it must be from 1 to {MAX_LINES}")
+    require(0 <= wanted["seed"] < 2**32, f"`seed` is {wanted['seed']}; it must be from 0 to {2**32 - 1}")
+    return draw(jax.random.key(wanted["seed"]), trained, wanted["n"], wanted["prefix"], _sampling(wanted))
+
+
+@jax.jit
+def _cut(log_prob_TV: jax.Array, temperature: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
+    cut = jax.vmap(filter_logits, (0, None, None, None))(log_prob_TV, temperature, top_k, top_p)
+    return jax.nn.softmax(cut)
+
+
+def _until_mark(token_T: np.ndarray) -> np.ndarray:
+    token_T = np.asarray(token_T)
+    ends = np.flatnonzero(token_T == MARK)
+    return token_T[: ends[0]] if len(ends) else token_T
+
+
+def rounded(values: Any, digits: int = 4) -> Any:
+    """Numbers for JSON; what is infinite or undefined is None."""
+    values = np.round(np.asarray(values, np.float64), digits)
+    if not np.isfinite(values).all():
+        values = np.where(np.isfinite(values), values.astype(object), None)
+    return values.tolist()
+
+
+def clip(text: str, length: int = 200) -> list[str]:
+    """The labels of the first characters of a text."""
+    shown = [label(character) for character in text[:length]]
+    return [*shown, "…"] if len(text) > length else shown

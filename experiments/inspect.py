@@ -1,0 +1,98 @@
+"""Look inside a trained model, whichever it is: what it computes along a line, what it knows, how far back it looks.
+
+Run it:   python -m experiments.look runs/transformer --line charlotte
+Expect:   letters.png, which symbols are interchangeable for the model; reach.png, how far back it looks; traces.png,
+          its states, gates and other activations along the line; attention.png, where each head looks; all in
+          runs/look/transformer/
+"""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import tyro
+
+import makemore_jax as mm
+from experiments.shared import cli
+from experiments.shared.flags import Seed
+from makemore_jax.analysis import influence
+from makemore_jax.data.lines import read_lines
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.errors import InputError, require, require_positive
+from makemore_jax.inference.trained import Activations, Trained
+from makemore_jax.runs.folder import read_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Seed):
+    """Draw what a trained model knows, without training it again."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder that experiments.train wrote, or a .safetensors file that experiments.sample --export wrote."""
+    line: str = ""
+    """The line to read; by default, the longest of the first hundred."""
+    data: Path | None = None
+    """Text file whose lines the model reads; by default, the data that it was trained on."""
+    lines: int = 1000
+    """Number of lines to average over."""
+    out: Path | None = None
+    """Folder for the figures; by default runs/look/NAME."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_positive(self, "lines")
+
+
+def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
+    """The lines that the model can read, as tokens and as text."""
+    trained_on = read_config(config.run) or {}
+    path = config.data or trained_on.get("data")
+    require(path is not None, f"{config.run}: does not say what it was trained on; name a text file with `data`")
+    limits = trained_on.get("max_length"), trained.vocab.lowercase, trained_on.get("separator")
+    lines = read_lines(path, *limits)[: 10 * config.lines]
+    tokens = tokenize(lines, trained.vocab)
+    fits = [line for line, length in zip(lines, tokens.length_N, strict=True) if length < trained.context]
+    require(bool(fits), f"{path}: every line is longer than the {trained.context - 1} symbols that the model can read")
+    return tokenize(fits, trained.vocab), fits
+
+
+def line_to_read(config: Config, trained: Trained, lines: list[str]) -> Activations:
+    """The activations along the line that was asked for, or along the longest of the first hundred."""
+    if config.line:
+        return mm.activations(trained, config.line)
+    for line in sorted(lines[:100], key=len, reverse=True):
+        with contextlib.suppress(InputError):  # an unknown word
+            return mm.activations(trained, line)
+    raise InputError("the first hundred lines all have unknown words; name another with `line`")
+
+
+def run(config: Config) -> dict:
+    """Measure, draw, and say what was drawn."""
+    trained = mm.open(config.run)
+    tokens, lines = readable(config, trained)
+    activations = line_to_read(config, trained, lines)
+    out = config.out or Path("runs/look") / config.run.stem
+    out.mkdir(parents=True, exist_ok=True)
+    model, params, symbols = trained.model, trained.params, trained.vocab.symbols
+    found = influence.substitution(model, params, tokens, config.lines)
+    change_T = influence.reach(jax.random.key(config.seed), model, params, tokens, config.lines)
+    mm.plot.substitution(found, symbols, out / "letters.png")
+    mm.plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
+    drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}
+    read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
+    with contextlib.suppress(InputError):  # the model has nothing of the kind
+        mm.plot.traces(activations, out / "traces.png")
+        drawn["traces.png"] = f"its activations {read}"
+    with contextlib.suppress(InputError):
+        mm.plot.attention(activations, out / "attention.png")
+        drawn["attention.png"] = f"where each head looks {read}"
+    for name, what in drawn.items():
+        print(f"{cli.shown(out / name)}: {what}")
+    return {"drawn": sorted(drawn), "reach": change_T}
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run)

@@ -1,0 +1,1 @@
+"""Would a model train on machines that need not be there?"""

@@ -1,0 +1,191 @@
+"""Would this model train on that machine, and how fast? Compiled for accelerators that need not be there.
+
+Run it:   python -m experiments.fits --model transformer --layers 12 --heads 12 --embed 768 --context 1024 --vocab 50257
+              --batch 64 --bfloat16 --target h100:8 --shards 8
+Needs:    pip install '.[fits]', which brings the compilers for TPU and GPU
+Expect:   for each target whether it fits, what takes the memory of a chip, what the chips exchange in a step, and the
+          least time that a step can take at the published rates: an estimate, and no measurement
+"""
+
+import math
+import re
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+
+from experiments.memory import chips as targets
+from experiments.memory.chips import CHIPS, GIB
+from experiments.shared import cli
+from experiments.shared.flags import Trains, chosen_sizes, with_model
+from makemore_jax.data.batches import BatchPlan
+from makemore_jax.distributed.feed import fed_loss, fed_shapes
+from makemore_jax.distributed.mesh import Layout, divisors, layout_over, placement_on, stored_bytes
+from makemore_jax.errors import require_nonempty, require_positive
+from makemore_jax.learning.training import first_state, jitted_steps
+from makemore_jax.models.interface import Model, num_params
+from makemore_jax.models.registry import MODELS, NEURAL, build
+from makemore_jax.recipe import Recipe, adamw
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Trains):
+    """Compile the training step of a model for machines that need not be there, and say whether it fits."""
+
+    model: Literal[NEURAL] = "transformer"
+    """Which model; its sizes and its training recipe are flags below."""
+    vocab: int = 50257
+    """Number of symbols."""
+    context: int = 1024
+    """Tokens in each line; a batch holds lines of this length."""
+    target: tuple[str, ...] = ("h100:1",)
+    """Machines, as CHIP:SHAPE: h100:8, a100:1, v5e:4x4, v6e:2x4, v5p:2x2x2, v4:2x2x1; v5e:1 is a single chip."""
+    shards: int | None = None
+    """Split the training state among this many of the chips; by default, whole on each."""
+    json: bool = False
+    """Print the summary as JSON on the last line."""
+
+    def __post_init__(self):
+        require_positive(self, "vocab", "context", "shards")
+        require_nonempty(self, "target")
+        for target in self.target:
+            targets.parse(target)
+
+
+class Fit(NamedTuple):
+    """What the compiler says about a training step on one chip, in bytes and floating-point operations."""
+
+    chips: int
+    state: int  # parameters, optimiser and average
+    batch: int  # tokens and masks
+    temporary: int | None  # activations, gradients, parameters made whole; None if the program does not fit
+    flops: float  # 6 for each weight and token, and attention
+    moved: float | None  # bytes read and written in the chip's memory; None where the compiler does not say
+    collectives: dict[str, tuple[int, int]]  # how many and how many bytes, each counted once where it is in a loop
+    seconds: float  # to compile
+    leanest: int = 1  # in so many shards, a chip would store least of the state
+
+    @property
+    def peak(self) -> int | None:
+        """The most memory that a step needs."""
+        return None if self.temporary is None else self.state + self.batch + self.temporary
+
+
+def run(config: Any) -> dict:
+    """Compile for each target, and print what it says."""
+    decided = {"vocab": config.vocab, "context": config.context}
+    decided = {name: size for name, size in decided.items() if name in MODELS[config.model].config.__dataclass_fields__}
+    model = build(config.model, **decided, **chosen_sizes(config))
+    parameters = num_params(jax.eval_shape(model.init, jax.random.key(0)))
+    print(f"{config.model}: {parameters:,} parameters; batches of {config.recipe.batch} x {config.context:,} tokens")
+    summary = {"parameters": parameters, "targets": {}}
+    for target in config.target:
+        layout = layout_over(targets.devices(target), config.shards or 1)
+        cli.title(
+            f"{target}: {layout.devices} chips, {layout.devices // layout.shards} replicas x {layout.shards} shards"
+        )
+        fit = measure(model, config.recipe, config.context, layout)
+        report(fit, target, config)
+        summary["targets"][target] = fit._asdict() | {"estimate": estimate(fit, target)}
+    return summary
+
+
+def measure(model: Model, recipe: Recipe, context: int, layout: Layout) -> Fit:
+    """Compile a training step on full lines."""
+    lines = recipe.batch // recipe.micro_batches
+    plan = BatchPlan(lines, float(context), (context,) * lines, layout.devices, recipe.micro_batches)
+    loss = fed_loss(model, recipe, plan, placement_on(layout).share)
+    place = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+    state = jax.eval_shape(lambda key: first_state(model, recipe, key, recipe.hyper), jax.random.key(0))
+    state = jax.tree.map(place, state, layout.split(state))
+    batches = fed_shapes(plan, layout, count=1)
+    own = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in batches)
+    known = {"chips": layout.devices, "state": stored_bytes(state, layout.shards), "batch": own}
+    known["leanest"] = min(divisors(layout.devices), key=partial(stored_bytes, state))
+    known["flops"] = operations(model, state.params, recipe.batch * context, context) / layout.devices
+    began = time.perf_counter()
+    try:
+        steps, how = (
+            jitted_steps(in_place=True),
+            {"loss": loss, "optimizer": adamw(recipe), "count": 1, "stacked": True},
+        )
+        program = steps.lower(state, batches, **how).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return Fit(**known, temporary=None, moved=None, collectives={}, seconds=time.perf_counter() - began)
+    seconds, memory = time.perf_counter() - began, program.memory_analysis()
+    moved = (program.cost_analysis() or {}).get("bytes accessed")
+    found = collectives(program.as_text())
+    return Fit(**known, temporary=memory.temp_size_in_bytes, moved=moved, collectives=found, seconds=seconds)
+
+
+def operations(model: Model, params: Any, tokens: int, context: int) -> float:
+    """Floating-point operations of a step: 6 for each weight and token (Kaplan et al. 2020), and attention's 12 T D L.
+
+    Embeddings are looked up and not multiplied, except as a tied head.
+    """
+    config = model.config
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    looked_up = sum(leaf.size for path, leaf in leaves if getattr(path[-1], "key", None) in ("embed", "position"))
+    weights = num_params(params) - (0 if getattr(config, "tied", False) else looked_up)
+    attention = 12 * context * config.embed * config.layers if hasattr(config, "heads") else 0
+    return float(tokens) * (6 * weights + attention)
+
+
+def collectives(text: str) -> dict[str, tuple[int, int]]:
+    """How many of each collective operation a compiled program has, and the bytes of their results."""
+    found = {}
+    for kind in COLLECTIVES:
+        results = re.findall(rf"= (.*?) {kind}(?:-start)?\(", text)
+        sizes = [
+            BYTES.get(dtype, 4) * math.prod(int(size) for size in shape.split(",") if size)
+            for result in results
+            for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", result)
+        ]
+        if results:
+            found[kind] = len(results), sum(sizes)
+    return found
+
+
+def estimate(fit: Fit, target: str) -> dict[str, float]:
+    """The least seconds of a step at the published rates, for what takes them: a roofline (Williams et al. 2009)."""
+    chip = CHIPS[targets.parse(target)[0]]
+    sent = sum(size * (2 if kind == "all-reduce" else 1) for kind, (_, size) in fit.collectives.items())
+    moved = fit.moved or 2 * (fit.peak or fit.state)  # at least everything once in and once out
+    return {"computing": fit.flops / chip.flops, "memory": moved / chip.bandwidth, "links": sent / chip.link}
+
+
+def report(fit: Fit, target: str, config: Any) -> None:
+    """Print a verdict and where it comes from."""
+    memory = CHIPS[targets.parse(target)[0]].memory
+    gib = lambda size: f"{size / GIB:.2f} GiB"
+    fits = fit.peak is not None and fit.peak <= memory * GIB
+    needed = f"more than {memory:.2f} GiB a chip" if fit.peak is None else f"{gib(fit.peak)} of {memory:.2f} GiB a chip"
+    print(f"{'fits' if fits else 'DOES NOT FIT'}: {needed} (compiled in {fit.seconds:.0f} s)")
+    rest = "" if fit.temporary is None else f", activations and gradients {gib(fit.temporary)}"
+    print(f"    state {gib(fit.state)}, batch {gib(fit.batch)}{rest}")
+    if not fits:
+        shards, micro = (config.shards or 1), config.recipe.micro_batches
+        ways = [f"--shards {fit.leanest}"] if fit.leanest != shards else []
+        ways += [f"--micro-batches {2 * micro}"] if config.recipe.batch % (2 * micro) == 0 else []
+        print(f"    try {' or '.join([*ways, 'a smaller --batch', 'more chips'])}")
+        return
+    told = ", ".join(f"{count} {kind} ({gib(size)})" for kind, (count, size) in fit.collectives.items())
+    print(f"    the chips exchange {told or 'nothing'}")
+    times = estimate(fit, target)
+    limit, seconds = max(times.items(), key=lambda item: item[1])
+    shards = ", ".join(f"{name} {1e3 * least:.1f}" for name, least in times.items())
+    print(f"    {fit.flops / 1e12:.2f} TFLOP a chip; intensity {fit.flops / (fit.moved or 2 * fit.peak):.0f} FLOP/byte")
+    print(f"    estimate: {1e3 * seconds:.1f} ms a step or more ({shards}; {limit} decides),", end=" ")
+    print(f"at most {config.recipe.batch * config.context / seconds:,.0f} tokens/s")
+
+
+if __name__ == "__main__":
+    cli.main(lambda: with_model(Config, sys.argv[1:]), run)

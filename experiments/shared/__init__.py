@@ -1,0 +1,1 @@
+"""What commands share: flags, errors in one line, signals, cores."""

@@ -1,0 +1,176 @@
+"""What every command shares: flags, one-line errors, the run folder, and how things are printed."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import makemore_jax
+from experiments.shared.cores import keep_compilations, make_cores_devices
+from experiments.shared.flags import parse
+from experiments.shared.signals import Stopped, stop_on_signals
+from makemore_jax.data.lines import printable
+from makemore_jax.distributed.processes import alone, is_first, join
+from makemore_jax.errors import InputError, require
+from makemore_jax.files import to_json
+from makemore_jax.runs.lock import claim as claim_folder
+from makemore_jax.runs.writer import RunFolder
+
+# Flags that change where and how a run is made, but not its result.
+VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+# Flags that are noted only where they are given, so that earlier runs can be resumed.
+ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
+
+
+def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
+    """Parse the flags into the type that `config_type()` returns, run, and with `--json` print the summary as JSON.
+
+    A user's mistake ends in one line on standard error and exit status 2; a signal to stop, in 128 plus its number.
+
+    `every_core` is for commands of many runs: on a CPU, JAX gets a device for each core, and devices share the runs. A
+    run for which `--devices` asks for more than one gets them, too.
+    """
+    open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
+        stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
+    keep_compilations()
+    try:
+        with stop_on_signals():
+            config = parse(config_type())
+            if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
+                make_cores_devices()
+            summary = run(config)
+            if getattr(config, "json", True) and is_first():
+                print(to_json(summary))
+            sys.stdout.flush()
+    except InputError as error:
+        fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        fail(f"{error.filename or 'output'}: {error.strerror or error}")
+    except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            fail("out of memory; choose smaller sizes, or cut the data")
+        if alone() or not re.search("Gloo|NCCL|UNAVAILABLE|DEADLINE", str(error)):
+            raise
+        reason = printable(str(error).splitlines()[0][:200])
+        message = f"another process ended, or cannot be reached ({reason}); use --resume"
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        os._exit(2)  # JAX would wait for that process, and then end this one with a stack trace
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)
+
+
+@contextlib.contextmanager
+def join_processes(config: Any) -> Iterator[None]:
+    """Be one of several processes if the flags or the launcher say so; only the first prints."""
+    if config.coordinator and config.process == 0:
+        print(f"waiting at {config.coordinator} for {config.processes} processes to come together", flush=True)
+    join(config.coordinator, config.processes, config.process)
+    if is_first():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def open_closed_streams() -> None:
+    """Put the null device where a standard stream was closed (`>&-`), so that no other file takes its number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")  # noqa: SIM115
+
+
+def fail(message: str) -> None:
+    """Say what is wrong in one line and exit with status 2."""
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    sys.exit(2)
+
+
+def claim(
+    config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: str | None
+) -> contextlib.AbstractContextManager[RunFolder]:
+    """Hold the folder `out` for a run of these flags on the lines of this digest; see `makemore_jax.claim`.
+
+    `more` is what the run depends on besides, such as the digest of a file; None is not noted.
+    """
+    inside = out.absolute() in Path(config.data).absolute().parents
+    require(not inside, f"{config.data}: lies in the run folder {out}; choose another `out`")
+    fields = dataclasses.asdict(config)
+    nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
+    fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
+    fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
+    settings = {**fields, **nested, "lines_sha256": digest}
+    settings |= {name: value for name, value in more.items() if value is not None}
+    if fields.get("tokenizer"):
+        settings["tokenizer_sha256"] = config.encoding.vocab.digest
+    return claim_folder(out, settings, files, resume=resume, overwrite=config.overwrite)
+
+
+def environment() -> dict:
+    """The versions and the device that a run uses."""
+    device = jax.devices()[0]
+    versions = {"makemore_jax": makemore_jax.__version__, "python": sys.version.split()[0]}
+    versions |= {module.__name__: module.__version__ for module in (jax, np, optax)}
+    return {"versions": versions, "device": {"platform": device.platform, "kind": device.device_kind}}
+
+
+def title(text: str) -> None:
+    """The heading of a section."""
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+def shown(path: Path) -> str:
+    """A path, fit to be printed."""
+    return printable(str(path))
+
+
+def clip(text: str, width: int = 40) -> str:
+    """`text`, printable and cut to `width` characters."""
+    text = printable(text)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def columns(texts: dict[str, list[str]]) -> None:
+    """Print lists of texts side by side under their names."""
+    for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
+        print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """The mean of several runs, and half of the distance between the lowest and the highest."""
+    return f"{np.mean(values):.4f}" + (f" ±{(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else "")
+
+
+class Table:
+    """Rows printed under a heading, one by one; a column is its name and the format of its values, as in ">9.4f"."""
+
+    def __init__(self, **columns: str):
+        """Print the heading. Underscores in names are spaces; a column is as wide as its name and its format need."""
+        self.formats = {}  # by column: how a text is placed in it, and how a number becomes a text
+        for name, style in columns.items():
+            side, width, kind = re.fullmatch(r"([<>])(\d+)(.*)", style).groups()
+            self.formats[name] = f"{side}{max(len(name) + 2, int(width))}", kind
+        self.row(**{name: name.replace("_", " ") for name in columns})
+
+    def row(self, **values: Any) -> None:
+        """Print a row; a column without a value, or with None, stays empty."""
+        texts = []
+        for name, (place, kind) in self.formats.items():
+            value = values.get(name)
+            text = "" if value is None else value if isinstance(value, str) else format(value, kind)
+            texts.append(format(text, place))
+        print("".join(texts).rstrip(), flush=True)

@@ -1,0 +1,83 @@
+"""The cores of a CPU: each a device, or each a process; and what XLA compiled for them before."""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from makemore_jax.errors import InputError
+
+
+def count_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_cores_devices() -> None:
+    """On a CPU, make each core that this process may use a device, unless XLA_FLAGS says how many there are."""
+    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
+            jax.config.update("jax_num_cpu_devices", count_cores())
+
+
+def on_every_core(function: Callable, items: Sequence) -> Iterator:
+    """`function(item)` for each item in a process of its own, as many at once as there are cores; results in order.
+
+    What each prints is printed when it is done. Each has one thread: where operations are small, two threads that share
+    every one of them take a third more processor time. Items and results are pickled; the function is a module's. A
+    single item is done in this process, and so are all on an accelerator, one after the other.
+    """
+    if len(items) == 1 or jax.default_backend() != "cpu":
+        for item in items:
+            yield function(item)
+            jax.clear_caches()  # each program maps memory, and the system limits how often a process may
+        return
+    os.environ["NPROC"] = "1"  # of XLA's threads, read when JAX starts there
+    spawned, children = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(count_cores(), spawned, _begin_process, max_tasks_per_child=1)
+    try:
+        for printed, result in pool.map(partial(_captured, function), items):
+            print(printed, end="", flush=True)
+            yield result
+    except BrokenProcessPool:
+        raise InputError("one of the processes was killed; out of memory?") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in {*multiprocessing.active_children()} - children:
+            child.terminate()
+
+
+def _begin_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    keep_compilations()
+
+
+def _captured(function: Callable, item: Any) -> tuple[str, Any]:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        result = function(item)
+    return printed.getvalue(), result
+
+
+def keep_compilations() -> None:
+    """Keep what XLA compiles in the user's cache folder, so that the next run starts at once.
+
+    JAX_COMPILATION_CACHE_DIR names another folder; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    with contextlib.suppress(OSError, RuntimeError):  # no home, or no place to keep anything: nothing is kept
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "makemore_jax"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

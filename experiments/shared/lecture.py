@@ -1,0 +1,63 @@
+"""The parts of the first lecture that its command, `experiments.bigram`, and its benchmark share."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from makemore_jax.data.tokens import Tokens
+from makemore_jax.data.vocab import Vocab
+from makemore_jax.models import ngram
+from makemore_jax.models.interface import Model, Params
+from makemore_jax.models.likelihood import mean_nll, table_nll
+
+
+class Lecture(NamedTuple):
+    """The data in every form that the lecture needs, and how it samples."""
+
+    lines: list[str]
+    vocab: Vocab
+    symbols: list[str]  # the vocabulary's, fit to be printed
+    tokens: Tokens
+    counts_VV: jax.Array
+    model: Model  # the bigram whose parameters are a table of log-probabilities
+    sample: Callable  # (model, params, n=config.samples) -> n lines, always with the same random key
+
+
+def count_dict(lines: Sequence[str], mark: str) -> dict[tuple[str, str], int]:
+    """The lecture's first count, in plain Python: slow, obviously correct, and the oracle for the table."""
+    counts = {}
+    for line in lines:
+        symbols = [mark, *line, mark]
+        for first, second in zip(symbols, symbols[1:]):  # noqa: B905, RUF007 (as in the lecture)
+            counts[first, second] = counts.get((first, second), 0) + 1
+    return counts
+
+
+def count_table(vocab: Vocab, tokens: Tokens) -> jax.Array:
+    """(V, V) int32: the bigrams of a token stream, counted by one scatter-add."""
+    x_N, y_N = tokens.pairs
+    return ngram.count(ngram.Config(vocab.size), x_N[None], y_N[None])
+
+
+def pair_loss(model: Model, params: Params, pairs: tuple[jax.Array, jax.Array], hyper: dict, key=None) -> jax.Array:
+    """The lecture's loss, from all N pairs (x_N, y_N) of the data."""
+    x_N, y_N = pairs
+    return mean_nll(model.apply(params, x_N[None]), y_N[None]) + penalty(params, hyper)
+
+
+def table_loss(params: Params, counts_VV: jax.Array, hyper: dict, key=None) -> jax.Array:
+    """The same loss from the count table. The one-hots of all symbols are the identity, so the logits are W itself."""
+    return table_nll(params["W"], counts_VV) + penalty(params, hyper)
+
+
+def penalty(params: Params, hyper: dict) -> jax.Array:
+    """The regulariser: it pulls W towards 0, where every row is uniform, as smoothing with a large number does."""
+    return hyper["penalty"] * jnp.mean(params["W"] ** 2)
+
+
+def descent(hyper: dict) -> optax.GradientTransformation:
+    """Plain gradient descent."""
+    return optax.sgd(hyper["learning_rate"])

@@ -1,0 +1,1 @@
+"""What there is to learn about a model: figures, influence, data whose entropy is known."""

@@ -1,0 +1,86 @@
+"""A text file in chunks, for data larger than memory: the lines or documents of `read_lines`, some at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from makemore_jax.data.lines import (
+    BYTE_ORDER_MARK,
+    LONGEST_LINE,
+    clean_documents,
+    clean_lines,
+    decode,
+    file_status,
+    named,
+    normalize,
+    normalize_separator,
+    printable,
+)
+from makemore_jax.errors import require
+
+SIZE = 2**24  # bytes
+
+
+def read_chunks(
+    path: str | Path, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
+) -> Iterator[str]:
+    """The lines of `read_lines` in chunks, joined by \\n: about `size` bytes of the file are in memory at a time."""
+    require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
+    empty, blank = file_status(path).st_size == 0, True
+    name, number = repr(str(path)), 1  # the number of a chunk's first line
+    for raw in _raw_chunks(path, size):
+        text = normalize(decode(raw, name, number), lowercase)
+        chunk = text.strip()
+        if max_length is not None or not _is_clean(chunk):
+            chunk = "\n".join(clean_lines(text.split("\n"), name, number, max_length))
+        number += text.count("\n")
+        if chunk:
+            blank = False
+            yield chunk
+    require(not blank, f"{name}: {'empty file' if empty else 'only blank lines'}; put one thing on each line")
+
+
+def read_documents(
+    path: str | Path, separator: str, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
+) -> Iterator[list[str]]:
+    """The documents of `read_lines`, some at a time.
+
+    Besides `size` bytes of the file, one document is in memory, however long it is.
+    """
+    require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
+    separator = normalize_separator(separator, lowercase)
+    file_status(path)
+    name, number, rest, found, blank = repr(str(path)), 1, "", False, True
+    for raw in _raw_chunks(path, size):
+        text = decode(raw, name, number)
+        number += text.count("\n")
+        *whole, rest = (rest + normalize(text, lowercase)).split(separator)
+        found = found or bool(whole)
+        if documents := clean_documents(whole, max_length):
+            blank = False
+            yield documents
+    require(found, f"{name}: the `separator` {printable(separator)!r} does not occur in it")
+    if documents := clean_documents([rest], max_length):
+        yield documents
+    require(bool(documents) or not blank, f"{name}: only blank documents; put text between the separators")
+
+
+def _raw_chunks(path: str | Path, size: int) -> Iterator[bytes]:
+    """The bytes of a file in chunks of whole lines, without a byte-order mark."""
+    mark = BYTE_ORDER_MARK
+    with named(path), open(path, "rb") as file:
+        while raw := file.read(size) + file.readline():
+            raw, mark = raw.removeprefix(mark), b""
+            yield raw
+
+
+def _is_clean(text: str) -> bool:
+    """Whether `clean_lines` would return a stripped text as it is. Quick to check, and true of most ASCII files."""
+    if not text.isascii():
+        return False
+    code_M = np.frombuffer(text.encode(), np.uint8)
+    end_N = np.flatnonzero(code_M == ord("\n"))
+    longest = np.diff(end_N, prepend=-1, append=len(text)).max() - 1
+    beside_end = np.concatenate([code_M[end_N - 1], code_M[end_N + 1]])
+    return bool(longest <= LONGEST_LINE and beside_end.min(initial=127) > ord(" "))  # white space is not above it

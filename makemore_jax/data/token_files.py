@@ -1,0 +1,199 @@
+"""Tokens in files, for data larger than memory: encoded in two passes over the text, then memory-mapped.
+
+A folder holds the token stream and the line lengths of each of train, dev and test, the vocabulary, and about.json,
+which says what they were made from, with a checksum of each file and of itself.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from makemore_jax.data.chunks import read_chunks, read_documents
+from makemore_jax.data.corpus import Corpus, Encoding, longest_line, require_lines
+from makemore_jax.data.lines import Split, file_status, split
+from makemore_jax.data.tokenizers import find_tokenizer
+from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.errors import InputError, require
+from makemore_jax.files import sync
+from makemore_jax.progress import progress_bar
+
+ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
+EVALUATED = 10_000  # lines of dev and of test
+FILES = {"about.json", "vocab.json", *ARRAYS}
+
+
+def load(
+    path: str | Path,
+    encoding: Encoding = Encoding(),
+    *,
+    progress: bool = True,
+    report: Callable[[str], object] = lambda message: None,
+) -> Corpus:
+    """`corpus.load` for data larger than memory: the tokens stay in files beside the text, and so `lines` is None.
+
+    The files are written if they are missing, damaged or out of date: `progress` shows a bar, and `report` is called
+    with the reason. Of dev and of test, the first `EVALUATED` lines are taken.
+
+    Raises:
+      InputError: what `corpus.load` raises, or the token files cannot be written.
+    """
+    encoding.require_consistent()
+    path = Path(path)
+    require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
+    words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
+    words += [f"context{encoding.context_length}" if encoding.context_length else ""]
+    words += [f"by{hashlib.sha256(encoding.separator.encode()).hexdigest()[:8]}" if encoding.separator else ""]
+    words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
+    folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
+    try:
+        stored = open_store(folder, path, encoding)
+    except InputError as error:
+        report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
+        with progress_bar(2 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # two passes
+            stored = write_store(folder, path, encoding, bar.update)
+    require_lines(str(path), [len(part.length_N) for part in stored.tokens])
+    tokens = Split(stored.tokens.train, first_lines(stored.tokens.dev), first_lines(stored.tokens.test))
+    return Corpus(stored.vocab, None, tokens, stored.digest, longest_line(stored.tokens, encoding, str(path)))
+
+
+def first_lines(tokens: Tokens) -> Tokens:
+    """The first `EVALUATED` lines."""
+    return Tokens(tokens.stream_M, tokens.start_N[:EVALUATED], tokens.length_N[:EVALUATED])
+
+
+class Stored(NamedTuple):
+    """The contents of a folder."""
+
+    vocab: Vocab
+    tokens: Split[Tokens]  # the streams are maps of files
+    digest: str  # SHA-256 of the lines
+
+
+def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Stored:
+    """Map the tokens of the text file `path` that `write_store` put into `folder`."""
+    source = _source(path, encoding)
+    require((folder / "about.json").is_file(), f"{str(folder)!r}: holds no encoded text")
+    about = _read_about(folder / "about.json")
+    require(about["source"] == source, f"{str(folder)!r}: encoded from another file, or with other settings")
+    for name, checksum in about["checksums"].items():
+        require(_checksum(folder / name) == checksum, f"{str(folder / name)!r}: damaged or missing")
+    vocab = Vocab.from_dict(json.loads((folder / "vocab.json").read_text()), repr(str(folder / "vocab.json")))
+    dtype = np.min_scalar_type(vocab.size - 1)
+
+    def tokens(part: str) -> Tokens:
+        step_N = np.fromfile(folder / f"{part}.length", np.int32)  # from mark to mark
+        start_N = np.cumsum(step_N, dtype=np.int64) - step_N
+        length_N = np.minimum(step_N, encoding.context_length or np.iinfo(np.int32).max)
+        return Tokens(np.memmap(folder / f"{part}.stream", dtype, "r"), start_N, length_N)
+
+    return Stored(vocab, Split(*map(tokens, Split._fields)), about["digest"])
+
+
+def write_store(
+    folder: Path, path: Path, encoding: Encoding = Encoding(), progress: Callable[[int], object] = lambda size: None
+) -> Stored:
+    """Encode the text file `path` into `folder`, in memory that does not grow with the file, and map the result.
+
+    One pass over the text finds the vocabulary (bytes need none), one encodes it; `progress` gets the bytes of each
+    chunk of each pass. What `folder` held before is replaced only when everything is written.
+    """
+    own = secrets.token_hex(4)  # processes on two machines, or in two containers, may have one number
+    part, old = (folder.with_name(f"{folder.name}.{own}.{suffix}") for suffix in ("part", "old"))
+    try:
+        ours = not folder.exists() or {file.name for file in folder.iterdir()} <= FILES
+        require(ours, f"{str(folder)!r}: holds files that are not encoded text; choose another folder")
+        part.mkdir(parents=True)
+        _encode(part, path, encoding, progress)
+        if folder.exists():
+            folder.rename(old)  # a run that has mapped these files keeps them
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        sync(folder.parent)
+    except OSError as error:
+        raise InputError(f"{str(folder)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+    return open_store(folder, path, encoding)
+
+
+def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> None:
+    """Write the files of a store, and wait until they are on the disk."""
+    separator, limits = encoding.separator, (encoding.max_length, encoding.lowercase)
+    lines = separator is None
+
+    def chunks() -> Iterator[list[str]]:
+        """Some documents, or one text of many lines, which is split only where it must be."""
+        many = ([text] for text in read_chunks(path, *limits)) if lines else read_documents(path, separator, *limits)
+        for texts in many:
+            yield texts
+            progress(sum(len(text.encode()) + 1 for text in texts))
+
+    def split_chunk(texts: list[str]) -> Split:
+        return split(texts[0].split("\n") if lines else texts)
+
+    source, digest = _source(path, encoding), hashlib.sha256()
+    learned = find_tokenizer(encoding.tokens).learned  # from the train lines
+    texts = (split_chunk(texts).train for texts in chunks()) if learned else chunks()
+    vocab = encoding.find_vocab(itertools.chain.from_iterable(texts))
+    dtype = np.min_scalar_type(vocab.size - 1)  # the smallest that holds the tokens
+    (folder / "vocab.json").write_text(json.dumps(vocab.to_dict()))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
+        for part in Split._fields:
+            files[f"{part}.stream"].write(np.array([MARK], dtype))
+        for texts in chunks():
+            digest.update("".join(f"{text}\n" for text in texts).encode())
+            for part, some in split_chunk(texts).items():
+                tokens = tokenize(some, vocab, encoding.context_length)
+                files[f"{part}.stream"].write(tokens.stream_M[1:].astype(dtype))  # the file has the first mark
+                marks = np.append(tokens.start_N, len(tokens.stream_M) - 1)
+                files[f"{part}.length"].write(np.diff(marks).astype(np.int32))
+    checksums = {name: _checksum(folder / name) for name in ("vocab.json", *ARRAYS)}
+    about = _sealed({"source": source, "digest": digest.hexdigest(), "checksums": checksums})
+    (folder / "about.json").write_text(about)
+    for file in (*folder.iterdir(), folder):
+        sync(file)
+
+
+def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
+    """Identifies the text as it is now, and its encoding."""
+    status = file_status(path)
+    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding.about}
+
+
+def _checksum(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it cannot be read."""
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed(about: dict[str, Any]) -> str:
+    """`about` as JSON, with the SHA-256 of its own JSON."""
+    return json.dumps(about | {"sha256": hashlib.sha256(json.dumps(about).encode()).hexdigest()}, indent=2) + "\n"
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """Read back what `_sealed` wrote; a change of any byte is noticed."""
+    try:
+        text = path.read_bytes()
+        about = json.loads(text)
+        del about["sha256"]
+        whole = text == _sealed(about).encode()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    require(whole, f"{str(path)!r}: damaged")
+    return about

@@ -1,0 +1,105 @@
+"""What a token is: a character, a word, a byte, or a byte pair."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+
+from makemore_jax.data import bpe
+from makemore_jax.data.words import UNKNOWN, find_words, join_words, split_words
+from makemore_jax.errors import require
+
+MARK = 0
+MAX_CHARACTERS = 2**16  # distinct ones; a file with more is hardly text, and its embeddings would fill the memory
+NEWLINE = ord("\n")
+BYTES = np.append(np.delete(np.arange(256, dtype=np.uint8), NEWLINE), np.uint8(NEWLINE))  # of tokens 1, 2, ..., 256
+BYTE_SYMBOLS = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in BYTES)
+
+
+def code_points(text: str) -> np.ndarray:
+    """(characters,) uint8 or uint32. Lone surrogates pass, so that `encode` can refuse them by name."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)  # a quarter of the memory, and twice as fast
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def find_characters(texts: Iterable[str]) -> list[str]:
+    """All characters, in code-point order."""
+    seen = np.zeros(0x110000, bool)
+    for text in texts:
+        seen[code_points(text)] = True
+    seen[NEWLINE] = False
+    characters = [chr(code) for code in np.flatnonzero(seen)]
+    count, advice = f"{len(characters):,} distinct characters", "set `tokens` to byte or word"
+    require(len(characters) <= MAX_CHARACTERS, f"{count}, over the limit of {MAX_CHARACTERS:,}; {advice}")
+    return characters
+
+
+def character_table(symbols: Sequence[str]) -> np.ndarray:
+    """Token by code point, -1 where there is none."""
+    table = np.full(0x110000, -1, np.int32)
+    table[NEWLINE] = MARK
+    table[[ord(symbol) for symbol in symbols[1:]]] = np.arange(1, len(symbols))
+    return table
+
+
+class Tokenizer(NamedTuple):
+    """How text becomes tokens of one kind, and tokens become text."""
+
+    find: Callable  # texts, min_count, vocab_size -> symbols, without the mark and the line end, and merges
+    fits: Callable  # Vocab -> whether its symbols can be those of this kind
+    table: Callable  # Vocab -> what `encode` looks tokens up in
+    encode: Callable  # text, table -> ids_N: int32, the mark for a line end, -1 for what the table lacks
+    decode: Callable  # ids, symbols -> text
+    respace: Callable = str  # text -> the text with the spacing of `decode`
+    unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
+    unit: str | None = None  # what to call a token in "nats per ..."; by default the name of the kind
+    learned: bool = False  # whether the symbols are those of the train lines, and not of all
+    line_end: str = "\n"  # how the symbol of the line end is spelled, where there is one
+
+
+_TOKENIZERS = {
+    "character": Tokenizer(
+        find=lambda texts, min_count, vocab_size: (find_characters(texts), ()),
+        fits=lambda vocab: all(len(symbol) == 1 for symbol in vocab.symbols[1:]),
+        table=lambda vocab: character_table(vocab.symbols),
+        encode=lambda text, table: table.take(code_points(text)),
+        decode=lambda ids, symbols: "".join([symbols[i] for i in ids]),
+    ),
+    "word": Tokenizer(
+        find=lambda texts, min_count, vocab_size: (find_words(texts, min_count), ()),
+        fits=lambda vocab: vocab.size > UNKNOWN + 1,
+        table=lambda vocab: {"\n": MARK} | {word: i for i, word in enumerate(vocab.symbols) if i > UNKNOWN},
+        encode=lambda text, table: np.fromiter(map(table.get, split_words(text), repeat(UNKNOWN)), np.int32),
+        decode=lambda ids, symbols: join_words([symbols[i] for i in ids]),
+        respace=lambda text: join_words(split_words(text)),
+        unknown=UNKNOWN,
+        learned=True,
+    ),
+    "byte": Tokenizer(
+        find=lambda texts, min_count, vocab_size: (BYTE_SYMBOLS[:-1], ()),
+        fits=lambda vocab: vocab.symbols[1:] in (BYTE_SYMBOLS[:-1], BYTE_SYMBOLS),
+        table=lambda vocab: np.insert(np.arange(1, 256, dtype=np.int32), NEWLINE, 256 if vocab.multiline else MARK),
+        encode=lambda text, table: table.take(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)),
+        decode=lambda ids, symbols: BYTES[np.array(ids, int) - 1].tobytes().decode("utf-8", "replace"),
+        line_end=BYTE_SYMBOLS[-1],
+    ),
+    "bpe": Tokenizer(
+        find=lambda texts, min_count, vocab_size: bpe.learn(texts, vocab_size),
+        fits=lambda vocab: bpe.fits(vocab.symbols, vocab.merges),
+        table=lambda vocab: bpe.build(vocab.symbols, vocab.merges),
+        encode=bpe.encode,
+        decode=bpe.decode,
+        unit="token",
+        learned=True,
+        line_end=bpe.LINE_END,
+    ),
+}
+TOKENIZERS = tuple(_TOKENIZERS)
+
+
+def find_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer of this name; raises `InputError` if there is none."""
+    require(name in TOKENIZERS, f"`tokens` is {name!r}; it must be one of {', '.join(TOKENIZERS)}")
+    return _TOKENIZERS[name]

@@ -1,0 +1,1 @@
+"""Many devices and many processes, attached to the core from outside."""

@@ -1,0 +1,37 @@
+"""Counting as the baseline: what a neural model has to beat, without any training."""
+
+import math
+
+from makemore_jax.data.corpus import Corpus
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models import backoff, ngram
+
+
+def count(corpus: Corpus, order: int = 5) -> Trained:
+    """An n-gram with back-off (Kneser-Ney), counted on the train lines: the strongest of the counting models."""
+    config = backoff.Config(corpus.vocab.size, order)
+    params = backoff.fit(config, *corpus.tokens.train.pairs)
+    return Trained(backoff.backoff(config), params, corpus.vocab, corpus.context)
+
+
+def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Trained:
+    """A dense n-gram, counted on the train lines, with `smoothing` added to each count. Streams are read in chunks."""
+    config, tokens = ngram.Config(corpus.vocab.size, order), corpus.tokens.train
+    counts = ngram.count_stream(config, tokens.stream_M, cuts=tokens.cuts)
+    return Trained(ngram.ngram(config), ngram.fit(counts, smoothing), corpus.vocab, corpus.context)
+
+
+def baselines(corpus: Corpus) -> dict[str, float]:
+    """Dev losses, in nats per token, of models that need no training: uniform, and n-grams of increasing order.
+
+    For streamed data these are dense tables of orders 1 and 2.
+    """
+    dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
+    for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
+        fits = order <= 2 and corpus.vocab.size**order <= ngram.MAX_CELLS
+        if corpus.streamed and not fits:
+            continue
+        model, params, *_ = count_table(corpus, order) if corpus.streamed else count(corpus, order)
+        losses[name] = exact_loss(model, params, dev).nats
+    return losses

@@ -1,0 +1,149 @@
+"""How good a model is: its exact loss over a data set, every token scored once, end marks included."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from makemore_jax.data.batches import Packing, gather, pack
+from makemore_jax.data.lines import normalize
+from makemore_jax.data.tokens import Tokens, count_bytes, distinct, tokenize
+from makemore_jax.data.vocab import Vocab
+from makemore_jax.errors import require
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models.interface import Model, Params, require_context
+from makemore_jax.models.likelihood import batch_nll
+
+BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
+BATCH_LOGITS = 2**23  # the same limit in logits, for large vocabularies
+PACK_TOKENS = 2**20  # lines are packed this many tokens at a time, so that memory does not grow with the data
+
+
+class ScoreBatch(Protocol):
+    """The nats of each token of a batch, (B, T), on the host. `distributed.mesh` has one for many devices."""
+
+    def __call__(self, model: Model, params: Params, x_BT: np.ndarray, y_BT: np.ndarray, /) -> np.ndarray: ...
+
+
+def on_one_device(model: Model, params: Params, x_BT: np.ndarray, y_BT: np.ndarray) -> np.ndarray:
+    """`batch_nll`, compiled, on one device."""
+    return np.asarray(_batch_nll(model, params, x_BT, y_BT))
+
+
+_batch_nll = jax.jit(batch_nll, static_argnums=0)
+
+
+class MeanLoss(NamedTuple):
+    """A loss in the units that people use."""
+
+    nats: float  # per token
+    bits: float  # per token: nats / ln 2
+    perplexity: float  # exp(nats): as uncertain as a fair choice among this many symbols
+    tokens: int  # how many were predicted
+
+
+def mean_loss(total_nats: float, tokens: int) -> MeanLoss:
+    """The loss of `tokens` tokens whose negative log-likelihoods sum to `total_nats`."""
+    nats = float(total_nats) / int(tokens)
+    return MeanLoss(nats, nats / math.log(2), math.exp(nats) if nats < 700 else math.inf, int(tokens))
+
+
+def exact_loss(model: Model, params: Params, tokens: Tokens, score_batch: ScoreBatch = on_one_device) -> MeanLoss:
+    """The exact loss over a data set: every token is scored once, and the sum over lines is in float64."""
+    return mean_loss(line_nll(model, params, tokens, score_batch).sum(), np.sum(tokens.length_N))
+
+
+def bits_per_byte(nats: float, tokens: Tokens, vocab: Vocab) -> float:
+    """A loss in nats per byte pair, over these lines, as bits for each byte of text and each line end.
+
+    Between vocabularies, losses per token cannot be compared: the longer the tokens, the higher the loss.
+    """
+    return nats / math.log(2) * float(np.sum(tokens.length_N, dtype=np.int64)) / count_bytes(tokens, vocab)
+
+
+def line_nll(model: Model, params: Params, tokens: Tokens, score_batch: ScoreBatch = on_one_device) -> np.ndarray:
+    """(N,) float64: the nats of each whole line with its end mark; inf if the model gives it probability 0."""
+    nll_M, length_N = stream_nll(model, params, tokens, score_batch), np.asarray(tokens.length_N, np.int64)
+    return np.add.reduceat(nll_M, np.cumsum(length_N) - length_N, dtype=np.float64)
+
+
+def stream_nll(model: Model, params: Params, tokens: Tokens, score_batch: ScoreBatch = on_one_device) -> np.ndarray:
+    """(M,) float32: the nats of each predicted token, line after line."""
+    width, length_N = longest_line(model, tokens), np.asarray(tokens.length_N, np.int64)
+    first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
+    for segment_BT, position_BT in _packings(tokens.length_N, width, model):
+        x_BT, y_BT, mask_BT = gather(tokens, segment_BT, position_BT)
+        nll_BT = score_batch(model, params, np.int32(x_BT), np.int32(y_BT))
+        nll_M[(first_N[segment_BT] + position_BT)[mask_BT]] = nll_BT[mask_BT]
+    return nll_M
+
+
+def longest_line(model: Model, tokens: Tokens) -> int:
+    """The length of the longest line, in tokens with its end mark."""
+    require(len(tokens.length_N) > 0, "there are no lines to score")
+    longest = int(np.max(tokens.length_N))
+    require_context(model, longest)
+    return longest
+
+
+def _packings(length_N: np.ndarray, width: int, model: Model) -> Iterator[Packing]:
+    """All lines, packed into batches whose number of rows is a power of two or the largest that memory allows.
+
+    Data sets of similar size then share a compiled program.
+    """
+    at_once = min(BATCH_TOKENS, BATCH_LOGITS // model.vocab) // getattr(model.config, "networks", 1)
+    max_rows = max(1, at_once // width)
+    chunk_N = np.cumsum(length_N, dtype=np.int64) // PACK_TOKENS
+    for line_N in np.split(np.arange(len(length_N)), np.flatnonzero(np.diff(chunk_N)) + 1):
+        segment_BT, position_BT = pack(length_N[line_N], width)
+        rows = min(max_rows, 2 ** (len(segment_BT) - 1).bit_length())
+        empty = ((0, -len(segment_BT) % rows), (0, 0))
+        segment_BT = line_N[np.pad(segment_BT, empty)]
+        position_BT = np.pad(position_BT, empty, constant_values=width)  # past the end of any line: padding
+        for first in range(0, len(segment_BT), rows):
+            yield Packing(segment_BT[first : first + rows], position_BT[first : first + rows])
+
+
+def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) -> MeanLoss:
+    """The exact loss over a data set, such as `corpus.tokens.test`; every token is scored once.
+
+    `excluding` are lines that are known not to occur in it, such as `corpus.tokens.train` where the split keeps equal
+    lines together. Their probability goes to all others, P(line) / (1 - `mass`); if one does occur, the loss is inf.
+
+    Raises:
+      InputError: there are no lines, or one is longer than the model can read.
+    """
+    quality = exact_loss(trained.model, trained.params, tokens)
+    if excluding is None:
+        return quality
+    if distinct(tokens).keys() & distinct(excluding).keys():
+        return mean_loss(math.inf, quality.tokens)
+    gain = -math.log1p(-mass(trained, excluding))  # nats per line
+    return mean_loss(quality.nats * quality.tokens - gain * len(tokens.length_N), quality.tokens)
+
+
+def mass(trained: Trained, tokens: Tokens) -> float:
+    """The probability that a sample is one of these lines, such as `corpus.tokens.train`: the sum over different ones.
+
+    Raises:
+      InputError: there are no lines, or one is longer than the model can read.
+    """
+    line_N = list(distinct(tokens).values())
+    once = Tokens(tokens.stream_M, tokens.start_N[line_N], tokens.length_N[line_N])
+    return float(np.exp(-line_nll(trained.model, trained.params, once)).sum())
+
+
+def score(trained: Trained, lines: Sequence[str]) -> list[MeanLoss]:
+    """The loss of each line, its end mark included: nats, bits and perplexity per token, and the number of tokens.
+
+    Raises:
+      InputError: a line with a character that the model does not know, or a line longer than it was trained on.
+    """
+    lines = [normalize(line, trained.vocab.lowercase) for line in lines]
+    for line in lines:
+        trained.encode(line)
+    tokens = tokenize(lines, trained.vocab)
+    nats_N = line_nll(trained.model, trained.params, tokens)
+    return [mean_loss(nats, count) for nats, count in zip(nats_N, tokens.length_N, strict=True)]

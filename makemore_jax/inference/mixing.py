@@ -1,0 +1,102 @@
+"""Combine trained models: an ensemble of equal members, or a mixture with weights fitted on held-out lines."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from makemore_jax.data.tokens import Tokens
+from makemore_jax.errors import require
+from makemore_jax.inference.evaluate import stream_nll
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models.mixture import EnsembleConfig, fit_weights, mixture
+from makemore_jax.models.mixture import ensemble as build_ensemble
+from makemore_jax.models.registry import build_config, name_of
+
+
+def ensemble(members: Sequence[Trained]) -> Trained:
+    """The mean prediction of several training runs of one model, such as `sweep(...).best`; a single one is returned.
+
+    Raises:
+      InputError: there are none, or their sizes or vocabularies differ.
+    """
+    _require_one_vocabulary(members)
+    first = members[0]
+    same = all(_kind(member) == _kind(first) for member in members)
+    require(same, "the members of an ensemble have different sizes; mix them instead")
+    if len(members) == 1:
+        return first
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(member.params for member in members))
+    model = build_ensemble(first.model, len(members))
+    return Trained(model, params, first.vocab, min(member.context for member in members))
+
+
+def mix(components: Sequence[Trained], dev: Tokens | None = None, weights: Sequence[float] | None = None) -> Trained:
+    """The weighted mean of the predictions of several trained models.
+
+    Models of the same sizes first become an ensemble, which is one component. `weights` has a number for each
+    component. By default, expectation maximisation finds the weights that make the `dev` tokens most likely; without
+    `dev`, they are equal.
+
+    Raises:
+      InputError: there are no components, their vocabularies differ, or `weights` has another length or does not sum
+        to 1.
+    """
+    _require_one_vocabulary(components)
+    groups: dict = {}
+    for component in components:
+        groups.setdefault(_kind(component), []).append(component)
+    components = [ensemble(group) for group in groups.values()]
+    params = {"components": [component.params for component in components]}
+    if weights is not None:
+        params["log_weight"] = _check_weights(weights, len(components))
+    elif dev is not None:
+        log_prob_KM = -np.stack([stream_nll(component.model, component.params, dev) for component in components])
+        params["log_weight"] = fit_weights(log_prob_KM)
+    else:
+        params["log_weight"] = jnp.zeros(len(components))
+    model = mixture(tuple(component.model for component in components))
+    return Trained(model, params, components[0].vocab, min(component.context for component in components))
+
+
+def weights(mixed: Trained) -> np.ndarray:
+    """(K,) the weights of the components of a mixture; they sum to 1."""
+    return np.asarray(jax.nn.softmax(mixed.params["log_weight"]))
+
+
+def components(mixed: Trained) -> dict[str, Trained]:
+    """The components of a mixture by name, such as "3 x lstm"; models of one name and different sizes are numbered."""
+    found: dict[str, Trained] = {}
+    for config, params in zip(mixed.model.config.components, mixed.params["components"], strict=True):
+        members = f"{config.members} x " if isinstance(config, EnsembleConfig) else ""
+        name = members + name_of(config.components[0] if members else config)
+        same = sum(other == name or other.startswith(f"{name} (") for other in found)
+        name += f" ({same + 1})" if same else ""
+        found[name] = Trained(build_config(config), params, mixed.vocab, mixed.context)
+    return found
+
+
+def _kind(component: Trained) -> tuple:
+    """What members of an ensemble have in common: model, sizes, and the shapes, which for counts the data decides."""
+    return component.model.config, tuple(leaf.shape for leaf in jax.tree.leaves(component.params))
+
+
+def _check_weights(weights: Sequence[float], components: int) -> jax.Array:
+    """Weights as log-weights."""
+    weight_K = np.asarray(weights, np.float64)
+    require(
+        weight_K.shape == (components,),
+        f"`weights` has {len(weights)} numbers for {components} components; give one for each",
+    )
+    fits = bool(np.all(weight_K >= 0)) and abs(weight_K.sum() - 1) < 1e-6
+    require(fits, f"`weights` sum to {weight_K.sum():g}; they must be 0 or more and sum to 1")
+    with np.errstate(divide="ignore"):
+        return jnp.float32(np.log(weight_K))
+
+
+def _require_one_vocabulary(components: Sequence[Trained]) -> None:
+    require(len(components) > 0, "there are no models to mix; give at least one")
+    for number, component in enumerate(components, 1):
+        same = component.vocab == components[0].vocab
+        require(same, f"the vocabulary of model {number} differs from the first's; mix models of the same data")

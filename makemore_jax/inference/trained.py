@@ -1,0 +1,98 @@
+"""A trained model with its vocabulary: one value, which can be saved, opened and looked into."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from makemore_jax import checkpoint
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.errors import InputError, require
+from makemore_jax.models.interface import Model, Params, require_context
+from makemore_jax.models.registry import build_config, configure_described, counted, describe
+
+MAX_CONTEXT = 2**20  # tokens; a file that asks for longer lines is damaged
+
+
+class Trained(NamedTuple):
+    """A model, its parameters, its vocabulary, and the longest line of its data."""
+
+    model: Model
+    params: Params
+    vocab: Vocab
+    context: int  # the longest line that it reads, and the longest sample, in tokens with the end mark
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights and of what they are."""
+        leaves = {name: np.asarray(leaf) for name, leaf in checkpoint.flatten(self.params).items()}
+        return checkpoint.fingerprint(leaves, json.dumps(self.about, sort_keys=True))
+
+    def encode(self, line: str) -> np.ndarray:
+        """The tokens of a line that the model can read whole; raises `InputError` if it cannot."""
+        ids, longest = self.vocab.encode_line(line), self.context - 1
+        require(len(ids) <= longest, f"{line!r} has {len(ids)} symbols; the model was trained on up to {longest}")
+        return ids
+
+    @property
+    def about(self) -> dict:
+        """What a file stores beside the parameters, ready for JSON."""
+        return {**describe(self.model.config), "context": self.context, **self.vocab.to_dict()}
+
+
+def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
+    """Rebuild a trained model from its arrays by name and its `Trained.about`."""
+    complete = isinstance(about, dict) and type(about.get("context")) is int
+    require(complete, f"{source}: does not say which model it holds")
+    vocab = Vocab.from_dict(about, source)
+    try:
+        model = build_config(configure_described(about))
+    except InputError as error:
+        raise InputError(f"{source}: {str(error).replace('`', '')}") from None
+    except RecursionError:
+        raise InputError(f"{source}: its description is nested too deeply") from None
+    require(vocab.size == model.vocab, f"{source}: a vocabulary of {vocab.size} symbols for a model of {model.vocab}")
+    fits = 0 < about["context"] <= (model.context or MAX_CONTEXT)
+    require(fits, f"{source}: lines of {about['context']} tokens are longer than the model can read")
+    any_shape, like = counted(model.config), jax.eval_shape(model.init, jax.random.key(0))
+    try:
+        params = checkpoint.unflatten(leaves, like, lambda name: name.startswith(any_shape))
+    except ValueError:
+        raise InputError(f"{source}: its weights do not fit a {about['model']} of the sizes that it names") from None
+    bad = next((name for name, leaf in leaves.items() if np.isnan(leaf).any()), None)  # counts may hold -inf
+    require(bad is None, f"{source}: {bad} holds NaN")
+    return Trained(model, params, vocab, about["context"])
+
+
+def save(trained: Trained, path: str | Path) -> None:
+    """Write a trained model into one safetensors file, which `open` reads.
+
+    Raises:
+      InputError: the model is not in the table of models, or the file cannot be written.
+    """
+    about = trained.about
+    try:
+        checkpoint.write(path, trained.params, about)
+    except OSError as error:
+        raise InputError(f"{str(path)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+
+
+class Activations(NamedTuple):
+    """What a model computes on reading a line: for plots and for looking inside."""
+
+    symbols: list[str]  # T of them: the mark, then the line's
+    values: dict[str, np.ndarray]  # by the names that the model gives them, without a batch axis
+
+
+def activations(trained: Trained, line: str) -> Activations:
+    """The activations of a model as it reads a line: states and gates (T, H), attention (L, N, T, T), and so on.
+
+    Raises:
+      InputError: a line with a character that the model does not know, or a line longer than it was trained on.
+    """
+    x_T = np.concatenate([[MARK], trained.encode(line)]).astype(np.int32)
+    require_context(trained.model, len(x_T))
+    _, values = jax.jit(trained.model.forward)(trained.params, x_T[None])
+    return Activations([trained.vocab.symbols[i] for i in x_T], {k: np.asarray(v[0]) for k, v in values.items()})

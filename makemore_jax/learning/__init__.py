@@ -1,0 +1,1 @@
+"""Gradient descent: the objective, functions of it, and a training run as two pure functions."""

@@ -1,0 +1,41 @@
+"""Where training begins if not with random weights: with a trained model, whole or for shorter lines."""
+
+import dataclasses
+
+import jax
+
+from makemore_jax.data.corpus import Corpus
+from makemore_jax.errors import require
+from makemore_jax.inference.trained import Trained
+from makemore_jax.models.interface import Model, Params, require_context
+from makemore_jax.models.registry import build_config, describe
+
+DECIDED = ("vocab", "context")  # sizes that follow from the data
+
+
+def shorten(trained: Trained, context: int) -> Trained:
+    """The same model for lines of at most `context` tokens: of what it holds for each position, the first are kept."""
+    require_context(trained.model, context)
+    if trained.model.context in (None, context):
+        return trained._replace(context=context)
+    model = build_config(dataclasses.replace(trained.model.config, context=context))
+    like = jax.eval_shape(model.init, jax.random.key(0))
+    fit = lambda leaf, to: leaf if leaf.shape == to.shape else leaf[: to.shape[0]]
+    return Trained(model, jax.tree.map(fit, trained.params, like), trained.vocab, context)
+
+
+def initial_params(trained: Trained, model: Model, corpus: Corpus) -> Params:
+    """The parameters from which `model` goes on where `trained` ended, on the data of `corpus`."""
+    if trained.model.config != model.config:
+        there, here = describe(trained.model.config), describe(model.config)
+        require(there["model"] == here["model"], f"a {there['model']} was trained; the `model` is {here['model']}")
+        sizes = {name: size for name, size in there["sizes"].items() if size != here["sizes"][name]}
+        asked = [f"`{name}`" + f" {size}" * (size is not True) for name, size in sizes.items() if name not in DECIDED]
+        require(not asked, f"the trained model is of other sizes; ask for {', '.join(asked)}")
+    same, counts = trained.vocab == corpus.vocab, (trained.vocab.size, corpus.vocab.size)
+    advice = "use its vocabulary for the data, as `tokenizer`"
+    require(same, f"the trained model has {counts[0]:,} symbols, and the data has others, {counts[1]:,}; {advice}")
+    longest = trained.model.context or corpus.context
+    limit = f"longer than the {longest:,} that the trained model can read; lower `context_length`"
+    require(corpus.context <= longest, f"a line of the data has {corpus.context:,} tokens, {limit}")
+    return (shorten(trained, model.context) if model.context else trained).params

@@ -1,0 +1,84 @@
+"""Many runs as one program: `vmap` over the two pure functions of a training run; devices share the runs."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from makemore_jax.data.corpus import Corpus
+from makemore_jax.errors import require, require_float
+from makemore_jax.inference.evaluate import exact_loss
+from makemore_jax.inference.trained import Trained
+from makemore_jax.learning.training import training
+from makemore_jax.models.interface import Model
+from makemore_jax.models.registry import resolve
+from makemore_jax.progress import progress_bar
+from makemore_jax.recipe import Recipe
+
+
+class SweepResult(NamedTuple):
+    """R runs, each evaluated E times: all seeds of the first learning rate, then those of the next, and so on."""
+
+    best: list[Trained]  # each run at its best evaluation on dev
+    best_step_R: np.ndarray
+    seed_R: np.ndarray
+    rate_R: np.ndarray
+    step_E: np.ndarray
+    train_RE: np.ndarray  # nats per token: the mean over the batches since the previous evaluation
+    dev_RE: np.ndarray  # nats per token
+
+
+def sweep(
+    model: str | Model,
+    corpus: Corpus,
+    seeds: Sequence[int] = (0,),
+    rates: Sequence[float] | None = None,
+    recipe: Recipe | None = None,
+    *,
+    preset: str = "quick",
+    evaluations: int = 10,
+    spread: Callable[[Any], Any] = lambda states: states,
+    progress: bool = True,
+    **overrides: Any,
+) -> SweepResult:
+    """Train every seed with every learning rate at once, as one program; each run equals the same run on its own.
+
+    Without `rates`, the recipe's learning rate is used. `spread` divides the runs among devices, as
+    `distributed.mesh.spread` does. The other arguments are as in `train`.
+
+    Raises:
+      InputError: as for `train`; the data is streamed; `seeds` or `rates` is empty.
+    """
+    model, recipe = resolve(model, corpus, recipe, overrides, preset)
+    require(not corpus.streamed, "`stream` is for one run at a time; a sweep needs its data in memory")
+    rates = [recipe.learning_rate] if rates is None else list(rates)
+    require(len(seeds) > 0, "`seeds` is empty; give at least one")
+    require(len(rates) > 0, "`rates` is empty; give at least one")
+    for rate in rates:
+        require_float("rates", rate, zero=False)
+    require(
+        1 <= evaluations <= recipe.steps, f"`evaluations` is {evaluations}; it must be from 1 to {recipe.steps} (steps)"
+    )
+    seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(list(seeds), np.float32(rates)))
+    init, steps = training(model, corpus, recipe)
+    init_R = jax.vmap(lambda seed, rate: init(jax.random.key(seed), recipe.hyper | {"learning_rate": rate}))
+    state_R = spread(init_R(seed_R, jnp.asarray(rate_R)))
+    step_E = np.linspace(0, recipe.steps, evaluations + 1).astype(int)
+    best, best_step_R = [None] * len(seed_R), np.zeros(len(seed_R), int)
+    train_RE, dev_RE = np.empty((2, len(seed_R), evaluations))
+    with progress_bar(recipe.steps, f"{len(seed_R)} runs", progress, unit="step") as bar:
+        for e, (first, last) in enumerate(itertools.pairwise(step_E.tolist())):
+            state_R, loss_RN = jax.vmap(lambda state, count=last - first: steps(state, count))(state_R)
+            train_RE[:, e] = np.asarray(loss_RN).mean(1)[: len(seed_R)]
+            weights_R = jax.device_get(state_R.weights)
+            for r in range(len(seed_R)):
+                params = jax.tree.map(lambda leaf, r=r: jnp.asarray(leaf[r]), weights_R)
+                dev = exact_loss(model, params, corpus.tokens.dev).nats
+                dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # so that `argmin` never picks it
+                if dev_RE[r, : e + 1].argmin() == e:
+                    best[r], best_step_R[r] = Trained(model, params, corpus.vocab, corpus.context), last
+            bar.update(last - first)
+    return SweepResult(best, best_step_R, seed_R, rate_R, step_E[1:], train_RE, dev_RE)

@@ -1,0 +1,41 @@
+"""Attention fused into one kernel (Dao et al. 2022, arXiv:2205.14135).
+
+It never holds the weights, (T, S) for each head, which are most of the memory and of the time where rows are long. The
+readable form is `transformer.attend`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+FUSED_TYPES = (jnp.bfloat16, jnp.float16)  # that cuDNN's kernel takes
+FUSED_WIDTHS = range(8, 129, 8)  # of a head
+
+
+def fusible(dtype: jnp.dtype) -> bool:
+    """Whether there is a kernel for numbers of this type: cuDNN's, on a GPU, in half precision."""
+    return jax.default_backend() == "gpu" and dtype in FUSED_TYPES
+
+
+def fused(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, implementation: str = "cudnn") -> jax.Array:
+    """The mean of `attend`, by an implementation of `jax.nn.dot_product_attention`.
+
+    Under `vmap` it computes one element after the other, because cuDNN's kernel cannot be mapped with its gradient.
+    """
+
+    def mean(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array) -> jax.Array:
+        length, odd = q.shape[1], q.shape[1] % 2  # cuDNN wants rows of an even length
+        q, k, v = (jnp.pad(x, ((0, 0), (0, odd), (0, 0), (0, 0))) for x in (q, k, v))
+        visible = jnp.pad(visible, ((0, 0), (0, 0), (0, odd), (0, odd)))
+        mean_BTNK = jax.nn.dot_product_attention(q, k, v, mask=visible, implementation=implementation)
+        return mean_BTNK[:, :length].reshape(len(q), length, -1)
+
+    @jax.custom_batching.sequential_vmap
+    def gradients(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, gradient: jax.Array) -> tuple:
+        return jax.vjp(lambda *qkv: mean(*qkv, visible), q, k, v)[1](gradient)
+
+    one_by_one = jax.custom_batching.sequential_vmap(mean)
+    differentiable = jax.custom_vjp(one_by_one)
+    differentiable.defvjp(
+        lambda *args: (one_by_one(*args), args), lambda args, gradient: (*gradients(*args, gradient), None)
+    )
+    return differentiable(q, k, v, visible)

@@ -1,0 +1,182 @@
+"""All models by name. A new model is one file, with its Config, RECIPE and functions, and one line in MODELS."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import cache
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import jax
+
+from makemore_jax.data.corpus import Corpus
+from makemore_jax.errors import InputError, require
+from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
+from makemore_jax.models.interface import Model, num_params
+from makemore_jax.recipe import Recipe
+
+PRESETS = ("quick", "tuned")  # trained in seconds, for a class; trained for the lowest loss, in minutes
+MAX_NUMBERS = 2**32  # in the parameters and the cache of one line: 16 GiB in float32
+
+
+class Entry(NamedTuple):
+    """What a name stands for."""
+
+    config: type  # a frozen dataclass: `vocab`, and sizes with defaults (int, float, bool, str or a Literal of strings)
+    build: Callable  # (config) -> Model, cached
+    recipe: Recipe | None = None  # None: there is nothing to train, only to count
+    fixed: dict[str, Any] = {}  # sizes that the name decides  # noqa: RUF012 (never written to)
+    tuned: tuple[dict, Recipe] | None = None  # sizes and a recipe for the lowest loss, however long it takes
+
+    def preset(self, name: str) -> tuple[dict, Recipe]:
+        """Sizes, where they differ from the defaults of `config`, and the recipe of one of `PRESETS`."""
+        require(name in PRESETS, f"`preset` is {name!r}; it must be one of {', '.join(PRESETS)}")
+        require(self.recipe is not None, "this model is counted, not trained; see makemore_jax.count")
+        return self.tuned if self.tuned and name == "tuned" else ({}, self.recipe)
+
+
+def _mixture(config: mixture.Config) -> Model:
+    return mixture.mixture(tuple(build_config(component) for component in config.components))
+
+
+def _ensemble(config: mixture.EnsembleConfig) -> Model:
+    return mixture.ensemble(build_config(config.components[0]), config.members)
+
+
+MODELS = {
+    "ngram": Entry(ngram.Config, ngram.ngram),
+    "backoff": Entry(backoff.Config, backoff.backoff),
+    "bigram": Entry(bigram.Config, bigram.bigram, bigram.RECIPE),
+    "mlp": Entry(mlp.Config, mlp.mlp, mlp.RECIPE, tuned=mlp.TUNED),
+    "wavenet": Entry(wavenet.Config, wavenet.wavenet, wavenet.RECIPE, tuned=wavenet.TUNED),
+    "bow": Entry(bow.Config, bow.bow, bow.RECIPE, tuned=bow.TUNED),
+    "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}, rnn.TUNED["rnn"]),
+    "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}, rnn.TUNED["gru"]),
+    "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}, rnn.TUNED["lstm"]),
+    "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE, tuned=transformer.TUNED),
+    "mixture": Entry(mixture.Config, _mixture),
+    "ensemble": Entry(mixture.EnsembleConfig, _ensemble),
+}
+NEURAL = tuple(name for name, entry in MODELS.items() if entry.recipe)  # learned by gradient descent
+
+
+def configure(name: str, /, **sizes: Any) -> Any:
+    """The config of the model of this name with these sizes, which a person or a file gave."""
+    require(isinstance(name, str) and name in MODELS, f"there is no model {name!r:.60}; there are {', '.join(MODELS)}")
+    entry = MODELS[name]
+    fields, types = inspect.signature(entry.config).parameters, get_type_hints(entry.config)
+    for size, value in sizes.items():
+        require(size in fields, f"{name} has no size {size!r:.60}; its sizes are {', '.join(fields)}")
+        sizes[size] = check_type(size, value, types[size])
+    for size, value in entry.fixed.items():
+        require(sizes.setdefault(size, value) == value, f"`{size}` must be {value!r} for {name}")
+    for size, field in fields.items():
+        require(size in sizes or field.default is not field.empty, f"{name} needs a value for `{size}`")
+    config = entry.config(**sizes)
+    numbers = count_numbers(entry.build, config)
+    require(numbers <= MAX_NUMBERS, f"{name} holds {numbers:,} numbers with these sizes; the limit is {MAX_NUMBERS:,}")
+    return config
+
+
+def check_type(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the int, float, bool, str or components that the field declares; raises `InputError` if it is none."""
+    if get_origin(kind) is tuple:  # the configs of a mixture's components, or their descriptions
+        require(isinstance(value, list | tuple), f"`{name}` must be a list of models")
+        return tuple(
+            component if dataclasses.is_dataclass(component) else configure_described(component) for component in value
+        )
+    if get_origin(kind) is Literal:
+        choices = ", ".join(map(repr, get_args(kind)))
+        require(isinstance(value, str) and value in get_args(kind), f"`{name}` must be one of {choices}")
+        return value
+    number = {int: Integral, float: Real}.get(kind, kind)
+    fits = isinstance(value, number) and (kind is bool or not isinstance(value, bool))
+    require(fits, f"`{name}` must be of type {kind.__name__}; it is of type {type(value).__name__}")
+    limit = {int: 2**31 - 1, float: 1e300}.get(kind)  # int32; NaN is not below any limit
+    require(limit is None or -limit <= value <= limit, f"`{name}` is out of range; it must be at most {limit}")
+    return kind(value)
+
+
+@cache
+def count_numbers(builder: Callable, config: Any) -> int:
+    """The numbers in a model's parameters and in the cache of one line, from shapes alone: nothing is allocated."""
+    model = builder(config)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    return num_params((params, jax.eval_shape(lambda params: model.init_cache(params, 1), params)))
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """The name of the model of a config and its sizes, ready for JSON; those of a mixture's components too."""
+    sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    sizes |= {
+        name: [describe(component) for component in size] for name, size in sizes.items() if isinstance(size, tuple)
+    }
+    return {"model": name_of(config), "sizes": sizes}
+
+
+def configure_described(about: Any) -> Any:
+    """The config that `describe` described; raises what `configure` raises."""
+    kinds = {"model": str, "sizes": dict}
+    complete = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
+    require(complete, "does not say which model it is")
+    return configure(about["model"], **about["sizes"])
+
+
+def build_config(config: Any) -> Model:
+    """The model of a config, found by its type."""
+    return MODELS[name_of(config)].build(config)
+
+
+def counted(config: Any, prefix: str = "") -> tuple[str, ...]:
+    """How the names of those parameters begin whose shapes depend on the data, as those of counts do."""
+    if isinstance(config, backoff.Config):
+        return (prefix,)
+    if isinstance(config, mixture.EnsembleConfig):  # one stacked tree
+        return counted(config.components[0], prefix)
+    components = config.components if isinstance(config, mixture.Config) else ()
+    return tuple(
+        name for k, component in enumerate(components) for name in counted(component, f"{prefix}components.{k}.")
+    )
+
+
+def build(name: str, /, **sizes: Any) -> Model:
+    """The model of this name with these sizes; raises what `configure` raises."""
+    config = configure(name, **sizes)
+    return MODELS[name].build(config)
+
+
+def name_of(config: Any) -> str:
+    """The name in MODELS of a model's config; raises `InputError` if there is none."""
+    for name, entry in MODELS.items():
+        if type(config) is entry.config and all(getattr(config, size) == value for size, value in entry.fixed.items()):
+            return name
+    raise InputError(f"{type(config).__module__} configures no model that has a name; there are {', '.join(MODELS)}")
+
+
+def resolve(
+    model: str | Model, corpus: Corpus, recipe: Recipe | None = None, overrides: dict | None = None, preset="quick"
+) -> tuple[Model, Recipe]:
+    """Build a model from its name, or take a built one, and find its recipe.
+
+    `overrides` are sizes of the model and fields of the recipe. Whatever is not given, sizes or `recipe`, comes from
+    the model's `preset`, "quick" or "tuned".
+    """
+    overrides, fields = overrides or {}, [field.name for field in dataclasses.fields(Recipe)]
+    changes = {name: value for name, value in overrides.items() if name in fields}
+    sizes = {name: value for name, value in overrides.items() if name not in fields}
+    if isinstance(model, str):
+        decided = sizes_for(model, corpus)
+        preset_sizes, default = MODELS[model].preset(preset)
+        model = build(model, **(preset_sizes | decided | sizes))
+    else:
+        require(not sizes, f"{', '.join(sizes)}: this model is built already; set its sizes in its config")
+        default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)
+    recipe = recipe or default or Recipe()
+    return model, dataclasses.replace(recipe, **changes)
+
+
+def sizes_for(name: str, corpus: Corpus) -> dict:
+    """The sizes of a model that the data decides: the vocabulary, and the context where it has one."""
+    require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
+    decided = {"vocab": corpus.vocab.size, "context": corpus.context}
+    return {size: value for size, value in decided.items() if size in MODELS[name].config.__dataclass_fields__}

@@ -1,0 +1,125 @@
+"""Writing to the folder of a run: each file whole, by the first of the processes that train together."""
+
+import re
+import shutil
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from makemore_jax import checkpoint
+from makemore_jax.distributed import orbax_state
+from makemore_jax.distributed.mesh import fetch, lay_out_as
+from makemore_jax.distributed.processes import agreed, is_first, share, share_arrays
+from makemore_jax.errors import InputError, require
+from makemore_jax.files import to_json, write_bytes, write_json
+from makemore_jax.inference.trained import Trained
+from makemore_jax.runs.folder import identity, states
+
+KEPT = 2  # checkpoints
+
+
+class RunFolder:
+    """A run folder that this process may write to, from `claim`; the processes of one run call it alike."""
+
+    def __init__(self, path: Path, config: dict):
+        """The folder at `path`, for the run of this configuration."""
+        self.path, self.config = path, config
+        self.identity = identity(config)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace a JSON file of the folder."""
+        self._write(name, partial(write_json, value=value))
+
+    def write_metrics(self, rows: list[dict]) -> None:
+        """Replace metrics.jsonl, one object per chunk of steps; no times in it, so equal runs have equal files."""
+        content = "".join(to_json(row) + "\n" for row in rows).encode()
+        self._write("metrics.jsonl", partial(write_bytes, content=content))
+
+    def save_best(self, trained: Trained) -> None:
+        """Keep these weights as the best."""
+        self._write_tree("best.safetensors", trained.params, trained.about)
+
+    def save_state(self, step: int, tree: Any, about: dict) -> None:
+        """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
+        leaves, about = checkpoint.flatten(tree), about | {"step": step}
+        if orbax_state.needed(leaves):
+            orbax_state.write(self.path / f"checkpoints/{step}.sharded", leaves, about | {"run": self.identity})
+        else:
+            self._write_tree(f"checkpoints/{step}.safetensors", leaves, about)
+        for path in states(self.path)[KEPT:] if is_first() else ():
+            delete(path)
+
+    def _write_tree(self, name: str, tree: Any, about: dict) -> None:
+        leaves = {}
+        for leaf_name, leaf in checkpoint.flatten(tree).items():
+            whole = fetch(leaf)  # every process takes part, and the first keeps it
+            leaves |= {leaf_name: whole} if is_first() else {}
+        self._write(name, lambda path: checkpoint.write(path, leaves, about | {"run": self.identity}))
+
+    def _write(self, name: str, write: Callable[[Path], None]) -> None:
+        """Write one file, in the first process; all learn whether it could."""
+        with agreed():
+            try:
+                if is_first():
+                    (self.path / name).parent.mkdir(exist_ok=True)
+                    write(self.path / name)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise InputError(f"{self.path / name}: cannot save ({reason}); earlier checkpoints are kept") from None
+
+    def last_step(self) -> int | None:
+        """The step of the newest saved state."""
+        return next((int(path.stem) for path in states(self.path)), None)
+
+    def restore_state(self, like: Any) -> tuple[Any, dict] | None:
+        """The newest intact state of this run, laid out as `like`, and its description; None if there is none.
+
+        Later ones, which could not be read, are renamed to `.damaged`: the run will write them again.
+
+        Raises:
+          InputError: there are checkpoints, and none can be read. Nothing is changed then.
+        """
+        leaves = about = None
+        with agreed():
+            if is_first():
+                leaves, about = self._newest_intact(like)
+        about, in_shards = share((about, leaves is None))
+        if about is None:
+            return None
+        flat = checkpoint.flatten(like)
+        if in_shards:
+            leaves = orbax_state.read(self.path / f"checkpoints/{about['step']}.sharded", flat)
+        else:
+            leaves = {name: lay_out_as(leaf, flat[name]) for name, leaf in share_arrays(leaves, flat).items()}
+        return checkpoint.unflatten(leaves, like), about
+
+    def _newest_intact(self, like: Any) -> tuple[dict | None, dict | None]:
+        """The arrays of the newest intact state by name, unless each process reads its own, and its description."""
+        paths, problems = states(self.path), []
+        for number, path in enumerate(paths):
+            try:
+                in_shards = path.suffix == ".sharded"
+                leaves, about = (None, orbax_state.read_about(path)) if in_shards else checkpoint.read(path)
+                require(about.get("run") == self.identity, f"{str(path)!r}: a checkpoint of another run")
+                require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it is of another step")
+                if not in_shards:
+                    checkpoint.unflatten(leaves, like)
+            except (InputError, ValueError) as error:
+                problems.append(str(error))
+                continue
+            for damaged, problem in zip(paths[:number], problems, strict=True):
+                warnings.warn(f"{problem}; continuing from the one before", stacklevel=2)
+                damaged.replace(damaged.with_suffix(".damaged"))
+            return leaves, about
+        require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")
+        return None, None
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or the folder of a sharded state."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -13,14 +13,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import Output, Text
+from experiments.shared.flags import Output, Text, one_of
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_nonempty, require_positive
@@ -44,9 +44,9 @@ class Config(Output, Text):
     makemore_split: bool = False
     """Hold out the 1,000 random lines that makemore.py holds out; they also choose the best step. For comparison with
     published figures only."""
-    models: tuple[Literal[NEURAL], ...] = NEURAL
+    models: tuple[Annotated[str, one_of(NEURAL)], ...] = NEURAL
     """Which models to compare."""
-    presets: tuple[Literal[PRESETS], ...] = ("quick",)
+    presets: tuple[Annotated[str, one_of(PRESETS)], ...] = ("quick",)
     """How to train them: quick, tuned, or both."""
     seeds: int = 3
     """Number of runs of each model."""
@@ -93,7 +93,7 @@ def count(corpus: mm.Corpus) -> Trainings:
 def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Trainings:
     """Train a model by its own recipe with several seeds at once."""
     began, options = time.process_time(), {"steps": config.steps} if config.steps else {}
-    model, recipe = resolve(name, corpus, None, options, preset)
+    model, recipe = resolve(name, corpus.sizes, None, options, preset)
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
     runs = mm.sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations, spread=spread)
     seconds = (time.process_time() - began) / config.seeds
@@ -207,7 +207,7 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit
     figure = mm.plot.figure(8, 0.4 * len(ranked) + 1.2)
     axes = figure.subplots()
     label = f"{baseline}: counting, without training"
-    axes.axvline(np.mean(loss_S[baseline]), color="0.5", linestyle="--", linewidth=1, label=label)
+    axes.axvline(float(np.mean(loss_S[baseline])), color="0.5", linestyle="--", linewidth=1, label=label)
     for row, name in enumerate(ranked):
         values = np.asarray(loss_S[name])
         axes.plot(values, np.full(len(values), row), "o", color="C0", alpha=0.5, markersize=5)

@@ -181,7 +181,8 @@ def recognise(corpus: mm.Corpus, drawn: Sequence[str]) -> dict | None:
         print("scikit-learn is not installed, so no classifier looks at the pictures (pip install '.[digits]')")
         return None
     labels = lambda lines: [line[0] for line in lines]
-    classifier = SVC(gamma=0.001).fit(flat(corpus.lines.train), labels(corpus.lines.train))
+    classifier = SVC(gamma=0.001)  # pyright: ignore[reportArgumentType]  # scikit-learn has no types; the default is a str
+    classifier.fit(flat(corpus.lines.train), labels(corpus.lines.train))
     parts = {"drawn": drawn, "real": corpus.lines.dev + corpus.lines.test}
     return {name: classifier.score(flat(lines), labels(lines)) for name, lines in parts.items()}
 

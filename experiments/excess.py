@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.cores import on_every_core
-from experiments.shared.flags import Output, Seed
+from experiments.shared.flags import Output, Seed, one_of
 from makemore_jax.analysis import sources
 from makemore_jax.analysis.sources import Source
 from makemore_jax.data.lines import Split
@@ -78,9 +78,9 @@ SOURCES = {
 class Config(Output, Seed):
     """Train every model on data whose entropy is known, and compare each loss with the lowest possible one."""
 
-    sources: tuple[Literal[tuple(SOURCES)], ...] = tuple(SOURCES)
+    sources: tuple[Annotated[str, one_of(SOURCES)], ...] = tuple(SOURCES)
     """Which sources to learn from."""
-    models: tuple[Literal[("ngram", "backoff", *NEURAL)], ...] = ("ngram", "backoff", *NEURAL)
+    models: tuple[Annotated[str, one_of(("ngram", "backoff", *NEURAL))], ...] = ("ngram", "backoff", *NEURAL)
     """Which models to train; ngram counts pairs, backoff counts up to five symbols."""
     lines: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
     """Numbers of train lines."""
@@ -113,7 +113,7 @@ def run(config: Config) -> dict:
         quick = {"lines": (100, 1000, 10_000), "steps": 500, "seeds": 1}
         config = replace(config, models=("backoff", "mlp", "lstm", "transformer"), **quick)
     if config.write:
-        return write_file(config)
+        return write_file(config, config.write)
     figures = tuple(f"{name}.png" for name in SOURCES)
     with cli.claim(config, config.out, mm.load(config.data).digest, figures) as folder:
         summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
@@ -146,13 +146,13 @@ def learn(config: Config, name: str) -> tuple[sources.Floor, dict[str, np.ndarra
     return floor, measure(config, source), theory
 
 
-def write_file(config: Config) -> dict:
+def write_file(config: Config, path: Path) -> dict:
     """Write lines of a source into a text file."""
     source, _ = make(config, *config.sources)
     lines = sources.write(jax.random.key(config.seed), source, config.lines[0])
-    write_bytes(config.write, ("\n".join(lines) + "\n").encode())
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
     floor = sources.floor(jax.random.key(config.seed), source)
-    print(f"wrote {len(lines):,} lines to {cli.shown(config.write)}; floor {floor.nats:.4f} nats per character")
+    print(f"wrote {len(lines):,} lines to {cli.shown(path)}; floor {floor.nats:.4f} nats per character")
     return {"lines": len(lines), "floor": floor._asdict()}
 
 
@@ -161,7 +161,7 @@ def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
     lines = sources.write(jax.random.key(config.seed), source, 2 * HELD_OUT + max(config.lines))
     parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
     tokens = parts.map(lambda part: tokenize(part, source.vocab))
-    corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.context)
+    corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.config.context)
     floor = exact_loss(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
     columns, excess = [f"{lines:,}_lines" for lines in config.lines], {}
     table = cli.Table(model="<12", **dict.fromkeys(columns, ">17"))

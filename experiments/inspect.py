@@ -50,7 +50,8 @@ def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
     """The lines that the model can read, as tokens and as text."""
     trained_on = read_config(config.run) or {}
     path = config.data or trained_on.get("data")
-    require(path is not None, f"{config.run}: does not say what it was trained on; name a text file with `data`")
+    if path is None:
+        raise InputError(f"{config.run}: does not say what it was trained on; name a text file with `data`")
     limits = trained_on.get("max_length"), trained.vocab.lowercase, trained_on.get("separator")
     lines = read_lines(path, *limits)[: 10 * config.lines]
     tokens = tokenize(lines, trained.vocab)

@@ -48,16 +48,17 @@ class Config(Output):
 
 def load(config: Config) -> tuple[mm.Corpus, Path]:
     """The data that all runs were trained on, and where it is."""
-    found = {run: read_config(run) for run in config.runs}
-    for run, trained_on in found.items():
-        require(trained_on is not None, f"{run}: does not say what it was trained on; name folders of runs")
+    found = {}
+    for run in config.runs:
+        found[run] = read_config(run)
+        require(bool(found[run]), f"{run}: does not say what it was trained on; name folders of runs")
     first, about = next(iter(found.items()))
     for run, trained_on in found.items():
         same = trained_on["lines_sha256"] == about["lines_sha256"]
         require(same, f"{run}: was trained on other data than {first}; its dev lines may be the other's train lines")
     path, given = config.data or about.get("data"), {name: about[name] for name in TEXT if about.get(name) is not None}
-    known = isinstance(path, Path) or (isinstance(path, str) and "\0" not in path)
-    require(known, f"{first}: does not say where its data lies; name the file with `data`")
+    if not isinstance(path, Path | str) or "\0" in str(path):
+        raise InputError(f"{first}: does not say where its data lies; name the file with `data`")
     try:
         settings = {name: check_type(name, value, TEXT[name]) for name, value in given.items()}
     except InputError as error:

@@ -62,7 +62,7 @@ def run(config: Config) -> dict:
     lines = lines_of(config.run, trained.vocab)
     known = f"{config.run}: its train lines are not there, or no longer as they were; sample without `unseen`"
     require(lines is not None or not config.unseen, known)
-    excluding = set(lines.train) if config.unseen else ()
+    excluding = set(lines.train) if lines and config.unseen else ()
     drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling, excluding)
     rows = []
     print("  log prob   line")

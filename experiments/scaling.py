@@ -7,7 +7,7 @@ Expect:   runs/scaling/scaling.png, and for each model a law and a prediction wi
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from scipy.optimize import curve_fit
@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import Output, Seed, Text
+from experiments.shared.flags import Output, Seed, Text, one_of
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_nonempty, require_positive
@@ -30,7 +30,7 @@ WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer":
 class Config(Output, Seed, Text):
     """Train models on more and more lines, and with more and more parameters, and fit power laws to their losses."""
 
-    models: tuple[Literal[tuple(WIDTH)], ...] = ("lstm", "transformer")
+    models: tuple[Annotated[str, one_of(WIDTH)], ...] = ("lstm", "transformer")
     """Which models to train; an n-gram with back-off is counted beside them."""
     lines: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16_000)
     """Numbers of train lines, drawn at random; the whole train set is always included."""
@@ -84,12 +84,16 @@ def fit_law(n: np.ndarray, loss: np.ndarray) -> Law | None:
     law = lambda n, floor, scale, exponent: floor + scale * n**-exponent
     start = (0.9 * loss.min(), (loss[0] - 0.9 * loss.min()) * n[0] ** 0.3, 0.3)
     try:
-        found, covariance = curve_fit(law, n, loss, start, bounds=([0, 0, 0.01], [np.inf, np.inf, 3]), max_nfev=10_000)
+        (floor, scale, exponent), covariance = curve_fit(
+            law, n, loss, start, bounds=([0, 0, 0.01], [np.inf, np.inf, 3]), max_nfev=10_000
+        )
     except (RuntimeError, ValueError):
         return None
-    residual = float(np.sqrt(np.mean((law(n, *found) - loss) ** 2)))
-    at_bound = found[2] <= 0.011 or found[2] >= 2.99
-    return None if at_bound or not np.isfinite(covariance).all() else Law(*found, covariance, residual, len(n) - 3)
+    residual = float(np.sqrt(np.mean((law(n, floor, scale, exponent) - loss) ** 2)))
+    at_bound = exponent <= 0.011 or exponent >= 2.99
+    if at_bound or not np.isfinite(covariance).all():
+        return None
+    return Law(floor, scale, exponent, covariance, residual, len(n) - 3)
 
 
 def run(config: Config) -> dict:
@@ -116,7 +120,7 @@ def run(config: Config) -> dict:
 def losses(config: Config, name: str, corpus: mm.Corpus, **sizes: int) -> tuple[int, list[float]]:
     """The number of parameters, and the test loss of each seed; fewer lines are learned in fewer steps."""
     lines = len(corpus.tokens.train.length_N)
-    model, recipe = resolve(name, corpus, None, sizes)
+    model, recipe = resolve(name, corpus.sizes, None, sizes)
     steps = config.steps or max(1, int(recipe.steps * min(1, max(0.25, lines / 16_000))))
     batch = min(recipe.batch, lines)
     seeds = range(config.seed, config.seed + config.seeds)

@@ -8,11 +8,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import Output, Text, Trains, chosen_sizes, with_model
+from experiments.shared.flags import Output, Text, Trains, chosen_sizes, one_of, with_model
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_positive
 from makemore_jax.models.registry import NEURAL
@@ -22,7 +22,7 @@ from makemore_jax.models.registry import NEURAL
 class Config(Output, Trains, Text):
     """Train a model with several seeds and learning rates at once, as one program."""
 
-    model: Literal[NEURAL] = "mlp"
+    model: Annotated[str, one_of(NEURAL)] = "mlp"
     """Which model to train; its sizes and its training recipe are flags below."""
     seeds: int = 4
     """Number of seeds for each learning rate."""

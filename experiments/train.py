@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, with_model
+from experiments.shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, one_of, with_model
 from experiments.shared.signals import REQUEST, Stopped
 from makemore_jax.data import token_files
 from makemore_jax.data.token_files import first_lines
@@ -42,7 +42,7 @@ SHOWN = 6  # samples printed at each evaluation
 class Config(Output, Seed, Trains, Text):
     """Train a neural model on the lines of a text file."""
 
-    model: Literal[NEURAL] = "transformer"
+    model: Annotated[str, one_of(NEURAL)] = "transformer"
     """Which model to train. The flags below are its sizes and its recipe; --model NAME --help shows another's."""
     stream: bool = False
     """Keep the encoded text in files beside the data and read batches from there: for data larger than memory."""
@@ -93,7 +93,7 @@ def train_and_report(config: Any) -> dict:
     corpus = in_turn(partial(stream, config)) if config.stream else None  # the first encodes for all
     with agreed():
         corpus = corpus or config.load()
-        model, recipe = resolve(config.model, corpus, config.recipe, chosen_sizes(config))
+        model, recipe = resolve(config.model, corpus.sizes, config.recipe, chosen_sizes(config))
         init, init_sha256 = starting_point(config, out)
     identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
     with cli.claim(config, out, corpus.digest, **identity) as folder:
@@ -172,9 +172,10 @@ def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
         losses = f"{evaluation.train:>9.4f}{evaluation.dev:>9.4f}{'*' if evaluation.best else ' '}"
         tqdm.write(f"{evaluation.step:>8,}{losses}{evaluation.tokens_per_second:>12,.0f}   {texts}")
         sys.stdout.flush()
-        for name in ("train", "dev") if writer else ():
-            writer.add_scalar(f"loss/{name}", getattr(evaluation, name), evaluation.step)
-            writer.flush()
+        if writer:
+            for name in ("train", "dev"):
+                writer.add_scalar(f"loss/{name}", getattr(evaluation, name), evaluation.step)
+                writer.flush()
 
     at_once = lambda: training.evaluating and alone()  # of several processes none may leave an evaluation
     with REQUEST.noted(unless=at_once, patient=lambda: training.begun):

@@ -108,7 +108,8 @@ def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
     if config.quick:
         parts = Split(*(part[:count] for part, count in zip(parts, QUICK_LINES, strict=True)))
     encodings = Encoding("word", config.lowercase, config.min_count), Encoding("character", config.lowercase)
-    return tuple(encode(parts, digest(lines), encoding, str(config.data)) for encoding in encodings)
+    words, characters = (encode(parts, digest(lines), encoding, str(config.data)) for encoding in encodings)
+    return words, characters
 
 
 def introduce(config: Config, words: mm.Corpus) -> None:
@@ -177,7 +178,7 @@ def continue_prefix(trained: mm.Trained, stream_M: np.ndarray, config: Config) -
     return [trained.vocab.decode(line) for line in lines], [longest_copy(line, stream_M) for line in lines]
 
 
-def longest_copy(line_T: Sequence[int], stream_M: np.ndarray) -> int:
+def longest_copy(line_T: Sequence[int] | np.ndarray, stream_M: np.ndarray) -> int:
     """The length of the longest run of tokens of a line, without its end mark, that occurs in a token stream.
 
     A measure of copying for long lines, which are hardly ever copied whole.
@@ -190,7 +191,7 @@ def longest_copy(line_T: Sequence[int], stream_M: np.ndarray) -> int:
     return longest
 
 
-def _as_text(ids: Sequence[int]) -> str:
+def _as_text(ids: Sequence[int] | np.ndarray) -> str:
     """One character for each token, so that a search for a run of tokens is a search in text."""
     return (np.asarray(ids, np.uint32) + 0x10000).tobytes().decode("utf-32-le")
 

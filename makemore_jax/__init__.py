@@ -9,7 +9,7 @@ mm.plot.traces(mm.activations(gru, "charlotte"))
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from makemore_jax.data.corpus import Corpus, load
 from makemore_jax.errors import InputError
@@ -25,6 +25,9 @@ from makemore_jax.models.interface import Model
 from makemore_jax.models.registry import MODELS, Entry
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import open_run as open
+
+if TYPE_CHECKING:
+    from makemore_jax.analysis import plot
 
 __version__ = "0.1.0"
 __all__ = [

@@ -26,7 +26,7 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _plain(leaf: Any) -> Any:
@@ -53,7 +53,7 @@ def fingerprint(leaves: dict[str, np.ndarray], about: str) -> str:
     for name in sorted(leaves):
         leaf = np.ascontiguousarray(leaves[name])
         found.update(f"\n{name} {leaf.dtype} {leaf.shape}\n".encode())
-        found.update(leaf.reshape(-1).view(np.uint8))
+        found.update(leaf.reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 
@@ -68,10 +68,11 @@ def write(path: str | Path, tree: Any, about: dict) -> None:
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays of a file that `write` wrote, by name, and its description."""
     try:
-        raw = Path(path).read_bytes() if Path(path).is_file() else None
+        found = Path(path).is_file()
+        raw = Path(path).read_bytes() if found else b""
     except OSError as error:
         raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}") from None
-    require(raw is not None, f"{str(path)!r}: no such file")
+    require(found, f"{str(path)!r}: no such file")
     try:
         size = int.from_bytes(raw[:8], "little")
         header = json.loads(raw[8 : 8 + size]).get("__metadata__", {}).get("makemore_jax")
@@ -85,7 +86,8 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
         about = json.loads(text)
     except (ValueError, RecursionError):
         about = None
-    require(isinstance(about, dict), f"{str(path)!r}: damaged (its description cannot be read)")
+    if not isinstance(about, dict):
+        raise InputError(f"{str(path)!r}: damaged (its description cannot be read)")
     return leaves, about
 
 

@@ -2,13 +2,14 @@
 
 import sys
 import warnings
+from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that without ipywidgets the bar is plain text
     from tqdm.auto import tqdm
 
 
-def progress_bar(total: int, label: str | None, show: bool = True, **options: object) -> tqdm:
+def progress_bar(total: int, label: str | None, show: bool = True, **options: Any) -> tqdm:
     """A bar that counts to `total`; hidden without `show` or `label`, and outside of terminals and notebooks."""
     in_notebook = "ipykernel.zmqshell" in sys.modules
     hidden = True if not (show and label) else False if in_notebook else None

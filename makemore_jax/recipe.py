@@ -83,7 +83,7 @@ def average_weights(decay: float) -> optax.GradientTransformation:
     def init(params: Any) -> AverageState:
         return AverageState(params, jnp.int32(0))
 
-    def update(updates: Any, state: AverageState, params: Any) -> tuple[Any, AverageState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, AverageState]:
         new, count = optax.apply_updates(params, updates), state.count + 1
         share = jnp.maximum(1 - decay, 9 / (9 + count))
         return updates, AverageState(optax.incremental_update(new, state.average, share), count)

@@ -66,7 +66,7 @@ def devices(seed: int) -> list[str]:
     for precision, limit in LIMIT.items():
         jax.config.update("jax_enable_x64", precision == "float64")
         for name, sizes in SIZES.items():
-            model, recipe = resolve(name, corpus, None, sizes | options)
+            model, recipe = resolve(name, corpus.sizes, None, sizes | options)
 
             def train(layout, model=model, recipe=recipe):
                 init, steps = mm.training(model, corpus, recipe, layout=layout)

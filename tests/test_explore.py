@@ -290,7 +290,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     monkeypatch.setattr(mm, "baselines", lambda corpus: {"uniform": 3.0})
     live = LiveRun(corpus)
     with pytest.raises(InputError, match="wait a few seconds"):
-        Shelf([], live).find("live")
+        Shelf([], live).trained("live")
     live.thread.start()
     live.thread.join()
     assert [row["step"] for row in live.rows] == [10, 20]

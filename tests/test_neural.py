@@ -36,7 +36,7 @@ SMALL = {  # a model that is not here is tested at its default sizes
 
 def small(name, corpus, **sizes):
     """The model at a tiny size, for the vocabulary of a corpus."""
-    return build(name, **(sizes_for(name, corpus) | SMALL.get(name, {}) | sizes))
+    return build(name, **(sizes_for(name, corpus.sizes) | SMALL.get(name, {}) | sizes))
 
 
 def rows(width):

@@ -87,7 +87,7 @@ def benchmark_bigram(config: Bigram) -> dict:
 
 def lecture_step(x_N: np.ndarray, y_N: np.ndarray, vocab: int) -> Callable[[], None]:
     """The full-batch step of the lecture, written in PyTorch as there."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # measured where it is installed
 
     xs, ys = torch.from_numpy(x_N.astype(np.int64)), torch.from_numpy(y_N.astype(np.int64))
     W, rows = torch.randn((vocab, vocab), requires_grad=True), torch.arange(len(xs))
@@ -96,9 +96,9 @@ def lecture_step(x_N: np.ndarray, y_N: np.ndarray, vocab: int) -> Callable[[], N
         counts = (torch.nn.functional.one_hot(xs, num_classes=vocab).float() @ W).exp()
         probs = counts / counts.sum(1, keepdims=True)
         loss = -probs[rows, ys].log().mean() + 0.01 * (W**2).mean()
-        W.grad = None
         loss.backward()
         W.data += -50 * W.grad
+        W.grad = None
 
     return step
 

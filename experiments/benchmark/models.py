@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import makemore_jax as mm
 from experiments.benchmark import peer
 from experiments.benchmark.timing import RATIO, PeerContest, ask, matrix_rate, own_process, ratio, seconds, take_turns
 from experiments.shared import cli
+from experiments.shared.flags import one_of
 from makemore_jax.inference.sampler import draw
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.recipe import is_matrix
@@ -50,7 +51,13 @@ class Sizes(PeerContest):
         return build(name, **{size: sizes[size] for size in MODELS[name].config.__dataclass_fields__ if size in sizes})
 
     def contest(
-        self, process: ProcessPoolExecutor, column: str, units: int, ours: Callable, theirs: Callable, **flags: Any
+        self,
+        process: ProcessPoolExecutor,
+        column: str,
+        units: int,
+        ours: Callable[[], None],
+        theirs: Callable[..., None],
+        **flags: Any,
     ) -> dict[str, float]:
         """The part of a table row that both benchmarks share: units per second by medians, and the ratio.
 
@@ -58,8 +65,8 @@ class Sizes(PeerContest):
         """
         device = "cuda" if jax.default_backend() == "gpu" else "cpu"
         flags |= {"layers": self.layers, "heads": self.heads, "width": self.width, "device": device}
-        theirs = partial(ask, process, theirs, folder=str(self.peer), data=str(self.data), **flags)
-        turns = take_turns({column: ours} | ({PEER: theirs} if self.peer else {}), self.rounds)
+        contender = partial(ask, process, theirs, folder=str(self.peer), data=str(self.data), **flags)
+        turns = take_turns({column: ours} | ({PEER: contender} if self.peer else {}), self.rounds)
         rates = {name: units / float(np.median(values)) for name, values in turns.items()}
         return rates | (ratio(turns[PEER], turns[column]) if self.peer else {})
 
@@ -68,7 +75,7 @@ class Sizes(PeerContest):
 class Train(Sizes):
     """Training steps of each model of makemore.py at its default sizes, in lines per second."""
 
-    models: tuple[Literal[NAMES], ...] = NAMES
+    models: tuple[Annotated[str, one_of(NAMES)], ...] = NAMES
     """Which models to measure."""
     batch: int = 32
     """Batch size, in lines."""

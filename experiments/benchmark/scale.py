@@ -6,7 +6,7 @@ Memory is what XLA plans for the program: parameters, optimiser state, tokens an
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -14,11 +14,12 @@ import numpy as np
 import makemore_jax as mm
 from experiments.benchmark.timing import Benchmark, ask, own_process, take_turns
 from experiments.shared import cli
+from experiments.shared.flags import one_of
 from makemore_jax.data.batches import plan_batches
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK
 from makemore_jax.distributed.mesh import lay_out, placement_on
-from makemore_jax.errors import require
+from makemore_jax.errors import InputError, require
 from makemore_jax.files import write_json
 from makemore_jax.learning.training import init_state, loss_of, train_steps
 from makemore_jax.models.registry import build
@@ -42,7 +43,7 @@ AXES = {
 class Scale(Benchmark):
     """Time per token and memory of training the default transformer, against each size of the job."""
 
-    axes: tuple[Literal[tuple(AXES)], ...] = tuple(AXES)
+    axes: tuple[Annotated[str, one_of(AXES)], ...] = tuple(AXES)
     """Which sizes to vary."""
     most: int | None = None
     """Leave out values above this."""
@@ -84,6 +85,8 @@ def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
 
     seconds = float(np.median(take_turns({"ours": call}, rounds=3)["ours"]))
     needed = program.memory_analysis()
+    if needed is None:
+        raise InputError("this device does not say how much memory a program needs; use a CPU, a GPU or a TPU")
     memory = needed.argument_size_in_bytes + needed.output_size_in_bytes + needed.temp_size_in_bytes
     tokens_per_call = STEPS * job["batch"] * job["context"] * job["seeds"]
     return {"us/token": 1e6 * seconds / tokens_per_call, "MB": (memory - needed.alias_size_in_bytes) / 1e6}

@@ -10,7 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 import makemore_jax as mm
 from experiments.benchmark.timing import PeerContest, ask, own_process
 from experiments.shared import cli
+from experiments.shared.flags import one_of
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
@@ -36,7 +37,7 @@ class Reach(PeerContest):
     """The lecture's names.txt."""
     rounds: int = 3
     """Number of runs of each of our models, each with its own seed; makemore.py runs once."""
-    models: tuple[Literal[OURS], ...] = OURS
+    models: tuple[Annotated[str, one_of(OURS)], ...] = OURS
     """Which of our models to run."""
     target: float = 1.966
     """The test loss to reach, in nats per character."""
@@ -80,7 +81,7 @@ def run_peer(folder: Path, data: Path, steps: int) -> Reached:
         command = [sys.executable, "-u", "-m", "experiments.benchmark.peer", str(folder / "makemore.py")]
         command += ["-i", str(data), "-o", out, "--max-steps", str(steps + 1)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if found := re.match(r"step (\d+) train loss: \S+ test loss: (\S+)", line):
                     evaluated.append(Reached(time.perf_counter() - began, float(found[2]), int(found[1])))
     require(process.returncode == 0 and bool(evaluated), f"{folder}: makemore.py has not evaluated; it needs 500 steps")

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def seconds(call: Callable[[], object], times: int = 1) -> float:
     return (time.perf_counter() - began) / times
 
 
-def take_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
     """Seconds per call for each contestant, (rounds,), measured in alternation so that all see the same machine.
 
     A turn repeats the call for about `TURN` seconds: a single short call would mostly measure how threads wake up.
@@ -92,7 +92,7 @@ def own_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
-def ask(process: ProcessPoolExecutor, function: Callable, **arguments: Any) -> Any:
+def ask(process: ProcessPoolExecutor, function: Callable[..., Any], **arguments: Any) -> Any:
     """Call a module's function in a process of `own_process`; raises what it raises there."""
     try:
         return process.submit(function, **arguments).result()

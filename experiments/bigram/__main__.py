@@ -5,10 +5,10 @@ Expect:   a loss of 2.4543 nats per character from counting, and the same from g
 Takes:    about 20 seconds on 2 CPU cores; figures and summary go to runs/bigram/
 """
 
-import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +99,8 @@ def prepare(config: Config, key: jax.Array) -> Lecture:
     for word in config.score:
         vocab.encode_line(word)
     prefix = vocab.encode_line(config.prefix)
-    limit = min(config.max_length or math.inf, 2 * max(map(len, lines))) + 1  # tokens, the end mark included
+    twice = 2 * max(map(len, lines))
+    limit = min(config.max_length or twice, twice) + 1  # tokens, the end mark included
     require(len(prefix) < limit, f"`prefix` has {len(prefix)} characters and samples stop at {limit - 1}; shorten it")
 
     def sample(model: Model, params: Params, n: int = config.samples) -> list[str]:
@@ -113,7 +114,8 @@ def prepare(config: Config, key: jax.Array) -> Lecture:
 def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
     """1. What was loaded, and what it runs on."""
     lines, vocab = lecture.lines, lecture.vocab
-    report = {"lines": len(lines), "distinct": len(set(lines)), "repeated": len(lines) - len(set(lines))}
+    distinct = len(set(lines))
+    report: dict[str, Any] = {"lines": len(lines), "distinct": distinct, "repeated": len(lines) - distinct}
     report |= {"shortest": min(lines, key=len), "longest": max(lines, key=len)}
     report |= {"alphabet": "".join(vocab.symbols[1:]), "symbols": vocab.size, "bigrams": len(lecture.tokens.pairs[0])}
     title("1. Data")
@@ -199,14 +201,14 @@ def tell_quality(lecture: Lecture, words: tuple[str, ...], smoothing: float) -> 
     for name, quality in qualities.items():
         table.row(**{"all the data": name, "nats per character": quality["nats"], **quality})
 
-    words = [normalize(word) for word in words] or unlikely(lecture)
-    tokens, names = tokenize(words, lecture.vocab), ("counts + 0", f"counts + {smoothing:g}", "uniform")
+    scored = [normalize(word) for word in words] or unlikely(lecture)
+    tokens, names = tokenize(scored, lecture.vocab), ("counts + 0", f"counts + {smoothing:g}", "uniform")
     scores = {name: line_nll(model, tables[name], tokens) / tokens.length_N for name in names}
     print("\nsingle words, in nats per character; inf where a bigram was never seen")
     table = cli.Table(word="<24", **dict.fromkeys(names, ">18.4f"))
-    for word, *nats in zip(words, *scores.values(), strict=True):
+    for word, *nats in zip(scored, *scores.values(), strict=True):
         table.row(word=clip(word, 23), **dict(zip(names, nats, strict=True)))
-    return {"data": qualities, "words": words, "scores": scores, **tell_held_out(lecture, smoothing)}
+    return {"data": qualities, "words": scored, "scores": scores, **tell_held_out(lecture, smoothing)}
 
 
 def unlikely(lecture: Lecture) -> list[str]:

@@ -12,7 +12,7 @@ from makemore_jax.analysis import plot
 def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: Path | None = None) -> Figure:
     """The bigram table as in the lecture: each cell shows the pair and its count, darker where it is larger."""
     shown = plot.shown(counts_VV)
-    cells, names = counts_VV[np.ix_(shown, shown)], [plot.label(symbols[i]) for i in shown]
+    cells, names = counts_VV[np.ix_(shown, shown)], [plot.label(symbols[int(i)]) for i in shown]
     side = max(4, 0.58 * len(shown) + 1)
     figure = plot.figure(side, side)
     axes = figure.subplots()
@@ -33,7 +33,7 @@ def matrices(
 ) -> Figure:
     """Probability matrices side by side on one colour scale; a row is the distribution after its symbol."""
     shown = plot.shown(counts_VV)
-    names, cells = [plot.label(symbols[i]) for i in shown], np.ix_(shown, shown)
+    names, cells = [plot.label(symbols[int(i)]) for i in shown], np.ix_(shown, shown)
     top = max(prob[cells].max() for prob in prob_VV.values())
     figure = plot.figure(7.2 * len(prob_VV), 6.6)
     for axes, (name, prob) in zip(figure.subplots(1, len(prob_VV), squeeze=False)[0], prob_VV.items(), strict=True):
@@ -61,11 +61,11 @@ def regularisers(smoothing: tuple, penalty: tuple, counted_nats: float, path: Pa
     axes.plot(*smoothing[1:], color="C0", label="smoothing")
     axes.plot(*penalty[1:], "o", color="C1", label="weight penalty (its strength beside it)")
     labelled, size = -np.inf, np.ptp(penalty[1:], axis=1) + 1e-9
-    for strength, *point in zip(*penalty, strict=True):
-        if np.max((np.array(point) - labelled) / size) < 0.03:
+    for strength, x, y in zip(*penalty, strict=True):
+        if np.max((np.array((x, y)) - labelled) / size) < 0.03:
             continue  # its label would cover the one before
-        labelled = np.array(point)
-        axes.annotate(f"{strength:.2g}", point, (6, -12), textcoords="offset points", color="C1", fontsize=9)
+        labelled = np.array((x, y))
+        axes.annotate(f"{strength:.2g}", (x, y), (6, -12), textcoords="offset points", color="C1", fontsize=9)
     axes.axvline(counted_nats, color="#555555", linestyle="--", linewidth=1, label=f"counts: {counted_nats:.4f}")
     axes.set(xlabel="loss on the data, nats per character", ylabel="probability of pairs that were never seen")
     axes.grid(alpha=0.2)

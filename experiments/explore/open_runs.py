@@ -4,6 +4,7 @@ import threading
 import time
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -17,7 +18,7 @@ from makemore_jax.models.registry import name_of
 from makemore_jax.runs.folder import lines_of
 
 LOOK_EVERY = 1.0  # seconds between looks at whether a run has changed
-GRU = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
+GRU: dict[str, Any] = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
 EVALUATE_EVERY = 50
 SAMPLES = 6  # samples at each evaluation
 
@@ -65,7 +66,8 @@ class LiveRun:
 
     def __init__(self, corpus: mm.Corpus):
         """On this corpus; `thread` waits to be started."""
-        self.corpus, self.version, self.trained = corpus, 0, None
+        self.corpus, self.version = corpus, 0
+        self.trained: mm.Trained | None = None
         self.lines = corpus.lines
         self.rows: list[dict] = []
         self.baselines: dict[str, float] = {}
@@ -83,8 +85,8 @@ class LiveRun:
     def _run(self) -> None:
         try:
             batch = min(64, len(self.corpus.lines.train))
-            key, options = jax.random.key(0), {"evaluate_every": EVALUATE_EVERY, "batch": batch, **GRU}
-            model, _, values = follow(key, "gru", self.corpus, **options)
+            key, sizes = jax.random.key(0), {"batch": batch, **GRU}
+            model, _, values = follow(key, "gru", self.corpus, evaluate_every=EVALUATE_EVERY, **sizes)
             for run in values:
                 if run.dev is not None:
                     self._note(model, run)
@@ -120,8 +122,14 @@ class Shelf:
         require(name in self._runs, "there is no such run on this page")
         run = self._runs[name]
         run.refresh()
-        require(run.trained is not None, "the model has only begun to train; wait a few seconds")
         return run
+
+    def trained(self, name: str) -> mm.Trained:
+        """The model of this name, as it is now."""
+        trained = self.find(name).trained
+        if trained is None:
+            raise InputError("the model has only begun to train; wait a few seconds")
+        return trained
 
     def describe(self) -> list[dict]:
         """What the page says about each run."""

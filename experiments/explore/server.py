@@ -11,7 +11,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experiments.explore import inside, views
 from experiments.explore.open_runs import Shelf
@@ -66,25 +67,25 @@ class Bucket:
 class Guard:
     """Refuse what does not come from the page itself, and put the security headers on every answer."""
 
-    def __init__(self, app: Any, bucket: Bucket):
+    def __init__(self, app: ASGIApp, bucket: Bucket):
         """Around this application."""
         self.app, self.bucket = app, bucket
 
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def send_with_headers(message: dict) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 extra = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = message | {"headers": [*message["headers"], *extra]}
+                message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
         await (self._refusal(scope) or self.app)(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: dict) -> Response | None:
+    def _refusal(self, scope: Scope) -> Response | None:
         names = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(names) != 1 or _host(names[0]) not in HOSTS:
             return PlainTextResponse("this page answers to 127.0.0.1 and localhost only\n", 403)
@@ -104,12 +105,13 @@ def _host(name: str) -> str:
 
 def field(asked: dict, name: str, kind: Any) -> Any:
     """A value of a request."""
-    value, optional = asked.get(name), isinstance(kind, tuple)
+    value: Any = asked.get(name)
+    given, optional = type(value), isinstance(kind, tuple)
     if optional and value is None:
         return None
     kind = kind[0] if optional else kind
-    fits = type(value) is kind or (kind is float and type(value) is int)
-    fits = fits and (type(value) is not int or abs(value) < 2**63)
+    fits = given is kind or (kind is float and given is int)
+    fits = fits and (given is not int or abs(value) < 2**63)
     require(fits, f"the request needs `{name}`, of type {kind.__name__}")
     if kind is str:
         limit = views.MAX_TEXT
@@ -127,22 +129,23 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
         return {"runs": shelf.describe(), "live": told, "max_text": views.MAX_TEXT, "max_lines": views.MAX_LINES}
 
     def counted() -> Table:
-        require(isinstance(table, Table), str(table))
+        if not isinstance(table, Table):
+            raise InputError(table)
         return table
 
     def wanted(asked: dict) -> dict:
         return {name: field(asked, name, kind) for name, kind in WANTED.items()}
 
-    run = lambda asked: shelf.find(field(asked, "run", str))
+    trained = lambda asked: shelf.trained(field(asked, "run", str))
     text = lambda asked: field(asked, "text", str)
     looks = {"state": state, "table": lambda _: counted().values}
     asks = {
         "lines": lambda asked: counted().lines_with(field(asked, "first", int), field(asked, "second", int)),
-        "type": lambda asked: views.type_line(run(asked).trained, text(asked)),
-        "append": lambda asked: {"text": views.append(run(asked).trained, text(asked), field(asked, "token", int))},
-        "make": lambda asked: views.make(run(asked).trained, wanted(asked), run(asked).lines),
-        "replay": lambda asked: views.replay(run(asked).trained, wanted(asked), field(asked, "index", int)),
-        "inside": lambda asked: inside.inside(run(asked).trained, text(asked)),
+        "type": lambda asked: views.type_line(trained(asked), text(asked)),
+        "append": lambda asked: {"text": views.append(trained(asked), text(asked), field(asked, "token", int))},
+        "make": lambda asked: views.make(trained(asked), wanted(asked), shelf.find(asked["run"]).lines),
+        "replay": lambda asked: views.replay(trained(asked), wanted(asked), field(asked, "index", int)),
+        "inside": lambda asked: inside.inside(trained(asked), text(asked)),
     }
 
     def answer(view: Callable[[dict], dict], asked: dict) -> Response:
@@ -152,7 +155,7 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
         except InputError as error:
             return json_response({"error": " ".join(str(error).replace("`", "").split())}, 400)
 
-    def endpoint(view: Callable[[dict], dict]) -> Callable:
+    def endpoint(view: Callable[[dict], dict]) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             asked = {} if request.method == "GET" else await body(request)
             return await run_in_threadpool(answer, view, asked)
@@ -176,7 +179,7 @@ def warm_up(shelf: Shelf, stopped: threading.Event) -> None:
         for view in (first, *rest):
             for run in shelf.describe():
                 if not stopped.is_set():
-                    view(shelf.find(run["name"]).trained)
+                    view(shelf.trained(run["name"]))
 
 
 async def body(request: Request) -> dict:

@@ -75,7 +75,7 @@ class Table:
         train_VV, dev_VV = (count_table(self.vocab, tokenize(part, self.vocab)) for part in parts[:2])
         points = int(np.clip(MAX_WORK // train_VV.size, 9, SMOOTHINGS))
         smoothings = [0.0, *(float(f"{value:.2g}") for value in np.geomspace(1e-2, 1e4, points - 1))]
-        nats_G2 = np.asarray(_losses(np.float32(smoothings), train_VV, dev_VV))
+        nats_G2 = np.asarray(_losses(np.array(smoothings, np.float32), train_VV, dev_VV))
         return {
             "smoothing": smoothings,
             "train": finite(nats_G2[:, 0]),
@@ -87,9 +87,10 @@ class Table:
         """The neural bigram after more and more steps of gradient descent; None for a large vocabulary."""
         if self.vocab.size > MAX_LEARNED:
             return None
-        W_SVV = learn(jnp.asarray(self.counts_VV))
-        nats_S = [float(table_nll(W_VV, self.counts_VV)) for W_VV in W_SVV]
-        counted = float(table_nll(ngram.fit(self.counts_VV)["log_prob"], self.counts_VV))
+        counts_VV = jnp.asarray(self.counts_VV)
+        W_SVV = learn(counts_VV)
+        nats_S = [float(table_nll(W_VV, counts_VV)) for W_VV in W_SVV]
+        counted = float(table_nll(ngram.fit(counts_VV)["log_prob"], counts_VV))
         log_prob_SKK = np.asarray(jax.nn.log_softmax(jnp.stack(W_SVV)))[:, *cells]
         return {"steps": STEPS, "nats": nats_S, "counted": counted, "log_prob": np.round(log_prob_SKK, 3).tolist()}
 

@@ -13,14 +13,14 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 
 from experiments.memory import chips as targets
 from experiments.memory.chips import CHIPS, GIB
 from experiments.shared import cli
-from experiments.shared.flags import Trains, chosen_sizes, with_model
+from experiments.shared.flags import Trains, chosen_sizes, one_of, with_model
 from makemore_jax.data.batches import BatchPlan
 from makemore_jax.distributed.feed import fed_loss, fed_shapes
 from makemore_jax.distributed.mesh import Layout, divisors, layout_over, placement_on, stored_bytes
@@ -38,7 +38,7 @@ BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, 
 class Config(Trains):
     """Compile the training step of a model for machines that need not be there, and say whether it fits."""
 
-    model: Literal[NEURAL] = "transformer"
+    model: Annotated[str, one_of(NEURAL)] = "transformer"
     """Which model; its sizes and its training recipe are flags below."""
     vocab: int = 50257
     """Number of symbols."""
@@ -106,7 +106,7 @@ def measure(model: Model, recipe: Recipe, context: int, layout: Layout) -> Fit:
     state = jax.tree.map(place, state, layout.split(state))
     batches = fed_shapes(plan, layout, count=1)
     own = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in batches)
-    known = {"chips": layout.devices, "state": stored_bytes(state, layout.shards), "batch": own}
+    known: dict[str, Any] = {"chips": layout.devices, "state": stored_bytes(state, layout.shards), "batch": own}
     known["leanest"] = min(divisors(layout.devices), key=partial(stored_bytes, state))
     known["flops"] = operations(model, state.params, recipe.batch * context, context) / layout.devices
     began = time.perf_counter()
@@ -164,14 +164,14 @@ def estimate(fit: Fit, target: str) -> dict[str, float]:
 
 def report(fit: Fit, target: str, config: Any) -> None:
     """Print a verdict and where it comes from."""
-    memory = CHIPS[targets.parse(target)[0]].memory
+    memory, peak = CHIPS[targets.parse(target)[0]].memory, fit.peak
     gib = lambda size: f"{size / GIB:.2f} GiB"
-    fits = fit.peak is not None and fit.peak <= memory * GIB
-    needed = f"more than {memory:.2f} GiB a chip" if fit.peak is None else f"{gib(fit.peak)} of {memory:.2f} GiB a chip"
+    fits = peak is not None and peak <= memory * GIB
+    needed = f"more than {memory:.2f} GiB a chip" if peak is None else f"{gib(peak)} of {memory:.2f} GiB a chip"
     print(f"{'fits' if fits else 'DOES NOT FIT'}: {needed} (compiled in {fit.seconds:.0f} s)")
     rest = "" if fit.temporary is None else f", activations and gradients {gib(fit.temporary)}"
     print(f"    state {gib(fit.state)}, batch {gib(fit.batch)}{rest}")
-    if not fits:
+    if peak is None or not fits:
         shards, micro = (config.shards or 1), config.recipe.micro_batches
         ways = [f"--shards {fit.leanest}"] if fit.leanest != shards else []
         ways += [f"--micro-batches {2 * micro}"] if config.recipe.batch % (2 * micro) == 0 else []
@@ -182,7 +182,7 @@ def report(fit: Fit, target: str, config: Any) -> None:
     times = estimate(fit, target)
     limit, seconds = max(times.items(), key=lambda item: item[1])
     shards = ", ".join(f"{name} {1e3 * least:.1f}" for name, least in times.items())
-    print(f"    {fit.flops / 1e12:.2f} TFLOP a chip; intensity {fit.flops / (fit.moved or 2 * fit.peak):.0f} FLOP/byte")
+    print(f"    {fit.flops / 1e12:.2f} TFLOP a chip; intensity {fit.flops / (fit.moved or 2 * peak):.0f} FLOP/byte")
     print(f"    estimate: {1e3 * seconds:.1f} ms a step or more ({shards}; {limit} decides),", end=" ")
     print(f"at most {config.recipe.batch * config.context / seconds:,.0f} tokens/s")
 

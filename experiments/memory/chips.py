@@ -5,8 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-
+from makemore_jax.distributed.mesh import Device
 from makemore_jax.errors import InputError, require
 
 GIB = 2**30
@@ -64,7 +63,7 @@ def parse(target: str) -> tuple[str, str]:
     return chip, shape
 
 
-def devices(target: str) -> Sequence[jax.Device]:
+def devices(target: str) -> Sequence[Device]:
     """The devices of a target, to compile for; none of them exists."""
     from jax.experimental import topologies
 

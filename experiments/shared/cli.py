@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import re
 import sys
@@ -41,7 +42,8 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     """
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
     keep_compilations()
     try:
@@ -162,7 +164,7 @@ class Table:
         """Print the heading. Underscores in names are spaces; a column is as wide as its name and its format need."""
         self.formats = {}  # by column: how a text is placed in it, and how a number becomes a text
         for name, style in columns.items():
-            side, width, kind = re.fullmatch(r"([<>])(\d+)(.*)", style).groups()
+            _, side, width, kind = re.split(r"([<>])(\d+)", style)
             self.formats[name] = f"{side}{max(len(name) + 2, int(width))}", kind
         self.row(**{name: name.replace("_", " ") for name in columns})
 

@@ -10,11 +10,14 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import jax
 
 from makemore_jax.errors import InputError
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def count_cores() -> int:
@@ -29,7 +32,7 @@ def make_cores_devices() -> None:
             jax.config.update("jax_num_cpu_devices", count_cores())
 
 
-def on_every_core(function: Callable, items: Sequence) -> Iterator:
+def on_every_core(function: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
     """`function(item)` for each item in a process of its own, as many at once as there are cores; results in order.
 
     What each prints is printed when it is done. Each has one thread: where operations are small, two threads that share
@@ -61,7 +64,7 @@ def _begin_process() -> None:
     keep_compilations()
 
 
-def _captured(function: Callable, item: Any) -> tuple[str, Any]:
+def _captured(function: Callable[[T], U], item: T) -> tuple[str, U]:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         result = function(item)
     return printed.getvalue(), result

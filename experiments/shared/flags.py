@@ -6,10 +6,11 @@ import io
 import itertools
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -41,6 +42,19 @@ Separator = Annotated[
 ]
 
 
+def one_of(choices: Iterable[str]) -> tyro.constructors.PrimitiveConstructorSpec:
+    """What makes `Annotated[str, one_of(choices)]` a flag with these choices: a `Literal` cannot be computed."""
+    names = tuple(choices)
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(names)}}}",
+        instance_from_str=lambda texts: texts[0],
+        is_instance=lambda value: value in names,
+        str_from_instance=lambda value: [value],
+        choices=names,
+    )
+
+
 def is_ours(path: Path) -> bool:
     """Whether this is a file of weights or the folder of a run, and no folder in GPT-2's layout."""
     return path.is_file() or (path / "best.safetensors").exists()
@@ -60,7 +74,7 @@ class Text:
     """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
     max_length: int | None = None
     """Cut each line to this many characters."""
-    tokens: Literal[TOKENIZERS] = "character"
+    tokens: Annotated[str, one_of(TOKENIZERS)] = "character"
     """What a token is: a character, a word (or a number, or a punctuation mark), a byte, or a byte pair (bpe)."""
     lowercase: bool = False
     """Lowercase the text."""
@@ -122,7 +136,7 @@ class Output:
 class Trains:
     """A command that trains a model; see `with_model`."""
 
-    preset: Literal[PRESETS] = "quick"
+    preset: Annotated[str, one_of(PRESETS)] = "quick"
     """Sizes and training recipe: quick trains in seconds; tuned, where a model has it, for the lowest loss on names."""
 
 

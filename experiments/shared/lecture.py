@@ -1,7 +1,7 @@
 """The parts of the first lecture that its command, `experiments.bigram`, and its benchmark share."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,12 @@ from makemore_jax.models.interface import Model, Params
 from makemore_jax.models.likelihood import mean_nll, table_nll
 
 
+class Sample(Protocol):
+    """`n` lines, by default as many as the flags ask for, always with the same random key."""
+
+    def __call__(self, model: Model, params: Params, n: int = ..., /) -> list[str]: ...
+
+
 class Lecture(NamedTuple):
     """The data in every form that the lecture needs, and how it samples."""
 
@@ -23,7 +29,7 @@ class Lecture(NamedTuple):
     tokens: Tokens
     counts_VV: jax.Array
     model: Model  # the bigram whose parameters are a table of log-probabilities
-    sample: Callable  # (model, params, n=config.samples) -> n lines, always with the same random key
+    sample: Sample
 
 
 def count_dict(lines: Sequence[str], mark: str) -> dict[tuple[str, str], int]:

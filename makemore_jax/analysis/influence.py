@@ -64,7 +64,7 @@ def reach(key: jax.Array, model: Model, params: Params, tokens: Tokens, lines: i
     other_NT = pool_M[np.asarray(jax.random.randint(key, x_NT.shape, 0, len(pool_M)))]
     rows = max(1, BATCH_LOGITS // (width * model.vocab))
     parts = [_replace(model, params, *part) for part in _batches(x_NT, other_NT, mask_NT, rows=rows)]
-    total_T, count_T = np.sum(parts, 0, dtype=np.float64)
+    total_T, count_T = np.asarray(parts, np.float64).sum(0)
     return total_T[count_T > 0] / count_T[count_T > 0]
 
 

@@ -155,7 +155,7 @@ def substitution(found: Substitution, symbols: Sequence[str], path: str | Path |
     for (i, j), percent in np.ndenumerate(percent_KK):
         style = {"color": "white" if percent < 45 else "#333333", "fontsize": 8, "ha": "center", "va": "center"}
         axes.text(j, i, f"{percent:.0f}" if i != j else "", **style)
-    name_axes(axes, [label(symbols[found.symbols_K[k]]) for k in tree["leaves"]], fontsize=12)
+    name_axes(axes, [label(symbols[int(found.symbols_K[k])]) for k in tree["leaves"]], fontsize=12)
     return save(canvas, path)
 
 
@@ -168,7 +168,7 @@ def reach(change_T: np.ndarray, receptive_field: int | None = None, path: str | 
         style = {"color": "#555555", "linestyle": "--", "linewidth": 1}
         axes.axvline(receptive_field - 0.5, **style, label=f"end of the receptive field of {receptive_field} symbols")
         axes.legend(frameon=False)
-    axes.xaxis.get_major_locator().set_params(integer=True, nbins=20)
+    axes.locator_params("x", integer=True, nbins=20)
     axes.set(xlabel="steps back", ylabel="change of the prediction when the symbol\nis replaced (total variation)")
     return save(canvas, path)
 

@@ -9,7 +9,7 @@ part of the distribution.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,15 @@ class Config:
     context: int
 
 
-def source(name: str, symbols: str, context: int, start: Any, step: Callable, exact: Callable | None = None) -> Source:
+class NextSymbol(Protocol):
+    """log P of each next symbol, (V,), and the new state, for the token x that is read, first the mark."""
+
+    def __call__(self, state: Any, x: jax.Array, /) -> tuple[jax.Array, Any]: ...
+
+
+def source(
+    name: str, symbols: str, context: int, start: Any, step: NextSymbol, exact: Callable[[], Floor] | None = None
+) -> Source:
     """A source of lines of at most `context` tokens, over the mark and `symbols`.
 
     Args:
@@ -56,8 +64,8 @@ def source(name: str, symbols: str, context: int, start: Any, step: Callable, ex
       symbols: what tokens 1, 2, ... look like, a character each.
       context: the longest line, in tokens with its end mark.
       start: the state before a line, a pytree.
-      step: (state, x) -> (log_prob_V, state), for the token x that is read, first the mark.
-      exact: () -> Floor.
+      step: the next symbol's distribution.
+      exact: its entropy, where it is known.
     """
     vocab = Vocab((".", *symbols))
     end_V = jnp.where(jnp.arange(vocab.size) == MARK, 0, -jnp.inf)
@@ -78,10 +86,11 @@ def source(name: str, symbols: str, context: int, start: Any, step: Callable, ex
 def write(key: jax.Array, source: Source, lines: int) -> list[str]:
     """Lines of a source; line i depends on the key and i alone."""
     require(lines > 0, f"`lines` is {lines}; it must be at least 1")
-    token_BT = sample_tokens(key, source.model, {}, [[]] * lines, source.model.context).token_BT
+    token_BT = sample_tokens(key, source.model, {}, [[]] * lines, source.model.config.context).token_BT
     # All lines at once: a line end for the first mark of each, and nothing for the rest.
     shown_BT = np.cumsum(token_BT == MARK, axis=1) <= 1
-    return "".join(np.array(["\n", *source.vocab.symbols[1:]])[token_BT[shown_BT]]).removesuffix("\n").split("\n")
+    text = "".join(np.array(["\n", *source.vocab.symbols[1:]])[token_BT[shown_BT]].tolist())
+    return text.removesuffix("\n").split("\n")
 
 
 def floor(key: jax.Array, source: Source, lines: int = 10_000) -> Floor:

@@ -4,7 +4,7 @@ A batch is a function of a key, so there is no iterator, and nothing to save.
 """
 
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ import numpy as np
 
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.errors import require
+
+Array = Any  # NumPy's on the host, JAX's inside a program
 
 
 class Packing(NamedTuple):
@@ -55,7 +57,7 @@ def _first_fit(length_N: np.ndarray, width: int) -> tuple[np.ndarray, int]:
     return np.array(first_N, int), row
 
 
-def gather(tokens: Tokens, segment_BT: np.ndarray, position_BT: np.ndarray):
+def gather(tokens: Tokens, segment_BT: Array, position_BT: Array) -> tuple[Array, Array, Array]:
     """x_BT, y_BT (int32) and mask_BT (bool) for cells of these lines and positions, as `Packing` has them.
 
     A line in x is the mark and then the line, in y the line and then the mark; the mask is true where y counts. It is

@@ -9,9 +9,9 @@ import numpy as np
 
 from makemore_jax.data.lines import LONGEST_LINE, Split, digest, read_lines, split
 from makemore_jax.data.tokenizers import find_tokenizer
-from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.errors import require
+from makemore_jax.errors import InputError, require
 
 
 class Encoding(NamedTuple):
@@ -53,15 +53,27 @@ class Corpus(NamedTuple):
     """The data of a run."""
 
     vocab: Vocab
-    lines: Split | None  # train, dev, test: lists of lines; None where the text is larger than memory
-    tokens: Split  # train, dev, test: `Tokens`
+    in_memory: Split[list[str]] | None  # the lines; None where the text is larger than memory
+    tokens: Split[Tokens]  # train, dev, test
     digest: str  # SHA-256 of the lines
     context: int  # the longest line, in tokens with its end mark
 
     @property
     def streamed(self) -> bool:
         """Whether the tokens stay in files and batches are gathered on the host."""
-        return self.lines is None
+        return self.in_memory is None
+
+    @property
+    def lines(self) -> Split[list[str]]:
+        """Train, dev, test: lists of lines; raises `InputError` for streamed data."""
+        if self.in_memory is None:
+            raise InputError("the lines of streamed data are not in memory; load it with makemore_jax.load, or read its tokens")
+        return self.in_memory
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes of a model that the data decides."""
+        return {"vocab": self.vocab.size, "context": self.context}
 
     def novelty(self, texts: list[str]) -> dict:
         """How many of these texts are new: `novelty`, with the lines spelled as the vocabulary decodes them."""
@@ -107,17 +119,21 @@ def load(
     return encode(split(lines), digest(lines), encoding, str(path))
 
 
-def encode(lines: Split, digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
+def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
     """A corpus of lines that are split already. Characters are those of all lines, words and byte pairs those of the
     train lines.
     """
     require_lines(source, [len(part) for part in lines])
-    vocab = encoding.find_vocab(lines.train if find_tokenizer(encoding.tokens).learned else itertools.chain(*lines))
+    vocab = encoding.find_vocab(
+        lines.train if find_tokenizer(encoding.tokens).learned else itertools.chain(lines.train, lines.dev, lines.test)
+    )
     tokens = lines.map(lambda part: tokenize(part, vocab, encoding.context_length))
     return Corpus(vocab, lines, tokens, digest, longest_line(tokens, encoding, source))
 
 
-def makemore_split(path: str | Path, max_length: int | None = None, lowercase: bool = False) -> tuple[Split, str]:
+def makemore_split(
+    path: str | Path, max_length: int | None = None, lowercase: bool = False
+) -> tuple[Split[list[str]], str]:
     """The lines of a file split as makemore.py does it, and their digest: up to 1,000 random lines are held out.
 
     They are those that makemore.py holds out with its default seed. Lines repeat, so some of them are in train as well,
@@ -161,7 +177,7 @@ def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str
     }
 
 
-def longest_line(tokens: Split, encoding: Encoding, source: str) -> int:
+def longest_line(tokens: Split[Tokens], encoding: Encoding, source: str) -> int:
     """The longest line, in tokens with its end mark; raises `InputError` for a document that has to be cut."""
     longest = max(int(np.max(part.length_N)) for part in tokens)
     fits = encoding.separator is None or encoding.context_length is not None or longest <= LONGEST_LINE

@@ -14,6 +14,7 @@ from makemore_jax.errors import InputError, require
 LONGEST_LINE = 4096  # characters; a longer line is more likely a wrong file than a thing to learn
 BYTE_ORDER_MARK = "\ufeff".encode()
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def normalize(text: str, lowercase: bool = False) -> str:
@@ -127,7 +128,7 @@ class Split(NamedTuple, Generic[T]):
         """(name, value) pairs, like those of a dict."""
         return zip(self._fields, self, strict=True)
 
-    def map(self, function: Callable) -> "Split":
+    def map(self, function: Callable[[T], U]) -> "Split[U]":
         """`function` of each value."""
         return Split(*map(function, self))
 

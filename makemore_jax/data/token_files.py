@@ -39,7 +39,7 @@ def load(
     progress: bool = True,
     report: Callable[[str], object] = lambda message: None,
 ) -> Corpus:
-    """`corpus.load` for data larger than memory: the tokens stay in files beside the text, and so `lines` is None.
+    """`corpus.load` for data larger than memory: the tokens stay in files beside the text, and the lines are not kept.
 
     The files are written if they are missing, damaged or out of date: `progress` shows a bar, and `report` is called
     with the reason. Of dev and of test, the first `EVALUATED` lines are taken.
@@ -135,12 +135,15 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
 
     def chunks() -> Iterator[list[str]]:
         """Some documents, or one text of many lines, which is split only where it must be."""
-        many = ([text] for text in read_chunks(path, *limits)) if lines else read_documents(path, separator, *limits)
+        if separator is None:
+            many = ([text] for text in read_chunks(path, *limits))
+        else:
+            many = read_documents(path, separator, *limits)
         for texts in many:
             yield texts
             progress(sum(len(text.encode()) + 1 for text in texts))
 
-    def split_chunk(texts: list[str]) -> Split:
+    def split_chunk(texts: list[str]) -> Split[list[str]]:
         return split(texts[0].split("\n") if lines else texts)
 
     source, digest = _source(path, encoding), hashlib.sha256()
@@ -152,14 +155,14 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
         for part in Split._fields:
-            files[f"{part}.stream"].write(np.array([MARK], dtype))
+            files[f"{part}.stream"].write(np.array([MARK], dtype).data)
         for texts in chunks():
             digest.update("".join(f"{text}\n" for text in texts).encode())
             for part, some in split_chunk(texts).items():
                 tokens = tokenize(some, vocab, encoding.context_length)
-                files[f"{part}.stream"].write(tokens.stream_M[1:].astype(dtype))  # the file has the first mark
+                files[f"{part}.stream"].write(tokens.stream_M[1:].astype(dtype).data)  # the file has the first mark
                 marks = np.append(tokens.start_N, len(tokens.stream_M) - 1)
-                files[f"{part}.length"].write(np.diff(marks).astype(np.int32))
+                files[f"{part}.length"].write(np.diff(marks).astype(np.int32).data)
     checksums = {name: _checksum(folder / name) for name in ("vocab.json", *ARRAYS)}
     about = _sealed({"source": source, "digest": digest.hexdigest(), "checksums": checksums})
     (folder / "about.json").write_text(about)

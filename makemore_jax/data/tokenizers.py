@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from makemore_jax.data import bpe
 from makemore_jax.data.words import UNKNOWN, find_words, join_words, split_words
 from makemore_jax.errors import require
+
+if TYPE_CHECKING:
+    from makemore_jax.data.vocab import Vocab
 
 MARK = 0
 MAX_CHARACTERS = 2**16  # distinct ones; a file with more is hardly text, and its embeddings would fill the memory
@@ -44,15 +47,35 @@ def character_table(symbols: Sequence[str]) -> np.ndarray:
     return table
 
 
+class Find(Protocol):
+    """The symbols of these texts, without the mark and the line end, and their merges."""
+
+    def __call__(
+        self, texts: Iterable[str], min_count: int, vocab_size: int | None, /
+    ) -> tuple[Sequence[str], tuple[str, ...]]: ...
+
+
+class Encode(Protocol):
+    """(tokens,) int32: the mark for a line end, -1 for what the table lacks."""
+
+    def __call__(self, text: str, table: Any, /) -> np.ndarray: ...
+
+
+class Decode(Protocol):
+    """The text of tokens."""
+
+    def __call__(self, ids: Sequence[int], symbols: Sequence[str], /) -> str: ...
+
+
 class Tokenizer(NamedTuple):
     """How text becomes tokens of one kind, and tokens become text."""
 
-    find: Callable  # texts, min_count, vocab_size -> symbols, without the mark and the line end, and merges
-    fits: Callable  # Vocab -> whether its symbols can be those of this kind
-    table: Callable  # Vocab -> what `encode` looks tokens up in
-    encode: Callable  # text, table -> ids_N: int32, the mark for a line end, -1 for what the table lacks
-    decode: Callable  # ids, symbols -> text
-    respace: Callable = str  # text -> the text with the spacing of `decode`
+    find: Find
+    fits: Callable[["Vocab"], bool]  # whether its symbols can be those of this kind
+    table: Callable[["Vocab"], Any]  # what `encode` looks tokens up in
+    encode: Encode
+    decode: Decode
+    respace: Callable[[str], str] = str  # the text with the spacing of `decode`
     unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
     unit: str | None = None  # what to call a token in "nats per ..."; by default the name of the kind
     learned: bool = False  # whether the symbols are those of the train lines, and not of all

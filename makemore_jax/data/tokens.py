@@ -30,8 +30,8 @@ class Tokens(NamedTuple):
 
         But for the marks that cut a line into windows: they follow nothing.
         """
-        pairs, cuts = (self.stream_M[:-1], self.stream_M[1:]), self.cuts
-        return tuple(np.delete(side, cuts) for side in pairs) if len(cuts) else pairs
+        x_N, y_N, cuts = self.stream_M[:-1], self.stream_M[1:], self.cuts
+        return (np.delete(x_N, cuts), np.delete(y_N, cuts)) if len(cuts) else (x_N, y_N)
 
     @property
     def cuts(self) -> np.ndarray:

@@ -135,10 +135,10 @@ class Vocab:
             raise InputError(f"{word!r} is not one of the {self.size - 2:,} words in the vocabulary")
         return ids_N
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of these tokens up to the first mark; bytes that are not UTF-8 become replacement characters."""
-        ids = np.asarray(ids).tolist()
-        return self._tokenizer.decode(ids[: ids.index(MARK)] if MARK in ids else ids, self.symbols)
+        found = np.asarray(ids).tolist()
+        return self._tokenizer.decode(found[: found.index(MARK)] if MARK in found else found, self.symbols)
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads, ready for JSON."""

@@ -8,6 +8,7 @@ chunk, a thread makes the next.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ import numpy as np
 from makemore_jax.data.batches import Batch, BatchPlan, draw_lines, gather
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.tokens import Tokens
-from makemore_jax.distributed.mesh import Layout, placement_on
+from makemore_jax.distributed.mesh import Device, Layout, placement_on
 from makemore_jax.learning.objective import Loss, Objective, batch_loss
 from makemore_jax.learning.training import Training, TrainState, jitted_steps, objective_of, plan_of, start_of
 from makemore_jax.models.interface import Model
@@ -71,8 +72,8 @@ class Feed:
         packing, made = self.plan.packing, {}
         rows = len(packing.segment_BT)
 
-        def for_rows(field: int, index: tuple[slice, ...]) -> np.ndarray:
-            """One field of the batches, for the rows of one device."""
+        def for_rows(field: int, index: Any) -> np.ndarray:
+            """One field of the batches, for the rows of one device, a slice of each axis."""
             start, stop, _ = index[lines.ndim - 1].indices(rows)
             if (start, stop) not in made:
                 segment_BT, position_BT = packing.segment_BT[start:stop], packing.position_BT[start:stop]
@@ -94,11 +95,14 @@ def fed_shapes(plan: BatchPlan, layout: Layout, count: int) -> Batch:
     leading = (count,) if plan.micro_batches == 1 else (count, plan.micro_batches)
     rows, width = plan.packing.segment_BT.shape
     over = layout.sharding(*[None] * len(leading), layout.mesh.axis_names) if layout.mesh else None
-    shape = lambda dtype, *size: jax.ShapeDtypeStruct((*leading, rows, *size), dtype, sharding=over)
+
+    def shape(dtype: Any, *size: int) -> Any:  # stands where an array will
+        return jax.ShapeDtypeStruct((*leading, rows, *size), dtype, sharding=over)
+
     return Batch(shape(np.int32, width), shape(np.int32, width), shape(bool, width), shape(np.int32))
 
 
-def _host() -> jax.Device:
+def _host() -> Device:
     """The CPU, unless JAX_PLATFORMS leaves it out."""
     try:
         return jax.local_devices(backend="cpu")[0]

@@ -10,7 +10,7 @@ devices may belong to several processes, which all run the same program; see `ma
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from makemore_jax.learning.training import ONE_DEVICE, Placement
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.models.likelihood import batch_nll
 
+Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm]  # JAX declares the class as a variable
 SMALL = 2**14  # numbers; a smaller array is whole on every device
 
 
@@ -44,9 +45,11 @@ class Layout(NamedTuple):
 
     def sharding(self, *axes: Any) -> NamedSharding:
         """An array divided by these axes of the mesh, one for each axis of the array; without any, whole everywhere."""
+        if self.mesh is None:
+            raise ValueError("one device has no mesh to divide arrays over")
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
-    def by_rows(self, function: Callable, params: Any, *rows: Any) -> Any:
+    def by_rows(self, function: Callable[..., Any], params: Any, *rows: Any) -> Any:
         """Inside a program: `function(params, *rows)`, each device on its share of the rows.
 
         The result is divided alike. The gradient by `params` is summed over the rows of a device first, and once over
@@ -92,7 +95,7 @@ class Layout(NamedTuple):
 
         return jax.tree.map(place, tree)
 
-    def make(self, begin: Callable, *args: Any) -> Any:
+    def make(self, begin: Callable[..., Any], *args: Any) -> Any:
         """`begin(*args)`, a state; each device makes the shards that it stores."""
         if not self.mesh:
             return begin(*args)
@@ -144,7 +147,7 @@ def lay_out(devices: int | None = None, shards: int = 1) -> Layout:
     return Layout() if devices == shards == 1 else layout_over(found[:devices], shards)
 
 
-def layout_over(devices: Sequence[jax.Device], shards: int = 1) -> Layout:
+def layout_over(devices: Sequence[Device], shards: int = 1) -> Layout:
     """These devices, as replicas of a state that is split into `shards`, which must divide them."""
     count = len(devices)
     choices = ", ".join(map(str, divisors(count)))
@@ -179,7 +182,7 @@ def shards_to_fit(state: Any, devices: int) -> int:
     whole = stored_bytes(state.params, 1)  # once in the type of the computation, and once as gradients
     needed = {n: stored_bytes(state, n) + stored_bytes(state.params, n) + 2 * whole for n in divisors(devices)}
     fits = [shards for shards, size in needed.items() if size < memory / 2]  # half: activations
-    return min(fits, default=min(needed, key=needed.get))
+    return min(fits, default=min(needed, key=needed.__getitem__))
 
 
 def divisors(count: int) -> list[int]:
@@ -204,8 +207,9 @@ def spread(tree_R: Any) -> Any:
 
 def fetch(leaf: Any) -> np.ndarray:
     """An array on the host, from wherever its shards lie; every process has to ask for it."""
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
-        leaf = jax.jit(lambda x: x, out_shardings=NamedSharding(leaf.sharding.mesh, PartitionSpec()))(leaf)
+    sharding = getattr(leaf, "sharding", None)
+    if isinstance(sharding, NamedSharding) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
+        leaf = jax.jit(lambda x: x, out_shardings=NamedSharding(sharding.mesh, PartitionSpec()))(leaf)
     return np.asarray(leaf)
 
 

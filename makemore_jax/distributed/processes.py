@@ -38,7 +38,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     if not any(given) and not _started_by_a_cluster():
         return
     require(all(given) or not any(given), "`coordinator`, `processes` and `process` belong together; give all three")
-    if coordinator is not None:
+    if coordinator is not None and processes is not None and process is not None:
         host, _, port = coordinator.rpartition(":")
         require(bool(host) and port.isdigit(), f"`coordinator` is {coordinator!r}; it must be HOST:PORT")
         require(processes > 0, f"`processes` is {processes}; it must be at least 1")
@@ -95,7 +95,7 @@ def gather(values: Any) -> np.ndarray:
 
 def any_of(*flags: bool) -> list[bool]:
     """For each flag, whether it is true on any process."""
-    return gather(np.array(flags)).any(0).tolist()
+    return [bool(flag_P.any()) for flag_P in gather(np.array(flags)).T]
 
 
 @contextlib.contextmanager
@@ -131,8 +131,8 @@ def share(value: Any = None) -> Any:
     return json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8)))
 
 
-def share_arrays(leaves: dict[str, np.ndarray] | None, like: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays that process 0 has, on every process; `like` tells their shapes and types.
+def share_arrays(leaves: dict[str, np.ndarray], like: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays that process 0 has and the others need not, on every process; `like` tells their shapes and types.
 
     They travel as bytes, one by one: sums, of which a broadcast consists, would turn -0.0 into 0.0.
     """

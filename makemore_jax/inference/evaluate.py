@@ -75,7 +75,7 @@ def stream_nll(model: Model, params: Params, tokens: Tokens, score_batch: ScoreB
     first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
     for segment_BT, position_BT in _packings(tokens.length_N, width, model):
         x_BT, y_BT, mask_BT = gather(tokens, segment_BT, position_BT)
-        nll_BT = score_batch(model, params, np.int32(x_BT), np.int32(y_BT))
+        nll_BT = score_batch(model, params, np.asarray(x_BT, np.int32), np.asarray(y_BT, np.int32))
         nll_M[(first_N[segment_BT] + position_BT)[mask_BT]] = nll_BT[mask_BT]
     return nll_M
 

@@ -10,6 +10,7 @@ from makemore_jax.data.tokens import Tokens
 from makemore_jax.errors import require
 from makemore_jax.inference.evaluate import stream_nll
 from makemore_jax.inference.trained import Trained
+from makemore_jax.models.interface import Params
 from makemore_jax.models.mixture import EnsembleConfig, fit_weights, mixture
 from makemore_jax.models.mixture import ensemble as build_ensemble
 from makemore_jax.models.registry import build_config, name_of
@@ -48,7 +49,7 @@ def mix(components: Sequence[Trained], dev: Tokens | None = None, weights: Seque
     for component in components:
         groups.setdefault(_kind(component), []).append(component)
     components = [ensemble(group) for group in groups.values()]
-    params = {"components": [component.params for component in components]}
+    params: Params = {"components": [component.params for component in components]}
     if weights is not None:
         params["log_weight"] = _check_weights(weights, len(components))
     elif dev is not None:

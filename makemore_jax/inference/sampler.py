@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from makemore_jax.data.batches import Array
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require, require_float, require_positive
 from makemore_jax.inference.trained import Trained
@@ -40,7 +41,7 @@ class SamplingParams:
         require(0 < self.top_p <= 1, f"`top_p` is {self.top_p}; it must be above 0 and at most 1")
 
     @property
-    def arrays(self) -> tuple:
+    def arrays(self) -> tuple[np.float32, np.int32, np.float32]:
         """temperature, top_k, top_p as arrays, so that other values do not compile again."""
         top_k = min(self.top_k or np.inf, np.iinfo(np.int32).max)
         return np.float32(self.temperature), np.int32(top_k), np.float32(self.top_p)
@@ -49,9 +50,9 @@ class SamplingParams:
 class Samples(NamedTuple):
     """B drawn lines of at most T tokens."""
 
-    token_BT: np.ndarray  # int32: the prefix, the drawn symbols, and marks to the end
-    log_prob_B: np.ndarray  # nats: the model's own log P of the line, with its prefix and, if it ended, its end mark
-    ended_B: np.ndarray  # bool: the line ended with a mark; otherwise it was cut at T tokens
+    token_BT: Array  # int32: the prefix, the drawn symbols, and marks to the end
+    log_prob_B: Array  # nats: the model's own log P of the line, with its prefix and, if it ended, its end mark
+    ended_B: Array  # bool: the line ended with a mark; otherwise it was cut at T tokens
 
 
 def filter_logits(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
@@ -84,7 +85,7 @@ def sample_tokens(
     key: jax.Array,
     model: Model,
     params: Params,
-    prefixes: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int] | np.ndarray],
     max_length: int,
     sampling: SamplingParams = SamplingParams(),
     allowed: np.ndarray | None = None,
@@ -111,7 +112,7 @@ def sample_tokens(
     return Samples(*(leaf[:count] for leaf in samples))
 
 
-def _check(model: Model, prefixes: Sequence[Sequence[int]], max_length: int) -> None:
+def _check(model: Model, prefixes: Sequence[Sequence[int] | np.ndarray], max_length: int) -> None:
     require(len(prefixes) > 0, "no samples to draw; ask for at least 1")
     require_context(model, max_length)
     longest = max(map(len, prefixes))
@@ -125,12 +126,12 @@ def _check(model: Model, prefixes: Sequence[Sequence[int]], max_length: int) -> 
 class Request(NamedTuple):
     """R lines to draw, of T tokens; padded, so that requests of about one size share a compiled program."""
 
-    prefix_RT: jax.Array  # int32: the prefix, then marks
-    count: jax.Array  # how many of the R are wanted
-    allowed_TV: jax.Array  # bool: what may be drawn at each position; the last row holds for those after it
-    temperature: jax.Array
-    top_k: jax.Array
-    top_p: jax.Array
+    prefix_RT: Array  # int32: the prefix, then marks
+    count: Array  # how many of the R are wanted
+    allowed_TV: Array  # bool: what may be drawn at each position; the last row holds for those after it
+    temperature: Array
+    top_k: Array
+    top_p: Array
 
 
 class Decoding(NamedTuple):
@@ -167,7 +168,7 @@ def _sample(key: jax.Array, model: Model, params: Params, request: Request, slot
 
     zero_B, row_B = jnp.zeros(slots, jnp.int32), jnp.arange(slots)
     samples = Samples(jnp.zeros_like(request.prefix_RT), jnp.zeros(rows), jnp.zeros(rows, bool))
-    state = Decoding(model.init_cache(params, slots), zero_B + MARK, row_B, zero_B, slots, samples)
+    state = Decoding(model.init_cache(params, slots), zero_B + MARK, row_B, zero_B, jnp.int32(slots), samples)
     return jax.lax.while_loop(lambda state: (state.row_B < request.count).any(), step, state).samples
 
 

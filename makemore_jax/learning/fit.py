@@ -186,7 +186,7 @@ def follow(
 ) -> Followed:
     """`train`, for whoever wants to look at the run, or to stop it, at each value of `fit`."""
     wanted = shorten(model, corpus.context).model if isinstance(model, Trained) else model
-    built, recipe = resolve(wanted, corpus, recipe, overrides, preset)
+    built, recipe = resolve(wanted, corpus.sizes, recipe, overrides, preset)
     params = initial_params(model, built, corpus) if isinstance(model, Trained) else None
     init, steps = training(built, corpus, recipe, in_place=True)
     dev_loss = lambda params: exact_loss(built, params, corpus.tokens.dev).nats

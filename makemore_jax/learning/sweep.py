@@ -52,7 +52,7 @@ def sweep(
     Raises:
       InputError: as for `train`; the data is streamed; `seeds` or `rates` is empty.
     """
-    model, recipe = resolve(model, corpus, recipe, overrides, preset)
+    model, recipe = resolve(model, corpus.sizes, recipe, overrides, preset)
     require(not corpus.streamed, "`stream` is for one run at a time; a sweep needs its data in memory")
     rates = [recipe.learning_rate] if rates is None else list(rates)
     require(len(seeds) > 0, "`seeds` is empty; give at least one")
@@ -62,12 +62,12 @@ def sweep(
     require(
         1 <= evaluations <= recipe.steps, f"`evaluations` is {evaluations}; it must be from 1 to {recipe.steps} (steps)"
     )
-    seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(list(seeds), np.float32(rates)))
+    seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(list(seeds), np.array(rates, np.float32)))
     init, steps = training(model, corpus, recipe)
     init_R = jax.vmap(lambda seed, rate: init(jax.random.key(seed), recipe.hyper | {"learning_rate": rate}))
     state_R = spread(init_R(seed_R, jnp.asarray(rate_R)))
     step_E = np.linspace(0, recipe.steps, evaluations + 1).astype(int)
-    best, best_step_R = [None] * len(seed_R), np.zeros(len(seed_R), int)
+    best, best_step_R = {}, np.zeros(len(seed_R), int)
     train_RE, dev_RE = np.empty((2, len(seed_R), evaluations))
     with progress_bar(recipe.steps, f"{len(seed_R)} runs", progress, unit="step") as bar:
         for e, (first, last) in enumerate(itertools.pairwise(step_E.tolist())):
@@ -81,4 +81,4 @@ def sweep(
                 if dev_RE[r, : e + 1].argmin() == e:
                     best[r], best_step_R[r] = Trained(model, params, corpus.vocab, corpus.context), last
             bar.update(last - first)
-    return SweepResult(best, best_step_R, seed_R, rate_R, step_E[1:], train_RE, dev_RE)
+    return SweepResult([best[r] for r in range(len(seed_R))], best_step_R, seed_R, rate_R, step_E[1:], train_RE, dev_RE)

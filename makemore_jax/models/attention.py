@@ -4,6 +4,8 @@ It never holds the weights, (T, S) for each head, which are most of the memory a
 readable form is `transformer.attend`.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
@@ -16,7 +18,9 @@ def fusible(dtype: jnp.dtype) -> bool:
     return jax.default_backend() == "gpu" and dtype in FUSED_TYPES
 
 
-def fused(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, implementation: str = "cudnn") -> jax.Array:
+def fused(
+    q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, implementation: Literal["cudnn", "xla"] = "cudnn"
+) -> jax.Array:
     """The mean of `attend`, by an implementation of `jax.nn.dot_product_attention`.
 
     Under `vmap` it computes one element after the other, because cuDNN's kernel cannot be mapped with its gradient.
@@ -31,7 +35,7 @@ def fused(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, implemen
 
     @jax.custom_batching.sequential_vmap
     def gradients(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, gradient: jax.Array) -> tuple:
-        return jax.vjp(lambda *qkv: mean(*qkv, visible), q, k, v)[1](gradient)
+        return jax.vjp(lambda q, k, v: mean(q, k, v, visible), q, k, v)[1](gradient)
 
     one_by_one = jax.custom_batching.sequential_vmap(mean)
     differentiable = jax.custom_vjp(one_by_one)

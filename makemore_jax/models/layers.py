@@ -5,8 +5,8 @@ A layer maps the last axis and keeps any leading ones.
 
 import itertools
 import math
-from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -83,8 +83,14 @@ def mark_remat(params: dict) -> dict:
     return params | {"remat": ()}
 
 
-def through_blocks(params: dict, block: Callable, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Carry x through all layers by `block`, (x, (l, params["blocks"][l])) -> (x, y); returns x, and the y stacked.
+class Block(Protocol):
+    """One layer, from its number l and `params["blocks"][l]`: the next x, and y, what there is to look at."""
+
+    def __call__(self, x: jax.Array, numbered: tuple[int | jax.Array, dict], /) -> tuple[jax.Array, jax.Array]: ...
+
+
+def through_blocks(params: dict, block: Block, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Carry x through all layers by `block`; returns x, and the y of the layers stacked.
 
     After `mark_remat`, the backward pass keeps only the x between blocks and computes the rest again (Chen
     et al. 2016, arXiv:1604.06174). Then the layers are stacked and scanned: with a list, XLA on CPU may compute many
@@ -101,7 +107,18 @@ def through_blocks(params: dict, block: Callable, x: jax.Array) -> tuple[jax.Arr
     return x, jnp.stack(ys)
 
 
-def dropout(params: dict, first: int | jax.Array = 0) -> Callable:
+class Drop(Protocol):
+    """A random fraction of x zeroed, and the rest scaled up; one mask for each row, or one for the whole of x."""
+
+    def __call__(self, x: jax.Array, per_row: bool = True) -> jax.Array: ...
+
+
+def keep_all(x: jax.Array, per_row: bool = True) -> jax.Array:
+    """The `Drop` that drops nothing."""
+    return x
+
+
+def dropout(params: dict, first: int | jax.Array = 0) -> Drop:
     """Returns `drop(x)`, which zeroes a random fraction of x and scales up the rest.
 
     Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask; they are numbered
@@ -109,11 +126,11 @@ def dropout(params: dict, first: int | jax.Array = 0) -> Callable:
     `drop(w, per_row=False)`, it is DropConnect (Wan et al. 2013).
     """
     if "dropout" not in params:
-        return lambda x, per_row=True: x
-    calls, (key, rate, row_B) = itertools.count(first), map(params["dropout"].get, ("key", "rate", "row_B"))
+        return keep_all
+    calls, (key, rate, row_B) = itertools.count(), map(params["dropout"].get, ("key", "rate", "row_B"))
 
     def drop(x: jax.Array, per_row: bool = True) -> jax.Array:
-        mask_key = jax.random.fold_in(key, next(calls))
+        mask_key = jax.random.fold_in(key, first + next(calls))
         draw = lambda key, shape: jax.random.bernoulli(key, 1 - rate, shape)
         if per_row:
             keys_B = jax.vmap(partial(jax.random.fold_in, mask_key))(jnp.arange(len(x)) if row_B is None else row_B)

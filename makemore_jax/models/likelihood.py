@@ -45,10 +45,11 @@ def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) ->
     """
     (rows, length), limit = x_BT.shape, CHUNK_LOGITS * (1 if jax.default_backend() == "cpu" else 8)
     chunks = -(-length // max(1, limit // (rows * model.vocab)))
-    if chunks == 1 or model.head is None:
+    hidden, head = model.hidden, model.head
+    if chunks == 1 or hidden is None or head is None:
         return token_nll(upcast(model.apply(params, x_BT)), y_BT)
     width = -(-length // chunks)
-    hidden_BTD, _ = model.hidden(params, x_BT)
+    hidden_BTD, _ = hidden(params, x_BT)
     # The gradient is summed over the chunks in the type of what they read: in float32, where bfloat16 would round it.
     wide = jax.tree.map(lambda leaf: upcast(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, params)
 
@@ -56,7 +57,7 @@ def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) ->
     def chunk_nll(chunk: tuple[jax.Array, jax.Array]) -> jax.Array:
         hidden_BCD, y_BC = chunk
         narrow = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), wide, params)
-        return token_nll(upcast(model.head(narrow, hidden_BCD)), y_BC)
+        return token_nll(upcast(head(narrow, hidden_BCD)), y_BC)
 
     def split(value: jax.Array) -> jax.Array:
         """(B, T, ...) -> (chunks, B, width, ...), padded at the end."""

@@ -24,6 +24,8 @@ MAX_DEPTH = 8  # of mixtures in mixtures: each level is computed inside the one 
 class Nested:
     """A config of a model whose `components` are configs of models."""
 
+    components: tuple[Any, ...]
+
     @property
     def depth(self) -> int:
         """How many mixtures and ensembles stand one inside the other."""

@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 import jax
 
-from makemore_jax.data.corpus import Corpus
 from makemore_jax.errors import InputError, require
 from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
 from makemore_jax.models.interface import Model, num_params
@@ -23,7 +22,7 @@ class Entry(NamedTuple):
     """What a name stands for."""
 
     config: type  # a frozen dataclass: `vocab`, and sizes with defaults (int, float, bool, str or a Literal of strings)
-    build: Callable  # (config) -> Model, cached
+    build: Callable[[Any], Model]  # of a config; cached
     recipe: Recipe | None = None  # None: there is nothing to train, only to count
     fixed: dict[str, Any] = {}  # sizes that the name decides  # noqa: RUF012 (never written to)
     tuned: tuple[dict, Recipe] | None = None  # sizes and a recipe for the lowest loss, however long it takes
@@ -31,7 +30,8 @@ class Entry(NamedTuple):
     def preset(self, name: str) -> tuple[dict, Recipe]:
         """Sizes, where they differ from the defaults of `config`, and the recipe of one of `PRESETS`."""
         require(name in PRESETS, f"`preset` is {name!r}; it must be one of {', '.join(PRESETS)}")
-        require(self.recipe is not None, "this model is counted, not trained; see makemore_jax.count")
+        if self.recipe is None:
+            raise InputError("this model is counted, not trained; see makemore_jax.count")
         return self.tuned if self.tuned and name == "tuned" else ({}, self.recipe)
 
 
@@ -98,7 +98,7 @@ def check_type(name: str, value: Any, kind: Any) -> Any:
 
 
 @cache
-def count_numbers(builder: Callable, config: Any) -> int:
+def count_numbers(builder: Callable[[Any], Model], config: Any) -> int:
     """The numbers in a model's parameters and in the cache of one line, from shapes alone: nothing is allocated."""
     model = builder(config)
     params = jax.eval_shape(model.init, jax.random.key(0))
@@ -154,20 +154,23 @@ def name_of(config: Any) -> str:
 
 
 def resolve(
-    model: str | Model, corpus: Corpus, recipe: Recipe | None = None, overrides: dict | None = None, preset="quick"
+    model: str | Model,
+    decided: dict[str, int],
+    recipe: Recipe | None = None,
+    overrides: dict | None = None,
+    preset: str = "quick",
 ) -> tuple[Model, Recipe]:
     """Build a model from its name, or take a built one, and find its recipe.
 
-    `overrides` are sizes of the model and fields of the recipe. Whatever is not given, sizes or `recipe`, comes from
-    the model's `preset`, "quick" or "tuned".
+    `decided` are the sizes that the data decides, `Corpus.sizes`; `overrides` are sizes of the model and fields of the
+    recipe. Whatever is not given, sizes or `recipe`, comes from the model's `preset`, "quick" or "tuned".
     """
     overrides, fields = overrides or {}, [field.name for field in dataclasses.fields(Recipe)]
     changes = {name: value for name, value in overrides.items() if name in fields}
     sizes = {name: value for name, value in overrides.items() if name not in fields}
     if isinstance(model, str):
-        decided = sizes_for(model, corpus)
         preset_sizes, default = MODELS[model].preset(preset)
-        model = build(model, **(preset_sizes | decided | sizes))
+        model = build(model, **(preset_sizes | sizes_for(model, decided) | sizes))
     else:
         require(not sizes, f"{', '.join(sizes)}: this model is built already; set its sizes in its config")
         default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)
@@ -175,8 +178,7 @@ def resolve(
     return model, dataclasses.replace(recipe, **changes)
 
 
-def sizes_for(name: str, corpus: Corpus) -> dict:
-    """The sizes of a model that the data decides: the vocabulary, and the context where it has one."""
+def sizes_for(name: str, decided: dict[str, int]) -> dict[str, int]:
+    """Those of the sizes that the data decides which the model has: `vocab`, and mostly `context`."""
     require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
-    decided = {"vocab": corpus.vocab.size, "context": corpus.context}
     return {size: value for size, value in decided.items() if size in MODELS[name].config.__dataclass_fields__}

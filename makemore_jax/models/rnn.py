@@ -11,10 +11,9 @@ rest is in the scan. In training, dropout acts on the recurrent weights, with on
 memory of a unit is not erased (Merity et al. 2018, arXiv:1708.02182), and on the units before the head.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -73,10 +72,16 @@ def lstm_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, 
     return {"h": o_BH * jnp.tanh(c_BH), "c": c_BH}, {"input": i_BH, "forget": f_BH, "output": o_BH}
 
 
+class Recurrence(Protocol):
+    """The next state and the gates, from the weights of the state, what the token adds, and the state."""
+
+    def __call__(self, w_HG: jax.Array, input_BG: jax.Array, state: dict, /) -> tuple[dict, dict]: ...
+
+
 class Cell(NamedTuple):
     """A recurrence, the blocks of H columns in its matrices, and the names of its states."""
 
-    function: Callable
+    function: Recurrence
     blocks: int
     states: tuple[str, ...] = ("h",)
 

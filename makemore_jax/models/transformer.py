@@ -41,7 +41,7 @@ SUPPORTS = frozenset({"dropout", "remat"})
 class Style(NamedTuple):
     """What `modern` swaps."""
 
-    norm: Callable
+    norm: Callable[[dict, jax.Array], jax.Array]
     bias: bool
     rotary: bool  # positions turn queries and keys; otherwise they are embedded
     gated: bool  # SwiGLU; otherwise GELU
@@ -152,7 +152,9 @@ def embed(config: Config, params: dict, x: jax.Array, position: jax.Array) -> ja
     return params["embed"][x] + (0 if config.style.rotary else params["position"][position])
 
 
-def queries_keys_values(config: Config, params: dict, x: jax.Array, position: jax.Array) -> tuple[jax.Array, ...]:
+def queries_keys_values(
+    config: Config, params: dict, x: jax.Array, position: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(..., N, K) each, from the normalised residual stream."""
     qkv = linear(params["qkv"], config.style.norm(params["norm1"], x))
     q, k, v = (part.reshape(*x.shape[:-1], config.heads, -1) for part in jnp.split(qkv, 3, axis=-1))

@@ -11,7 +11,6 @@ Before the start of a line every layer sees zeros. For sampling, each layer cach
 costs one column of the network (Paine et al. 2016, arXiv:1611.09482).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 
 from makemore_jax.errors import require, require_positive
 from makemore_jax.models.interface import Model, positions, require_unrollable, reset_at_mark, shift_in_line, with_head
-from makemore_jax.models.layers import dropout, init_embedding, init_linear, linear, linear_head
+from makemore_jax.models.layers import Drop, dropout, init_embedding, init_linear, keep_all, linear, linear_head
 from makemore_jax.recipe import Recipe
 
 
@@ -82,7 +81,7 @@ def init_params(config: Config, key: jax.Array) -> dict:
 
 
 def convolve(
-    params: dict, past: jax.Array, x: jax.Array, drop: Callable = lambda x: x
+    params: dict, past: jax.Array, x: jax.Array, drop: Drop = keep_all
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One layer at any positions, (..., C): the next layer's input, its term of the skip connection, its gates."""
     filtered, gate = jnp.split(linear(params["gate"], jnp.concatenate([past, x], -1)), 2, axis=-1)
@@ -91,7 +90,7 @@ def convolve(
     return x + linear(params["residual"], out), linear(params["skip"], out), gate
 
 
-def gather(params: dict, skip: jax.Array, drop: Callable = lambda x: x) -> jax.Array:
+def gather(params: dict, skip: jax.typing.ArrayLike, drop: Drop = keep_all) -> jax.Array:
     """The last hidden layer from the sum of the skip connections."""
     return drop(jax.nn.relu(linear(params["hidden"], drop(jax.nn.relu(skip)))))
 

@@ -1,6 +1,7 @@
 """A run on disk: the loop over `fit` that saves by step and by time, and can be stopped and continued.
 
-Several processes may train together: each makes its own `SavedRun` of the same arguments, and all call the same methods.
+Several processes may train together: each makes its own `SavedRun` of the same arguments, and all call the same
+methods.
 """
 
 import time
@@ -127,7 +128,7 @@ class SavedRun:
                     per_second = speed(run.step)
                     continue  # the next value is the same with its dev loss
                 if run.dev is not None:
-                    self._report(run, per_second, on_evaluation)
+                    self._report(run, run.dev, per_second, on_evaluation)
                     speed(run.step)
                 self.interrupted, late = any_of(should_stop(), time.monotonic() - saved_at > save_every)
                 if run.dev is not None or self.interrupted or late:
@@ -166,12 +167,14 @@ class SavedRun:
 
         return per_second
 
-    def _report(self, run: Progress, per_second: float, on_evaluation: Callable[[Evaluation], object]) -> None:
+    def _report(
+        self, run: Progress, dev: float, per_second: float, on_evaluation: Callable[[Evaluation], object]
+    ) -> None:
         """Keep the weights if they are the best so far, and report."""
         trained, best = self._trained(self.layout.copy(run.state.weights)), run.best_step == run.step
         if best:
             self.folder.save_best(trained)
-        on_evaluation(Evaluation(run.step, run.train, run.losses[-1].dev, best, trained, per_second))
+        on_evaluation(Evaluation(run.step, run.train, dev, best, trained, per_second))
 
     def _save(self) -> None:
         """Save the state, the best weights, and the losses so far."""

@@ -1,6 +1,5 @@
 """Writing to the folder of a run: each file whole, by the first of the processes that train together."""
 
-import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -81,11 +80,11 @@ class RunFolder:
         Raises:
           InputError: there are checkpoints, and none can be read. Nothing is changed then.
         """
-        leaves = about = None
+        leaves, about = {}, None
         with agreed():
             if is_first():
                 leaves, about = self._newest_intact(like)
-        about, in_shards = share((about, leaves is None))
+        about, in_shards = share((about, not leaves))
         if about is None:
             return None
         flat = checkpoint.flatten(like)
@@ -95,13 +94,13 @@ class RunFolder:
             leaves = {name: lay_out_as(leaf, flat[name]) for name, leaf in share_arrays(leaves, flat).items()}
         return checkpoint.unflatten(leaves, like), about
 
-    def _newest_intact(self, like: Any) -> tuple[dict | None, dict | None]:
-        """The arrays of the newest intact state by name, unless each process reads its own, and its description."""
+    def _newest_intact(self, like: Any) -> tuple[dict, dict | None]:
+        """The arrays of the newest intact state by name, none if each process reads its own, and its description."""
         paths, problems = states(self.path), []
         for number, path in enumerate(paths):
             try:
                 in_shards = path.suffix == ".sharded"
-                leaves, about = (None, orbax_state.read_about(path)) if in_shards else checkpoint.read(path)
+                leaves, about = ({}, orbax_state.read_about(path)) if in_shards else checkpoint.read(path)
                 require(about.get("run") == self.identity, f"{str(path)!r}: a checkpoint of another run")
                 require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it is of another step")
                 if not in_shards:
@@ -114,7 +113,7 @@ class RunFolder:
                 damaged.replace(damaged.with_suffix(".damaged"))
             return leaves, about
         require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")
-        return None, None
+        return {}, None
 
 
 def delete(path: Path) -> None:

@@ -11,7 +11,7 @@ The folders in the order of reading. The first four and `recipe` are the core; t
 
 data         text -> tokens -> batches: `corpus.load` reads, splits and encodes; `batches` draws a batch with a key
 models       `interface` says what a model is; then a file for each, made of `layers`; `registry` has all by name
-recipe       how to train: `Recipe`, and the optimiser made of one, `adamw`; another is a function beside it
+recipe       how to train: `Recipe`, and `adamw`, the optimiser that `training` makes of one; another stands beside it
 learning     `objective` is what training descends, `transforms` what a recipe adds to it (where dropout happens),
              `training` a run as two pure functions, `fit` the loop over them; `sweep` trains many at once
 inference    `trained` is a model with its weights and vocabulary: `evaluate` it, draw from it (`sampler`), mix it

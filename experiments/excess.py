@@ -1,9 +1,9 @@
 """Data whose entropy is known: how far above the floor is each model, and how does that shrink with more data?
 
-Run it:   python -m experiments.truth
-          python -m experiments.truth --sources copy --quick
-          python -m experiments.truth --sources brackets --lines 10000 --write brackets.txt     a file for others
-Expect:   a table and a picture for each source in runs/truth/: excess nats against the number of train lines
+Run it:   python -m experiments.excess
+          python -m experiments.excess --sources copy --quick
+          python -m experiments.excess --sources brackets --lines 10000 --write brackets.txt     a file for others
+Expect:   a table and a picture for each source in runs/excess/: excess nats against the number of train lines
 Takes:    about half an hour on 2 CPU cores, several minutes for one source; with --quick, about one for each
 """
 
@@ -94,7 +94,7 @@ class Config(Output, Seed):
     """Text file whose letters are counted for the Markov chains."""
     write: Path | None = None
     """Only write lines of the one source into this text file; --lines says how many."""
-    out: Path = Path("runs/truth")
+    out: Path = Path("runs/excess")
     """Folder for the figures and the summary."""
 
     def __post_init__(self):

@@ -3,7 +3,7 @@
 Run it:   python -m experiments.train --model transformer
 Stop it:  Ctrl-C saves; the same command with --resume continues as if it had never stopped
 Then:     python -m experiments.sample runs/transformer
-          python -m experiments.look runs/transformer
+          python -m experiments.inspect runs/transformer
 """
 
 import sys

@@ -417,7 +417,7 @@ canvas
 
 # %% [markdown]
 # Read it rung by rung. On names the position alone says much: how names begin, and when they tend to end. (On
-# Shakespeare, where a block may begin anywhere, it says nothing.) **One head makes it worse. How can looking back
+# Shakespeare, where a row may begin anywhere, it says nothing.) **One head makes it worse. How can looking back
 # hurt?** Because what the head says *replaces* what the position held: the letter itself has to pass through the
 # average. Four heads have room for both.
 #
@@ -575,8 +575,8 @@ def addition(a, b):
 check(lesson_8.addition, addition)
 
 # %% [markdown]
-# `makemore_jax.sources` draws such lines. They are split like names, by a hash, so no sum is both in train and held
-# out. **Will a network that was shown about half of all sums learn them by heart, or learn to add?**
+# `makemore_jax.analysis.sources` draws such lines. They are split like names, by a hash, so no sum is both in train and
+# held out. **Will a network that was shown about half of all sums learn them by heart, or learn to add?**
 
 # %%
 sums = sources.write(jax.random.key(0), sources.sums(digits=2), 2_000 if QUICK else 10_000)

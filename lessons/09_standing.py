@@ -310,9 +310,10 @@ entropy = float(stationary(P_VV) @ row_V)
 print(f"the source has exactly {entropy:.4f} nats per character")
 
 # %% [markdown]
-# The library has such sources in `makemore_jax.sources`: chains, and others whose entropy is known, such as balanced
-# brackets and sums. Each is a `Model` without parameters, which knows the true probability of every next symbol. Its
-# chain ends a line after 63 letters at the latest, so its entropy differs from ours in a digit that is not printed.
+# The library has such sources in `makemore_jax.analysis.sources`: chains, and others whose entropy is known, such as
+# balanced brackets and sums. Each is a `Model` without parameters, which knows the true probability of every next
+# symbol. Its chain ends a line after 63 letters at the latest, so its entropy differs from ours in a digit that is not
+# printed.
 
 # %%
 chain = sources.markov("pairs of names", counts_VV, "".join(corpus.vocab.symbols[1:]))

@@ -44,7 +44,7 @@ def build(script: Path) -> Path:
         notebook,
         timeout=600,
         kernel_name="python3",
-        extra_arguments=["--log-tokens=ERROR"],
+        extra_arguments=["--log-level=ERROR"],
         resources=where,
         record_timing=False,
         coalesce_streams=True,

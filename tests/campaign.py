@@ -35,7 +35,7 @@ RUN = ["--no-figures", *(f"--{name}={value}" for name, value in (SMALL | RECIPE)
 OTHER_USER = """
 import os, sys
 from pathlib import Path
-from makemore_jax.run_folder import open_run
+from makemore_jax.runs.folder import open_run
 open_run(sys.argv[1])  # imports what reading needs
 os.setuid(65534)
 try:

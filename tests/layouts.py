@@ -39,7 +39,7 @@ SIZES = {
 LIMIT = {"float32": 3e-6, "float64": 1e-13}  # of the loss, over 20 steps
 HANG = 60  # seconds
 FLAGS = ["--model", "gru", "--hidden", "128", "--batch", "32", "--steps", "120", "--evaluate-every", "40", "--warmup"]
-FLAGS += ["10", "--samples", "0", "--no-figures", "--token-dropout", "0.1", "--micro-batches", "2"]
+FLAGS += ["10", "--samples", "0", "--no-figures", "--dropout", "0.1", "--micro-batches", "2"]
 
 
 def free_port() -> int:
@@ -58,18 +58,18 @@ def losses(out: Path) -> np.ndarray:
 def devices(seed: int) -> list[str]:
     """Every model on 8 simulated devices, in float32 and float64; returns what failed."""
     import makemore_jax as mm
-    from makemore_jax.distributed.mesh import lay_out
+    from makemore_jax.distributed.mesh import lay_out, placement_on
     from makemore_jax.models.registry import resolve
 
     corpus, failed = mm.load(ROOT / "data/names.txt"), []
-    options = {"batch": 32, "micro_batches": 2, "token_dropout": 0.1, "steps": 20, "warmup": 5}
+    options = {"batch": 32, "micro_batches": 2, "dropout": 0.1, "steps": 20, "warmup": 5}
     for precision, limit in LIMIT.items():
         jax.config.update("jax_enable_x64", precision == "float64")
         for name, sizes in SIZES.items():
             model, recipe = resolve(name, corpus.sizes, None, sizes | options)
 
             def train(layout, model=model, recipe=recipe):
-                init, steps = mm.training(model, corpus, recipe, layout=layout)
+                init, steps = mm.training(model, corpus, recipe, placement=placement_on(layout))
                 state = init(jax.random.key(seed))
                 if jax.config.jax_enable_x64:
                     wide = lambda leaf: leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf
@@ -80,7 +80,7 @@ def devices(seed: int) -> list[str]:
             for label, arranged in LAYOUTS.items():
                 found = [train(lay_out(*arranged)) for _ in range(2)]
                 error, again = np.abs(found[0] - one).max(), np.array_equal(*found)
-                print(f"{precision} {name:<12} {label:<9} {error:.1e} {'same bits twice' if again else 'OTHER BITS'}")
+                print(f"{precision} {name:<12} {label:<10} {error:.1e} {'same bits twice' if again else 'OTHER BITS'}")
                 if not (error <= limit and again and np.ptp(one) > 0.1):
                     failed.append(f"{precision} {name} {label}")
     return failed

@@ -68,7 +68,7 @@ def test_without_the_compiler_it_says_which_package_is_missing(command, monkeypa
     monkeypatch.setattr(topologies, "get_topology_desc", missing)
     status, _, err = command("memory", "--target", "v5e:2x2", "--vocab", 27, "--context", 16)
     assert status == 2
-    assert "needs another package, jax[tpu]: pip install '.[fits]' (JAX TPU support not installed)" in err
+    assert "needs another package, jax[tpu]: pip install '.[memory]' (JAX TPU support not installed)" in err
 
 
 def test_a_program_that_does_not_fit_says_what_might(command, monkeypatch):

@@ -4,6 +4,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import typing
 
 import jax
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 
 import makemore_jax as mm
 from makemore_jax.data.lines import split
-from makemore_jax.learning.training import Training
-from makemore_jax.models.interface import Model
+from makemore_jax.learning import training
+from makemore_jax.models import interface
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SIX, WHOLE_MODEL = re.findall(r"```python\n((?:import|\"\"\").*?)```", README, re.DOTALL)
+SIX, TWO, FOLLOWED, INTERFACES, WHOLE_MODEL = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_commands_are_the_ones_that_ci_runs_and_the_lessons_name():
@@ -34,11 +35,15 @@ def test_the_library_example_runs_as_printed(capsys, monkeypatch, tmp_path, name
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/names.txt").write_text("\n".join(names[:300]))
-    exec(re.sub(r"steps=\d+", "steps=10", SIX), {})
+    library = {}
+    exec(re.sub(r"steps=\d+", "steps=10", SIX), library)
     quality, drawn, *_ = capsys.readouterr().out.splitlines()
     assert 2 < float(re.search(r"nats=([\d.]+)", quality)[1]) < 4
     assert drawn.count("'ma") >= 5
     assert (tmp_path / "traces.png").read_bytes().startswith(b"\x89PNG")
+    exec(re.sub(r"steps=\d+", "steps=10", FOLLOWED), library)
+    assert library["run"].dev == mm.evaluate(library["gru"], library["corpus"].tokens.dev).nats
+    exec(TWO, library | {"model": library["gru"].model, "recipe": mm.Recipe(steps=10)})
 
 
 def test_a_model_in_one_file_joins_the_table(monkeypatch, tmp_path, names):
@@ -59,7 +64,7 @@ def test_a_model_in_one_file_joins_the_table(monkeypatch, tmp_path, names):
 
 
 def test_the_tree_names_every_file_and_no_other():
-    """But for the models: a new one is one file, and no line here."""
+    """But for the models, which have a `Config`: a new one is one file, and no line here."""
     (tree,) = re.findall(r"```text\n(data/.*?)```", README, re.DOTALL)
     folders, named = [], set()
     for line in tree.splitlines():
@@ -73,7 +78,7 @@ def test_the_tree_names_every_file_and_no_other():
         path.relative_to(ROOT).as_posix()
         for folder in ("makemore_jax", "experiments")
         for path in (ROOT / folder).rglob("*.py")
-        if path.name != "__init__.py" and path.parent.name != "models"
+        if path.name != "__init__.py" and not (path.parent.name == "models" and "class Config" in path.read_text())
     }
     assert named == paths
 
@@ -98,8 +103,12 @@ def test_every_picture_and_every_command_exists():
 
 
 def test_the_interfaces_are_printed_as_they_are():
-    printed = re.findall(r"^    (\w+): (?:Callable|Any)", README, re.MULTILINE)
-    assert tuple(printed) == (*Model._fields, *Training._fields)
+    printed = {}
+    exec(INTERFACES, vars(interface) | vars(training), printed)
+    for name, ours in (("Model", interface.Model), ("Training", training.Training)):
+        assert typing.get_type_hints(printed[name]) == typing.get_type_hints(ours)
+        assert printed[name]._fields == ours._fields
+        assert printed[name]._field_defaults == ours._field_defaults
 
 
 def test_the_library_imports_no_experiment_and_no_figure():

@@ -1,8 +1,8 @@
 """Would this model train on that machine, and how fast? Compiled for accelerators that need not be there.
 
-Run it:   python -m experiments.fits --model transformer --layers 12 --heads 12 --embed 768 --context 1024 --vocab 50257
-              --batch 64 --bfloat16 --target h100:8 --shards 8
-Needs:    pip install '.[fits]', which brings the compilers for TPU and GPU
+Run it:   python -m experiments.memory --model transformer --layers 12 --heads 12 --embed 768 --context 1024
+              --vocab 50257 --batch 64 --bfloat16 --target h100:8 --shards 8
+Needs:    pip install '.[memory]', which brings the compilers for TPU and GPU
 Expect:   for each target whether it fits, what takes the memory of a chip, what the chips exchange in a step, and the
           least time that a step can take at the published rates: an estimate, and no measurement
 """

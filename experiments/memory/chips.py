@@ -84,7 +84,7 @@ def devices(target: str) -> Sequence[Device]:
     except (RuntimeError, ImportError, NotImplementedError, KeyError) as error:
         package = "jax[cuda13] with nvidia-cuda-nvcc" if chip in GPUS else "jax[tpu]"
         reason = str(error).splitlines()[0][:200]
-        wanted = f"`target` {target!r} needs another package, {package}: pip install '.[fits]'"
+        wanted = f"`target` {target!r} needs another package, {package}: pip install '.[memory]'"
         raise InputError(f"{wanted} ({reason})") from None
 
 

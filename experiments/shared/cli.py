@@ -105,7 +105,7 @@ def fail(message: str) -> None:
 def claim(
     config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: str | None
 ) -> contextlib.AbstractContextManager[RunFolder]:
-    """Hold the folder `out` for a run of these flags on the lines of this digest; see `makemore_jax.claim`.
+    """Hold the folder `out` for a run of these flags on the lines of this digest; see `makemore_jax.runs.lock`.
 
     `more` is what the run depends on besides, such as the digest of a file; None is not noted.
     """

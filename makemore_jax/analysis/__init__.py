@@ -1,1 +1,1 @@
-"""What there is to learn about a model: figures, influence, data whose entropy is known."""
+"""What there is to learn about a model: what a prediction depends on, data whose entropy is known, figures."""

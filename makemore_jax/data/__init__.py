@@ -1,1 +1,4 @@
-"""Text to tokens and back: lines, vocabulary, token stream, batches, and the same in files."""
+"""Text to tokens and batches: lines, what a token is (words, byte pairs), vocabulary, token stream, corpus, batches.
+
+Then the same in chunks and files, for data larger than memory.
+"""

@@ -1,4 +1,4 @@
-"""Lines as one stream of tokens, and batches of it.
+"""Lines as one stream of tokens.
 
 All lines lie end to end in one stream,
 

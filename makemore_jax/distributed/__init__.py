@@ -1,1 +1,4 @@
-"""Many devices and many processes, attached to the core from outside."""
+"""Many devices, batches made on the host, many processes, and states saved in shards.
+
+All of it is attached to the core from outside.
+"""

@@ -1,10 +1,10 @@
 """Where arrays lie on many devices: data parallelism with replicas of the state, and states that are split.
 
 N devices are `replicas` of the training state times `shards` of it. All of them share the rows of a batch. Of the
-state, each device of a copy stores a part: parameters are gathered when a batch needs them, and gradients are
+state, each device of a replica stores a shard: parameters are gathered when a batch needs them, and gradients are
 summed and split again (fully sharded data parallelism: ZeRO-3, Rajbhandari et al. 2020, arXiv:1910.02054). Everything
 follows from shapes, and models need not know about it: each device runs the program of a single one on its rows. The
-devices may belong to several processes, which all run the same program; see `makemore_jax.processes`.
+devices may belong to several processes, which all run the same program; see `processes`.
 """
 
 import math

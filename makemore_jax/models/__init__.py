@@ -1,1 +1,1 @@
-"""The interface that every model has, and the models: one file each."""
+"""What a model is, the layers and the likelihood that models share, one file for each model, all of them by name."""

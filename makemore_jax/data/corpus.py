@@ -67,7 +67,7 @@ class Corpus(NamedTuple):
     def lines(self) -> Split[list[str]]:
         """Train, dev, test: lists of lines; raises `InputError` for streamed data."""
         if self.in_memory is None:
-            raise InputError("the lines of streamed data are not in memory; load it with makemore_jax.load, or read its tokens")
+            raise InputError("streamed data has no lines in memory; read its tokens, or load it with `load`")
         return self.in_memory
 
     @property
@@ -124,9 +124,8 @@ def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding()
     train lines.
     """
     require_lines(source, [len(part) for part in lines])
-    vocab = encoding.find_vocab(
-        lines.train if find_tokenizer(encoding.tokens).learned else itertools.chain(lines.train, lines.dev, lines.test)
-    )
+    learned = find_tokenizer(encoding.tokens).learned
+    vocab = encoding.find_vocab(lines.train if learned else itertools.chain(*lines))
     tokens = lines.map(lambda part: tokenize(part, vocab, encoding.context_length))
     return Corpus(vocab, lines, tokens, digest, longest_line(tokens, encoding, source))
 

@@ -125,7 +125,8 @@ def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding()
     """
     require_lines(source, [len(part) for part in lines])
     learned = find_tokenizer(encoding.tokens).learned
-    vocab = encoding.find_vocab(lines.train if learned else itertools.chain(*lines))
+    everything = itertools.chain(lines.train, lines.dev, lines.test)
+    vocab = encoding.find_vocab(lines.train if learned else everything)
     tokens = lines.map(lambda part: tokenize(part, vocab, encoding.context_length))
     return Corpus(vocab, lines, tokens, digest, longest_line(tokens, encoding, source))
 

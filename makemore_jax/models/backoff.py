@@ -137,7 +137,7 @@ def find_child(level: dict, node_BT: jax.Array, symbol_BT: jax.Array, vocab: int
 
 def interpolate(level: dict, node_BT: jax.Array, shorter_BTV: jax.Array) -> jax.Array:
     """P_k from P_{k-1}, the prediction of the shorter context; P_{k-1} itself if the longer one was never seen."""
-    index_BTS = level["start"][node_BT][..., None] + level["slot"]
+    index_BTS = level["start"][node_BT][..., None] + level["slot"][None, None]
     seen_BTS = jnp.where(index_BTS < level["start"][node_BT + 1][..., None], level["seen"][index_BTS], 0)
     row_BT1, column_BT1 = (axis[..., None] for axis in jnp.indices(node_BT.shape, sparse=False))
     prob_BTV = shorter_BTV * level["rest"][node_BT][..., None]

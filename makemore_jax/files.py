@@ -26,7 +26,7 @@ def to_json(value: Any, **style: Any) -> str:
         number = np.asarray(value).item()
         return str(number) if isinstance(number, float) and not math.isfinite(number) else number
 
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, **style)
+    return json.dumps(plain(value), allow_nan=False, **{"ensure_ascii": False} | style)
 
 
 def write_json(path: Path, value: Any) -> None:

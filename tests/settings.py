@@ -81,7 +81,11 @@ def row(folder: Path) -> int:
             said.flush()
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)
-            ours = [f"{Path(f.filename).name}:{f.lineno}" for f in where if str(ROOT) in f.filename and "/.venv/" not in f.filename][-3:]
+            ours = [
+                f"{Path(f.filename).name}:{f.lineno}"
+                for f in where
+                if str(ROOT) in f.filename and "/.venv/" not in f.filename
+            ][-3:]
             status = f"{type(error).__name__} {str(error)[:160]!r} at {' '.join(ours)}"
         if status:
             last = said.buffer.getvalue().decode().strip().splitlines()[-1:] if status == 2 else []

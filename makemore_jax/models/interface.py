@@ -124,6 +124,11 @@ def num_params(params: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def shapes_of(init: Init) -> Params:
+    """The shapes and types of parameters; nothing is allocated, and no key is made."""
+    return jax.eval_shape(lambda: init(jax.random.key(0)))
+
+
 def require_unrollable(config: Any, *names: str) -> None:
     """Raise `InputError` if one of these sizes of `config` is above `MAX_UNROLLED`."""
     for name in names:

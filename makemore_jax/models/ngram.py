@@ -92,7 +92,8 @@ def count_stream(
         padded[: len(part)] = part
         mask = (pair >= first - start) & (pair < len(part) - 1)
         mask[cuts[np.searchsorted(cuts, start) : np.searchsorted(cuts, start + len(pair))] - start] = False
-        total += np.asarray(count(config, padded[None, :-1], padded[None, 1:], mask[None]))
+        part = jax.device_put((padded[None, :-1], padded[None, 1:], mask[None]))
+        total += jax.device_get(count(config, *part))
     return total
 
 

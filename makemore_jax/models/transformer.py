@@ -135,7 +135,8 @@ def init_params(config: Config, key: jax.Array) -> dict:
 @cache
 def frequencies(pairs: int) -> jax.Array:
     """(pairs,) the angle per position by which rotary positions turn each pair, in radians: from 1 down to 1/10,000."""
-    with jax.ensure_compile_time_eval():  # a constant, even if it is first asked for inside jit
+    # A constant, even if it is first asked for inside jit.
+    with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
         return 10_000.0 ** (-jnp.arange(pairs) / pairs)
 
 
@@ -190,7 +191,9 @@ def transformer(config: Config) -> Model:
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
         ago_TS = s_S[:, None] - s_S[None]
-        visible_B1TS = ((ago_TS >= 0)[None] & (ago_TS[None] <= position_BT[..., None]))[:, None]  # the past, back to the mark
+        visible_B1TS = ((ago_TS >= 0)[None] & (ago_TS[None] <= position_BT[..., None]))[
+            :, None
+        ]  # the past, back to the mark
 
         def transform(x_BTD: jax.Array, numbered: tuple) -> tuple[jax.Array, jax.Array]:
             layer, block = numbered
@@ -215,7 +218,9 @@ def transformer(config: Config) -> Model:
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
         t_B, row_B = reset_at_mark(cache["t"], 0, x_B), jnp.arange(x_B.shape[0])
-        visible_B11S = (jnp.arange(config.context)[None] <= t_B[:, None])[:, None, None]  # hides what earlier lines left
+        visible_B11S = (jnp.arange(config.context)[None] <= t_B[:, None])[
+            :, None, None
+        ]  # hides what earlier lines left
         x_BD, past = embed(config, params, x_B, t_B), []
         for block, old in zip(params["blocks"], cache["past"], strict=True):
             q_BNK, k_BNK, v_BNK = queries_keys_values(config, block, x_BD, t_B)

@@ -20,6 +20,7 @@ import numpy as np
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Text, one_of
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.distributed.mesh import spread
@@ -163,8 +164,8 @@ def run(config: Config) -> dict:
         folder.save_best(whole)
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
-            comparison(test, "n-gram", config.out / "compare.png", config.unit)
-            print(f"drawn in {cli.shown(config.out / 'compare.png')}")
+            with drawing(config.out / "compare.png") as path:
+                comparison(test, "n-gram", path, config.unit)
         print(f"samples from the last row: python -m experiments.sample {cli.shown(config.out)}")
         summary |= {"rows": {name: row._asdict() for name, row in rows.items()}}
         folder.write_json("summary.json", summary)

@@ -22,6 +22,7 @@ from scipy.spatial.distance import cdist
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Seed
 from makemore_jax.data.batches import gather
 from makemore_jax.data.corpus import encode
@@ -85,8 +86,8 @@ def run(config: Config) -> dict:
         summary = {"experiment": "digits", **cli.environment(), "models": rows, "samples": drawn[:: config.drawn]}
         summary |= judge(corpus, drawn)
         if not config.no_figures:
-            figures(corpus, trained, drawn, config)
-            print(f"drawn in {cli.shown(config.out)}: {', '.join(SHEETS)}")
+            with drawing(config.out):
+                figures(corpus, trained, drawn, config)
         folder.write_json("summary.json", summary)
     return summary
 

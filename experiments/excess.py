@@ -19,6 +19,7 @@ import numpy as np
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.cores import on_every_core
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Seed, one_of
 from makemore_jax.analysis import sources
 from makemore_jax.analysis.sources import Source
@@ -121,8 +122,8 @@ def run(config: Config) -> dict:
         for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
             summary[name] = {"floor": floor._asdict(), "excess": excess}
             if not config.no_figures:
-                picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
-                print(f"\ndrawn in {cli.shown(config.out / f'{name}.png')}")
+                with drawing(config.out / f"{name}.png") as path:
+                    picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", path)
             folder.write_json("summary.json", summary)
     return summary
 

@@ -15,6 +15,7 @@ import tyro
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Seed
 from makemore_jax.analysis import influence
 from makemore_jax.data.lines import read_lines
@@ -80,18 +81,19 @@ def run(config: Config) -> dict:
     model, params, symbols = trained.model, trained.params, trained.vocab.symbols
     found = influence.substitution(model, params, tokens, config.lines)
     change_T = influence.reach(jax.random.key(config.seed), model, params, tokens, config.lines)
-    mm.plot.substitution(found, symbols, out / "letters.png")
-    mm.plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
-    drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}
     read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
-    with contextlib.suppress(InputError):  # the model has nothing of the kind
-        mm.plot.traces(activations, out / "traces.png")
-        drawn["traces.png"] = f"its activations {read}"
-    with contextlib.suppress(InputError):
-        mm.plot.attention(activations, out / "attention.png")
-        drawn["attention.png"] = f"where each head looks {read}"
-    for name, what in drawn.items():
-        print(f"{cli.shown(out / name)}: {what}")
+    figures = {
+        "which symbols are interchangeable for it": ("letters.png", mm.plot.substitution, found, symbols),
+        "how far back it looks": ("reach.png", mm.plot.reach, change_T, getattr(model.config, "receptive_field", None)),
+        f"its activations {read}": ("traces.png", mm.plot.traces, activations),
+        f"where each head looks {read}": ("attention.png", mm.plot.attention, activations),
+    }
+    drawn = []
+    for what, (name, plot, *values) in figures.items():
+        # An `InputError` says that the model has nothing of the kind.
+        with contextlib.suppress(InputError), drawing(out / name, what) as path:
+            plot(*values, path)
+            drawn.append(name)
     return {"drawn": sorted(drawn), "reach": change_T}
 
 

@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Seed, Text, one_of
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.distributed.mesh import spread
@@ -109,8 +110,8 @@ def run(config: Config) -> dict:
         cli.title("Test loss against the number of parameters, on all train lines")
         by_width = by_number_of_parameters(config, corpus)
         if not config.no_figures:
-            picture(config, np.array(lines), by_lines, laws, by_width, config.out / "scaling.png")
-            print(f"\ndrawn in {cli.shown(config.out / 'scaling.png')}")
+            with drawing(config.out / "scaling.png") as path:
+                picture(config, np.array(lines), by_lines, laws, by_width, path)
         summary = {"experiment": "scaling", **cli.environment(), "lines": lines, "by_lines": by_lines}
         summary |= {"laws": {name: law and law._asdict() for name, law in laws.items()}, "predictions": predictions}
         folder.write_json("summary.json", summary | {"by_parameters": by_width})

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Text, Trains, chosen_sizes, one_of, with_model
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_positive
@@ -58,13 +59,14 @@ def run(config: Any) -> dict:
             table.row(rate=rate, mean=dev_S.mean(), lowest=dev_S.min(), highest=dev_S.max())
         best = config.rates[int(dev_RS.mean(1).argmin())]
         print(f"best rate {best:g}")
-        if not config.no_figures:
-            curves = {f"rate {r:g}": (runs.step_E, dev_SE) for r, dev_SE in zip(config.rates, dev_RSE, strict=True)}
-            mm.plot.bands(curves, levels, config.out / "sweep.png", unit=config.unit)
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
         summary |= {"dev_nats": dev_RS, "best_rate": best, "baselines": levels}
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": runs.dev_RE}
         folder.write_json("summary.json", summary)
+        if not config.no_figures:
+            curves = {f"rate {r:g}": (runs.step_E, dev_SE) for r, dev_SE in zip(config.rates, dev_RSE, strict=True)}
+            with drawing(config.out / "sweep.png") as path:
+                mm.plot.bands(curves, levels, path, unit=config.unit)
     return summary
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, one_of, with_model
 from experiments.shared.signals import REQUEST, Stopped
 from makemore_jax.data import token_files
@@ -117,9 +118,10 @@ def train_and_report(config: Any) -> dict:
         summary |= novelty(config, corpus, trained)
         shown = cli.shown(out)
         print(f"saved in {shown}: python -m experiments.sample {shown}")
-        if not config.no_figures and is_first():
-            draw_losses(config, training, levels, out / "loss.png")
         folder.write_json("summary.json", summary)
+        if not config.no_figures and is_first():
+            with drawing(out / "loss.png") as path:
+                draw_losses(config, training, levels, path)
     return summary
 
 

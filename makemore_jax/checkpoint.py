@@ -37,12 +37,18 @@ def _plain(leaf: Any) -> Any:
 
 
 def unflatten(leaves: dict[str, Any], like: Any, any_shape: Callable[[str], bool] = lambda name: False) -> Any:
-    """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays."""
-    kind = lambda name, leaf: (leaf.dtype, len(leaf.shape) if any_shape(name) else leaf.shape)
-    expected = {name: kind(name, leaf) for name, leaf in flatten(like).items()}
-    if {name: kind(name, leaf) for name, leaf in leaves.items()} != expected:
+    """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays.
+
+    What was written with JAX's 64-bit numbers can be read without them, and the other way round.
+    """
+    narrow = lambda leaf: leaf.dtype.name.replace("64", "32")
+    kind = lambda name, leaf: (narrow(leaf), len(leaf.shape) if any_shape(name) else leaf.shape)
+    expected = flatten(like)
+    kinds = ({name: kind(name, leaf) for name, leaf in tree.items()} for tree in (leaves, expected))
+    if next(kinds) != next(kinds):
         raise ValueError("arrays of other names, shapes or types")
-    ordered = [jax.numpy.array(leaves[name]) for name in expected]
+    cast = [np.asarray(leaves[name], leaf.dtype) for name, leaf in expected.items()]
+    ordered = jax.device_put(cast, may_alias=False)  # a run may overwrite them
     tree = jax.tree.unflatten(jax.tree.structure(like), ordered)
     return jax.tree.map(lambda leaf, to: jax.random.wrap_key_data(leaf) if _is_key(to) else leaf, tree, like)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def to_json(value: Any, **style: Any) -> str:
+def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
     """Strict JSON, for any parser: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
 
     def plain(value: Any) -> Any:
@@ -26,7 +26,7 @@ def to_json(value: Any, **style: Any) -> str:
         number = np.asarray(value).item()
         return str(number) if isinstance(number, float) and not math.isfinite(number) else number
 
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, **style)
+    return json.dumps(plain(value), allow_nan=False, indent=indent, ensure_ascii=ensure_ascii)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from makemore_jax.errors import require, require_float, require_positive
@@ -59,7 +60,8 @@ class Recipe:
     @property
     def hyper(self) -> dict:
         """The floats that may differ between runs, as arrays: `vmap` over them trains many runs as one program."""
-        return {"learning_rate": jnp.float32(self.learning_rate), "weight_decay": jnp.float32(self.weight_decay)}
+        floats = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        return jax.device_put({name: np.float32(value) for name, value in floats.items()})
 
 
 def is_matrix(path: tuple, leaf: jax.Array) -> bool:

@@ -128,7 +128,7 @@ def test_presets_are_sizes_and_a_recipe(name):
         ("wavenet", {"layers": 10**9}, "`layers` is 1,000,000,000; it must be at most 1,000"),
         ("wavenet", {"layers": 99, "cycle": 10**6}, "reach 2\\*\\*31 symbols back"),
         ("mlp", {"window": 10**9}, "`window` is 1,000,000,000; it must be at most 1,000"),
-        ("backoff", {"order": 10**6}, "`order` is 1000000; it must be at most 64"),
+        ("backoff", {"order": 10**6}, "`order` is 1000000; it must be at most 32"),
         ("ngram", {"vocab": 10**9}, "over the limit"),
     ],
     ids=lambda value: ascii(value)[:40] if isinstance(value, str) else "",

@@ -14,6 +14,7 @@ import numpy as np
 import makemore_jax as mm
 from experiments.benchmark.timing import Benchmark, ask, own_process, take_turns
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.flags import one_of
 from makemore_jax.data.batches import plan_batches
 from makemore_jax.data.tokens import Tokens
@@ -115,9 +116,9 @@ def benchmark_scale(config: Scale) -> dict:
         for name in points[0]:
             print(f"exponents of {name:<10}{exponents(values, found[axis][name])}")
         print()
-        growth(found, config.out / "scale.png")
         write_json(config.out / "summary.json", found)
-    print(f"drawn in {config.out / 'scale.png'}")
+    with drawing(config.out / "scale.png") as path:
+        growth(found, path)
     return {"axes": found}
 
 

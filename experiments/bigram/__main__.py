@@ -21,6 +21,7 @@ from experiments.explore.saved import write_page
 from experiments.explore.table import Table
 from experiments.shared import cli
 from experiments.shared.cli import clip, printable, shown, title
+from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Seed
 from experiments.shared.lecture import Lecture, count_dict, count_table
 from makemore_jax.data.corpus import novelty
@@ -156,9 +157,9 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
     print(f"                 a row and a column of a {side + 1} x {side + 1} table")
     title("3. Picture")
     if figures:
-        bigram_figures.counts(counts_VV, symbols, figures / "counts.png")
+        with drawing(figures / "counts.png", "the table, darker = more frequent") as path:
+            bigram_figures.counts(counts_VV, symbols, path)
         write_page(Table(lines, "the data"), figures / "table.html")
-        print(f"the table, darker = more frequent: {shown(figures / 'counts.png')}")
     else:
         print("left out by --no-figures")
     return {"dict_equals_table": equal, "seen_cells": seen, "zero_cells": counts_VV.size - seen}

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.bigram import figures as bigram_figures
 from experiments.shared import cli
+from experiments.shared.figures import drawing
 from experiments.shared.lecture import Lecture, descent, pair_loss, table_loss
 from makemore_jax.analysis import plot
 from makemore_jax.errors import require
@@ -48,11 +49,13 @@ def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any,
         losses["on the table, loss alone"] = sweep.loss_SN[0]
         curves = {name: (np.arange(1, len(values) + 1), values) for name, values in losses.items()}
         levels = {"counts": on_table["counted_nats"], "uniform": float(np.log(lecture.vocab.size))}
-        plot.losses(curves, levels, figures / "loss.png", log=True)
+        with drawing(figures / "loss.png") as path:
+            plot.losses(curves, levels, path, log=True)
         name = f"learned in {on_table['steps']:,} steps without a penalty"
         matrices = {"counted": np.exp(ngram.fit(lecture.counts_VV)["log_prob"]), name: sweep.prob_SVV[0]}
         symbols = lecture.vocab.symbols
-        bigram_figures.matrices(matrices, np.asarray(lecture.counts_VV), symbols, figures / "matrices.png")
+        with drawing(figures / "matrices.png") as path:
+            bigram_figures.matrices(matrices, np.asarray(lecture.counts_VV), symbols, path)
     return {"pairs": on_pairs, "table": on_table, "penalties": penalties}
 
 
@@ -177,7 +180,8 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
         inside_G = smoothed_nats_G < nats_S.max() * 1.01
         line = tuple(curve[inside_G] for curve in (smoothing_G, smoothed_nats_G, smoothed_unseen_G))
         points = (penalty_S, nats_S, unseen_S)
-        bigram_figures.regularisers(line, points, float(smoothed_nats_G[0]), figures / "penalty.png")
+        with drawing(figures / "penalty.png") as path:
+            bigram_figures.regularisers(line, points, float(smoothed_nats_G[0]), path)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

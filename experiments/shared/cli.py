@@ -28,6 +28,8 @@ from makemore_jax.runs.writer import RunFolder
 
 # Flags that change where and how a run is made, but not its result.
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+# JAX's own settings that change random numbers, and their defaults; a run notes them where they differ.
+RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
 # Flags that are noted only where they are given, so that earlier runs can be resumed.
 ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
 
@@ -51,9 +53,10 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
             config = parse(config_type())
             if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
                 make_cores_devices()
-            summary = run(config)
+            with jax.transfer_guard("allow"):  # a command moves what it reads and shows
+                summary = run(config)
             if getattr(config, "json", True) and is_first():
-                print(to_json(summary))
+                print_json(summary)
             sys.stdout.flush()
     except InputError as error:
         fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
@@ -117,9 +120,21 @@ def claim(
     fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     settings = {**fields, **nested, "lines_sha256": digest}
     settings |= {name: value for name, value in more.items() if value is not None}
+    chosen = {name: getattr(jax.config, name) for name in RANDOM}
+    settings |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
     if fields.get("tokenizer"):
         settings["tokenizer_sha256"] = config.encoding.vocab.digest
     return claim_folder(out, settings, files, resume=resume, overwrite=config.overwrite)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on one line, with escapes for what the stream cannot show."""
+    text = to_json(value)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = to_json(value, ensure_ascii=True)
+    print(text)
 
 
 def environment() -> dict:

@@ -65,8 +65,9 @@ def gather(tokens: Tokens, segment_BT: Array, position_BT: Array) -> tuple[Array
     `line_B[:, None], np.arange(width)`. Pure indexing: it runs on NumPy arrays and inside a jitted program alike.
     """
     mask_BT = position_BT < tokens.length_N[segment_BT]
-    index_BT = (tokens.start_N[segment_BT] + position_BT) * mask_BT  # padding reads stream[0], the mark
-    return tokens.stream_M[index_BT], tokens.stream_M[index_BT + mask_BT], mask_BT
+    one_BT = mask_BT.astype(np.int32)
+    index_BT = (tokens.start_N[segment_BT] + position_BT) * one_BT  # padding reads stream[0], the mark
+    return tokens.stream_M[index_BT], tokens.stream_M[index_BT + one_BT], mask_BT
 
 
 class Batch(NamedTuple):
@@ -133,5 +134,6 @@ def draw_lines(plan: BatchPlan, key: jax.Array) -> jax.Array:
 def draw_batch(plan: BatchPlan, tokens: Tokens, key: jax.Array) -> Batch:
     """A random batch; pure, for use inside a program."""
     packing = plan.packing
-    x_BT, y_BT, mask_BT = gather(tokens, draw_lines(plan, key)[..., packing.segment_BT], packing.position_BT)
+    line_BT = draw_lines(plan, key)[..., packing.segment_BT]
+    x_BT, y_BT, mask_BT = gather(tokens, line_BT, jnp.broadcast_to(packing.position_BT, line_BT.shape))
     return Batch(x_BT, y_BT, mask_BT, jnp.broadcast_to(jnp.arange(x_BT.shape[-2]), x_BT.shape[:-1]))

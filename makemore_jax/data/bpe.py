@@ -18,9 +18,24 @@ import numpy as np
 from makemore_jax.errors import InputError, require
 
 VOCAB_SIZE = 2000  # symbols, if nothing else is asked for
+MAX_VOCAB_SIZE = 10**6  # four times the largest in use; the package reserves memory for as many
 MIN_COUNT = 2  # a pair seen less often in the lines to learn from is not merged
 END_OF_TEXT = "<|endoftext|>"  # the mark of GPT-2, between two documents
 LINE_END = "Ċ"
+NEUTRAL = {  # what a tokenizer.json may say beside vocabulary and merges, and the values that change no encoding
+    "model": {
+        "type": ("BPE",),
+        "dropout": (None, 0),
+        "continuing_subword_prefix": (None, ""),
+        "end_of_word_suffix": (None, ""),
+        "ignore_merges": (None, False),
+    },
+    "pre_tokenizer": {"type": ("ByteLevel",), "add_prefix_space": (False,), "use_regex": (None, True)},
+    "post_processor": {"type": (None, "ByteLevel")},
+    "normalizer": {"type": (None,)},
+    "truncation": {"max_length": (None,)},
+    "padding": {"strategy": (None,)},
+}
 
 
 def _spell() -> str:
@@ -49,8 +64,9 @@ def learn(texts: Iterable[str], vocab_size: int | None = None) -> tuple[list[str
       texts: what to learn from. Equal texts give equal symbols.
       vocab_size: how many symbols, the mark included.
     """
-    size, least = vocab_size or VOCAB_SIZE, 1 + len(SPELLING) + 1
-    require(size >= least, f"`vocab_size` is {size}; it must be at least {least}: the mark, 256 bytes and one merge")
+    size, least = VOCAB_SIZE if vocab_size is None else vocab_size, 1 + len(SPELLING) + 1
+    limits = f"from {least} (the mark, 256 bytes and one merge) to {MAX_VOCAB_SIZE:,}"
+    require(least <= size <= MAX_VOCAB_SIZE, f"`vocab_size` is {size}; it must be {limits}")
     package, encoder = _package(), build([], ())
     settings = {"min_frequency": MIN_COUNT, "initial_alphabet": sorted(SPELLING), "show_progress": False}
     encoder.train_from_iterator(texts, package.trainers.BpeTrainer(vocab_size=size - 1, **settings))
@@ -79,10 +95,8 @@ def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
             model = {"vocab": json.loads(texts[0]), "merges": merges}
         else:
             about = json.loads(texts[0])
-            model, cut = about["model"], about["pre_tokenizer"]
-            same = model["type"] == "BPE" and not about.get("normalizer") and cut["type"] == "ByteLevel"
-            same = same and not cut["add_prefix_space"] and cut.get("use_regex", True)
-            require(same, f"{where}: tokenizer.json is not of GPT-2's kind, byte-level BPE without a prefix space")
+            _require_neutral(about, where)
+            model = about["model"]
         symbols, merges = parse(model)
     except OSError as error:
         raise InputError(f"{where}: {(error.strerror or 'cannot be read').lower()}") from None
@@ -93,6 +107,18 @@ def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
     missing = set(SPELLING) - set(symbols)
     require(not missing, f"{where}: its vocabulary lacks {len(missing)} of the 256 bytes; fetch it again")
     return symbols, merges
+
+
+def _require_neutral(about: dict, where: str) -> None:
+    """Raise `InputError` if a tokenizer.json asks for more than vocabulary and merges say."""
+    for part, fields in NEUTRAL.items():
+        for name, values in fields.items():
+            value = (about.get(part) or {}).get(name)
+            what = f"tokenizer.json has {part}.{name} {value!r:.60}; it must be {values[-1]!r}, as in GPT-2"
+            require(value in values, f"{where}: {what}")
+    added = [token["content"] for token in about.get("added_tokens") or [] if token["content"] != END_OF_TEXT]
+    what = f"added_tokens has {added[:1]!r:.60}; it may hold {END_OF_TEXT} alone, as in GPT-2"
+    require(not added, f"{where}: tokenizer.json's {what}")
 
 
 def fits(symbols: Sequence[str], merges: Sequence[str]) -> bool:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from makemore_jax.data.lines import (
-    BYTE_ORDER_MARK,
     LONGEST_LINE,
     clean_documents,
     clean_lines,
@@ -67,11 +66,9 @@ def read_documents(
 
 
 def _raw_chunks(path: str | Path, size: int) -> Iterator[bytes]:
-    """The bytes of a file in chunks of whole lines, without a byte-order mark."""
-    mark = BYTE_ORDER_MARK
+    """The bytes of a file in chunks of whole lines."""
     with named(path), open(path, "rb") as file:
         while raw := file.read(size) + file.readline():
-            raw, mark = raw.removeprefix(mark), b""
             yield raw
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 from makemore_jax.errors import InputError, require
 
 LONGEST_LINE = 4096  # characters; a longer line is more likely a wrong file than a thing to learn
-BYTE_ORDER_MARK = "\ufeff".encode()
+BYTE_ORDER_MARK = "\ufeff"
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -36,14 +37,14 @@ def read_lines(
 ) -> list[str]:
     """Read the lines of a UTF-8 text file, in file order; with a `separator`, the documents between its occurrences.
 
-    Lines end in \\n, \\r\\n or \\r. A byte-order mark, spaces around a line and blank lines are dropped; the text is
-    normalized, in lowercase if asked for, so that lines that become equal are on one side of a split. Lines longer than
-    `max_length` characters are cut.
+    Lines end in \\n, \\r\\n or \\r. Byte-order marks at the start of lines, spaces around a line and blank lines are
+    dropped; the text is normalized, in lowercase if asked for, so that lines that become equal are on one side of a
+    split. Lines longer than `max_length` characters are cut.
     """
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
     name, status = repr(str(path)), file_status(path)
     with named(path):
-        raw = Path(path).read_bytes().removeprefix(BYTE_ORDER_MARK)
+        raw = Path(path).read_bytes()
     text = normalize(decode(raw, name), lowercase)
     if separator is not None:
         separator = normalize_separator(separator, lowercase)
@@ -76,12 +77,17 @@ def named(path: str | Path) -> Iterator[None]:
 
 
 def decode(raw: bytes, name: str, number: int = 1) -> str:
-    """UTF-8 as text, with \\n as the only line end; the first line is line `number` of the file of this name."""
+    """UTF-8 as text, with \\n as the only line end; the first line is line `number` of the file of this name.
+
+    A file made of several may have a byte-order mark at the start of each: all are dropped.
+    """
     bad, problem = raw.find(b"\0"), "a NUL character, so it is probably UTF-16"
     if bad < 0:
         try:
             text = raw.decode()
-            return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+            if "\r" in text:
+                text = text.replace("\r\n", "\n").replace("\r", "\n")
+            return re.sub(f"(?m)^{BYTE_ORDER_MARK}+", "", text) if BYTE_ORDER_MARK in text else text
         except UnicodeDecodeError as error:
             bad, problem = error.start, f"not UTF-8 (byte 0x{raw[error.start]:02x})"
     number += raw[:bad].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")

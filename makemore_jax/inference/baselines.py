@@ -2,7 +2,11 @@
 
 import math
 
+import jax
+import numpy as np
+
 from makemore_jax.data.corpus import Corpus
+from makemore_jax.errors import require_float
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models import backoff, ngram
@@ -17,9 +21,12 @@ def count(corpus: Corpus, order: int = 5) -> Trained:
 
 def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Trained:
     """A dense n-gram, counted on the train lines, with `smoothing` added to each count. Streams are read in chunks."""
+    require_float("smoothing", smoothing)
     config, tokens = ngram.Config(corpus.vocab.size, order), corpus.tokens.train
     counts = ngram.count_stream(config, tokens.stream_M, cuts=tokens.cuts)
-    return Trained(ngram.ngram(config), ngram.fit(counts, smoothing), corpus.vocab, corpus.context)
+    return Trained(
+        ngram.ngram(config), ngram.fit(*jax.device_put((counts, np.float32(smoothing)))), corpus.vocab, corpus.context
+    )
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:

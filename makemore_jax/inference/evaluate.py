@@ -29,7 +29,7 @@ class ScoreBatch(Protocol):
 
 def on_one_device(model: Model, params: Params, x_BT: np.ndarray, y_BT: np.ndarray) -> np.ndarray:
     """`batch_nll`, compiled, on one device."""
-    return np.asarray(_batch_nll(model, params, x_BT, y_BT))
+    return jax.device_get(_batch_nll(model, params, *jax.device_put((x_BT, y_BT))))
 
 
 _batch_nll = jax.jit(batch_nll, static_argnums=0)

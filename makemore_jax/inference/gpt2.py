@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from safetensors import SafetensorError
 
@@ -19,12 +18,13 @@ from makemore_jax.data import bpe
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.inference.trained import Trained
-from makemore_jax.models.interface import Params
+from makemore_jax.models.interface import Params, shapes_of
 from makemore_jax.models.registry import configure
 from makemore_jax.models.transformer import Config, transformer
 
 SIZES = {"vocab": "vocab_size", "context": "n_positions", "layers": "n_layer", "heads": "n_head", "embed": "n_embd"}
 SUPPORTED = {  # settings that our transformer lacks, and the values that it implements; the first is the default
+    "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "layer_norm_epsilon": (1e-5,),
     "scale_attn_weights": (True,),
@@ -97,13 +97,17 @@ def tensors(folder: Path) -> dict[str, np.ndarray]:
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            found |= read_tensors(path)
+            read = read_tensors(path)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: not a safetensors file that can be read ({error})") from None
         except (AttributeError, TypeError):  # NumPy has no such type
             raise InputError(f"{path}: its type of numbers is not supported; it must be {', '.join(FLOATS)}") from None
+        for name, tensor in read.items():
+            name = name.removeprefix("transformer.")
+            require(name not in found, f"{path}: {name} is in two files, or twice; keep the files of one model")
+            found[name] = tensor
     require(bool(found), f"{folder}: no .safetensors file; convert pytorch_model.bin if there is only that")
-    return {name.removeprefix("transformer."): tensor for name, tensor in found.items()}
+    return found
 
 
 def configuration(about: dict[str, Any], source: str) -> Config:
@@ -131,7 +135,7 @@ def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str =
     config = configuration(about, source)
     end = about.get("eos_token_id", config.vocab - 1)
     require(type(end) is int and 0 <= end < config.vocab, f"{source}: eos_token_id is {end!r:.60}; it must be a token")
-    like = jax.eval_shape(transformer(config).init, jax.random.key(0))
+    like = shapes_of(transformer(config).init)
     leaves, known = {}, set()
     for name, leaf in flatten(like).items():
         theirs = ".".join(NAMES.get(part, part) for part in name.split("."))

@@ -54,16 +54,16 @@ def mix(components: Sequence[Trained], dev: Tokens | None = None, weights: Seque
         params["log_weight"] = _check_weights(weights, len(components))
     elif dev is not None:
         log_prob_KM = -np.stack([stream_nll(component.model, component.params, dev) for component in components])
-        params["log_weight"] = fit_weights(log_prob_KM)
+        params["log_weight"] = fit_weights(jax.device_put(log_prob_KM))
     else:
-        params["log_weight"] = jnp.zeros(len(components))
+        params["log_weight"] = jax.device_put(np.zeros(len(components), np.float32))
     model = mixture(tuple(component.model for component in components))
     return Trained(model, params, components[0].vocab, min(component.context for component in components))
 
 
 def weights(mixed: Trained) -> np.ndarray:
     """(K,) the weights of the components of a mixture; they sum to 1."""
-    return np.asarray(jax.nn.softmax(mixed.params["log_weight"]))
+    return jax.device_get(jax.nn.softmax(mixed.params["log_weight"]))
 
 
 def components(mixed: Trained) -> dict[str, Trained]:
@@ -93,7 +93,7 @@ def _check_weights(weights: Sequence[float], components: int) -> jax.Array:
     fits = bool(np.all(weight_K >= 0)) and abs(weight_K.sum() - 1) < 1e-6
     require(fits, f"`weights` sum to {weight_K.sum():g}; they must be 0 or more and sum to 1")
     with np.errstate(divide="ignore"):
-        return jnp.float32(np.log(weight_K))
+        return jax.device_put(np.float32(np.log(weight_K)))
 
 
 def _require_one_vocabulary(components: Sequence[Trained]) -> None:

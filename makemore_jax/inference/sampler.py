@@ -78,7 +78,7 @@ def inverse_cdf(uniform_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
     prob_BV = jax.nn.softmax(logits_BV)
     # XLA sums long rows in blocks: the sums may move by a last bit even where the probability is zero.
     sum_BV = jnp.where(prob_BV > 0, jnp.cumsum(prob_BV, axis=-1), 0)
-    return (sum_BV > uniform_B[:, None] * sum_BV.max(-1, keepdims=True)).argmax(-1)
+    return (sum_BV > uniform_B[:, None] * sum_BV.max(-1, keepdims=True)).argmax(-1).astype(jnp.int32)
 
 
 def sample_tokens(
@@ -107,7 +107,7 @@ def sample_tokens(
     prefix_RT = np.zeros((rows, max_length), np.int32)
     for row, prefix in zip(prefix_RT, prefixes, strict=False):
         row[: len(prefix)] = prefix
-    request = Request(prefix_RT, np.int32(count), np.atleast_2d(allowed), *sampling.arrays)
+    request = jax.device_put(Request(prefix_RT, np.int32(count), np.atleast_2d(allowed), *sampling.arrays))
     samples = jax.device_get(_sample(key, model, params, request, slots))
     return Samples(*(leaf[:count] for leaf in samples))
 
@@ -156,17 +156,17 @@ def _sample(key: jax.Array, model: Model, params: Params, request: Request, slot
         y_B = _next_token(request, uniform_RT, state, logits_BV)
         samples = _record(state, y_B, logits_BV)
         over_B = (y_B == MARK) | (state.t_B + 1 == max_length)
-        row_B = jnp.where(over_B, state.started + jnp.cumsum(over_B) - 1, state.row_B)
+        row_B = jnp.where(over_B, state.started + jnp.cumsum(over_B, dtype=jnp.int32) - 1, state.row_B)
         return Decoding(
             cache,
             x_B=jnp.where(over_B, MARK, y_B),
             row_B=jnp.where(row_B < request.count, row_B, rows),
             t_B=jnp.where(over_B, 0, state.t_B + 1),
-            started=state.started + over_B.sum(),
+            started=state.started + over_B.sum(dtype=jnp.int32),
             samples=samples,
         )
 
-    zero_B, row_B = jnp.zeros(slots, jnp.int32), jnp.arange(slots)
+    zero_B, row_B = jnp.zeros(slots, jnp.int32), jnp.arange(slots, dtype=jnp.int32)
     samples = Samples(jnp.zeros_like(request.prefix_RT), jnp.zeros(rows), jnp.zeros(rows, bool))
     state = Decoding(model.init_cache(params, slots), zero_B + MARK, row_B, zero_B, jnp.int32(slots), samples)
     return jax.lax.while_loop(lambda state: (state.row_B < request.count).any(), step, state).samples

@@ -10,7 +10,7 @@ import numpy as np
 from makemore_jax import checkpoint
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
-from makemore_jax.models.interface import Model, Params, require_context
+from makemore_jax.models.interface import Model, Params, require_context, shapes_of
 from makemore_jax.models.registry import build_config, configure_described, counted, describe
 
 MAX_CONTEXT = 2**20  # tokens; a file that asks for longer lines is damaged
@@ -56,7 +56,7 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
     require(vocab.size == model.vocab, f"{source}: a vocabulary of {vocab.size} symbols for a model of {model.vocab}")
     fits = 0 < about["context"] <= (model.context or MAX_CONTEXT)
     require(fits, f"{source}: lines of {about['context']} tokens are longer than the model can read")
-    any_shape, like = counted(model.config), jax.eval_shape(model.init, jax.random.key(0))
+    any_shape, like = counted(model.config), shapes_of(model.init)
     try:
         params = checkpoint.unflatten(leaves, like, lambda name: name.startswith(any_shape))
     except ValueError:
@@ -94,5 +94,5 @@ def activations(trained: Trained, line: str) -> Activations:
     """
     x_T = np.concatenate([[MARK], trained.encode(line)]).astype(np.int32)
     require_context(trained.model, len(x_T))
-    _, values = jax.jit(trained.model.forward)(trained.params, x_T[None])
-    return Activations([trained.vocab.symbols[i] for i in x_T], {k: np.asarray(v[0]) for k, v in values.items()})
+    _, values = jax.jit(trained.model.forward)(trained.params, jax.device_put(x_T[None]))
+    return Activations([trained.vocab.symbols[i] for i in x_T], {k: v[0] for k, v in jax.device_get(values).items()})

@@ -7,7 +7,7 @@ import jax
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.errors import require
 from makemore_jax.inference.trained import Trained
-from makemore_jax.models.interface import Model, Params, require_context
+from makemore_jax.models.interface import Model, Params, require_context, shapes_of
 from makemore_jax.models.registry import build_config, describe
 
 DECIDED = ("vocab", "context")  # sizes that follow from the data
@@ -19,7 +19,7 @@ def shorten(trained: Trained, context: int) -> Trained:
     if trained.model.context in (None, context):
         return trained._replace(context=context)
     model = build_config(dataclasses.replace(trained.model.config, context=context))
-    like = jax.eval_shape(model.init, jax.random.key(0))
+    like = shapes_of(model.init)
     fit = lambda leaf, to: leaf if leaf.shape == to.shape else leaf[: to.shape[0]]
     return Trained(model, jax.tree.map(fit, trained.params, like), trained.vocab, context)
 

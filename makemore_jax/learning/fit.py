@@ -36,7 +36,7 @@ def chunks(steps: Steps, state: TrainState, until: int, chunk: int) -> Iterator[
     while taken < until:
         count = min(chunk - taken % chunk, until - taken)
         state, losses = steps(state, count)
-        losses_N = np.asarray(losses)
+        losses_N = jax.device_get(losses)
         if (bad := np.flatnonzero(~np.isfinite(losses_N))).size:
             raise InputError(
                 f"the loss is {losses_N[bad[0]]} at step {taken + bad[0]}: training diverged; "

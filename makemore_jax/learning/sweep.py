@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data.corpus import Corpus
@@ -65,17 +64,17 @@ def sweep(
     seed_R, rate_R = (axis.reshape(-1) for axis in np.meshgrid(list(seeds), np.array(rates, np.float32)))
     init, steps = training(model, corpus, recipe)
     init_R = jax.vmap(lambda seed, rate: init(jax.random.key(seed), recipe.hyper | {"learning_rate": rate}))
-    state_R = spread(init_R(seed_R, jnp.asarray(rate_R)))
+    state_R = spread(init_R(*jax.device_put((seed_R, rate_R))))
     step_E = np.linspace(0, recipe.steps, evaluations + 1).astype(int)
     best, best_step_R = {}, np.zeros(len(seed_R), int)
     train_RE, dev_RE = np.empty((2, len(seed_R), evaluations))
     with progress_bar(recipe.steps, f"{len(seed_R)} runs", progress, unit="step") as bar:
         for e, (first, last) in enumerate(itertools.pairwise(step_E.tolist())):
             state_R, loss_RN = jax.vmap(lambda state, count=last - first: steps(state, count))(state_R)
-            train_RE[:, e] = np.asarray(loss_RN).mean(1)[: len(seed_R)]
+            train_RE[:, e] = jax.device_get(loss_RN).mean(1)[: len(seed_R)]
             weights_R = jax.device_get(state_R.weights)
             for r in range(len(seed_R)):
-                params = jax.tree.map(lambda leaf, r=r: jnp.asarray(leaf[r]), weights_R)
+                params = jax.device_put(jax.tree.map(lambda leaf, r=r: leaf[r], weights_R))
                 dev = exact_loss(model, params, corpus.tokens.dev).nats
                 dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # so that `argmin` never picks it
                 if dev_RE[r, : e + 1].argmin() == e:

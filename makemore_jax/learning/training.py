@@ -4,7 +4,8 @@ The batch at step i is a function of the run's key and i alone, so a run continu
 stopped.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -63,7 +64,15 @@ def init_state(params: Params, key: jax.Array, hyper: Any, optimizer: Optimizer)
     """The state before the first step."""
     # Copies, since a run may donate its buffers, and must not donate the caller's.
     params, key, hyper = jax.tree.map(jnp.copy, (params, key, hyper))
-    return TrainState(params, optimizer(hyper).init(params), jnp.int32(0), key, hyper)
+    with lenient():
+        return TrainState(params, optimizer(hyper).init(params), jnp.int32(0), key, hyper)
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """JAX's ordinary promotion of ranks and types, on which optax relies, for those who forbid it in their own code."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def train_steps(
@@ -87,8 +96,10 @@ def train_steps(
         params, opt_state, step = carry
         read = slice_of_data if stacked else data
         value, grads = jax.value_and_grad(loss)(params, read, state.hyper, jax.random.fold_in(state.key, step))
-        updates, opt_state = transform.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state, step + 1), value
+        with lenient():
+            updates, opt_state = transform.update(grads, opt_state, params)
+            params = optax.apply_updates(params, updates)
+        return (params, opt_state, step + 1), value
 
     carry, losses_N = jax.lax.scan(body, state[:3], data if stacked else None, length=count)
     return TrainState(*carry, state.key, state.hyper), losses_N

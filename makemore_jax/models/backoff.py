@@ -25,7 +25,7 @@ from makemore_jax.errors import require, require_positive
 from makemore_jax.models.interface import Model, step_window
 from makemore_jax.models.ngram import contexts
 
-MAX_ORDER = 64  # each length of context is unrolled into the program
+MAX_ORDER = 32  # each length of context is unrolled into the program, and takes a third of a second to compile
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,16 @@ def fit(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> dict:
         if depth + 1 < config.order:
             count_G = count_continuations(level, levels[depth + 1], config.vocab, depth)
         params[f"level{depth}"] = to_arrays(config, level, count_G, parents=len(levels[depth - 1].parent_C))
-    return jax.tree.map(jnp.asarray, params)
+    return jax.device_put(params)
+
+
+_contexts = jax.jit(contexts, static_argnums=1)
 
 
 def count(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> list[Contexts]:
     """The distinct contexts of each length, 0 to order - 1, and the counts of their n-grams."""
-    newest_first = [np.asarray(column_1N[0]) for column_1N in reversed(contexts(jnp.asarray(x_N)[None], config.order))]
+    columns = _contexts(jax.device_put(np.asarray(x_N)[None]), config.order)
+    newest_first = [column_1N[0] for column_1N in reversed(jax.device_get(columns))]
     context_N, parent_C, oldest_C = np.zeros(len(y_N), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
     levels = []
     for depth in range(config.order):
@@ -125,19 +129,22 @@ def to_arrays(config: Config, level: Contexts, count_G: np.ndarray, parents: int
 
 def find_child(level: dict, node_BT: jax.Array, symbol_BT: jax.Array, vocab: int) -> jax.Array:
     """The context that goes one symbol further back, by binary search among the children; -1 if it was never seen."""
-    low, end = level["child_start"][node_BT], level["child_start"][node_BT + 1]
-    high = end
-    for _ in range(math.ceil(math.log2(vocab)) + 1):
+    start, end = level["child_start"][node_BT], level["child_start"][node_BT + 1]
+
+    def halve(_: int, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = span
         middle = (low + high) // 2
         less = (low < high) & (level["child_symbol"][middle] < symbol_BT)
-        low, high = jnp.where(less, middle + 1, low), jnp.where(less, high, middle)
+        return jnp.where(less, middle + 1, low), jnp.where(less, high, middle)
+
+    low, _ = jax.lax.fori_loop(0, math.ceil(math.log2(vocab)) + 1, halve, (start, end))
     found = (node_BT >= 0) & (low < end) & (level["child_symbol"][low] == symbol_BT)
     return jnp.where(found, low, -1)
 
 
 def interpolate(level: dict, node_BT: jax.Array, shorter_BTV: jax.Array) -> jax.Array:
     """P_k from P_{k-1}, the prediction of the shorter context; P_{k-1} itself if the longer one was never seen."""
-    index_BTS = level["start"][node_BT][..., None] + level["slot"]
+    index_BTS = level["start"][node_BT][..., None] + level["slot"][None, None]
     seen_BTS = jnp.where(index_BTS < level["start"][node_BT + 1][..., None], level["seen"][index_BTS], 0)
     row_BT1, column_BT1 = (axis[..., None] for axis in jnp.indices(node_BT.shape, sparse=False))
     prob_BTV = shorter_BTV * level["rest"][node_BT][..., None]

@@ -77,7 +77,7 @@ def bow(config: Config) -> Model:
         position_BT = positions(x_BT)
         embed_BTD = params["embed"][x_BT] + params["position"][position_BT]
         sum_BTD = sum_in_line(embed_BTD, position_BT == 0)
-        return transform(params, embed_BTD, sum_BTD / (position_BT + 1)[..., None])
+        return transform(params, embed_BTD, sum_BTD / (position_BT + 1)[..., None].astype(sum_BTD.dtype))
 
     def init_cache(params: dict, batch: int) -> tuple[jax.Array, jax.Array]:
         return jnp.zeros((batch, config.embed)), jnp.zeros(batch, jnp.int32)
@@ -86,7 +86,7 @@ def bow(config: Config) -> Model:
         sum_BD, position_B = reset_at_mark(cache, init_cache(params, len(x_B)), x_B)
         embed_BD = params["embed"][x_B] + params["position"][position_B]
         sum_BD += embed_BD
-        hidden_BD, _ = transform(params, embed_BD, sum_BD / (position_B + 1)[:, None])
+        hidden_BD, _ = transform(params, embed_BD, sum_BD / (position_B + 1)[:, None].astype(sum_BD.dtype))
         return linear_head(params, hidden_BD), (sum_BD, position_B + 1)
 
     return Model(

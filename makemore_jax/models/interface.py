@@ -124,6 +124,11 @@ def num_params(params: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def shapes_of(init: Init) -> Params:
+    """The shapes and types of parameters; nothing is allocated, and no key is made."""
+    return jax.eval_shape(lambda: init(jax.random.key(0)))
+
+
 def require_unrollable(config: Any, *names: str) -> None:
     """Raise `InputError` if one of these sizes of `config` is above `MAX_UNROLLED`."""
     for name in names:
@@ -149,8 +154,8 @@ def reset_at_mark(cache: Cache, fresh: Cache, x_B: jax.Array) -> Cache:
 
 def positions(x_BT: jax.Array) -> jax.Array:
     """(B, T) each token's position in its line: 0 for the mark, 1 for the symbol after it."""
-    t_T = jnp.arange(x_BT.shape[1])
-    return t_T - jax.lax.cummax(jnp.where(x_BT == MARK, t_T, 0), axis=1)
+    t_BT = jnp.broadcast_to(jnp.arange(x_BT.shape[1]), x_BT.shape)
+    return t_BT - jax.lax.cummax(jnp.where(x_BT == MARK, t_BT, 0), axis=1)
 
 
 def shift_in_line(value: jax.Array, steps: int, position_BT: jax.Array, blank: float = 0) -> jax.Array:

@@ -31,7 +31,12 @@ def linear_head(params: dict, hidden: jax.Array) -> jax.Array:
 
 def add_bias(params: dict, y: jax.Array) -> jax.Array:
     """y + b if the layer has a bias, otherwise y."""
-    return y + params["b"] if "b" in params else y
+    return y + along(params["b"], y) if "b" in params else y
+
+
+def along(vector: jax.Array, x: jax.Array) -> jax.Array:
+    """A vector for the last axis of x, repeated along the others, in the type of x."""
+    return jnp.broadcast_to(vector.astype(x.dtype), x.shape)
 
 
 def init_embedding(key: jax.Array, symbols: int, width: int, scale: float = 1.0) -> jax.Array:
@@ -46,21 +51,21 @@ def init_norm(width: int, bias: bool = True) -> dict:
 
 def upcast(x: jax.Array) -> jax.Array:
     """Cast to float32 or wider, for sums and exponentials that need more precision than bfloat16 has."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
 
 
 def layer_norm(params: dict, x: jax.Array) -> jax.Array:
     """Scale each vector to mean 0 and variance 1, then apply a gain and a bias (Ba et al. 2016, arXiv:1607.06450)."""
     wide = upcast(x)
     centred = wide - wide.mean(-1, keepdims=True)
-    y = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * params["g"]
+    y = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * along(params["g"], wide)
     return add_bias(params, y).astype(x.dtype)
 
 
 def rms_norm(params: dict, x: jax.Array) -> jax.Array:
     """Scale each vector to root mean square 1, then apply a gain (Zhang and Sennrich 2019, arXiv:1910.07467)."""
     wide = upcast(x)
-    return (wide * jax.lax.rsqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * params["g"]).astype(x.dtype)
+    return (wide * jax.lax.rsqrt((wide**2).mean(-1, keepdims=True) + 1e-5) * along(params["g"], wide)).astype(x.dtype)
 
 
 def sample_network(params: dict, key: jax.Array, rate: jax.Array, row_B: jax.Array | None = None) -> dict:

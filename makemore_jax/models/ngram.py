@@ -92,7 +92,8 @@ def count_stream(
         padded[: len(part)] = part
         mask = (pair >= first - start) & (pair < len(part) - 1)
         mask[cuts[np.searchsorted(cuts, start) : np.searchsorted(cuts, start + len(pair))] - start] = False
-        total += np.asarray(count(config, padded[None, :-1], padded[None, 1:], mask[None]))
+        part = jax.device_put((padded[None, :-1], padded[None, 1:], mask[None]))
+        total += jax.device_get(count(config, *part))
     return total
 
 
@@ -102,7 +103,7 @@ def fit(counts: jax.Array, smoothing: float = 0.0) -> dict:
 
     A cell of zero probability holds -inf. A context without counts says nothing: its row is uniform.
     """
-    smoothed = counts + jnp.float32(smoothing)
+    smoothed = counts.astype(jnp.float32) + jnp.float32(smoothing)
     total = smoothed.sum(axis=-1, keepdims=True)  # without keepdims, (V, V) / (V,) would divide the columns
     prob = jnp.where(total > 0, smoothed / jnp.where(total > 0, total, 1), 1 / counts.shape[-1])
     return {"log_prob": jnp.log(prob)}

@@ -11,7 +11,7 @@ import jax
 
 from makemore_jax.errors import InputError, require
 from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
-from makemore_jax.models.interface import Model, num_params
+from makemore_jax.models.interface import Model, num_params, shapes_of
 from makemore_jax.recipe import Recipe
 
 PRESETS = ("quick", "tuned")  # trained in seconds, for a class; trained for the lowest loss, in minutes
@@ -101,7 +101,7 @@ def check_type(name: str, value: Any, kind: Any) -> Any:
 def count_numbers(builder: Callable[[Any], Model], config: Any) -> int:
     """The numbers in a model's parameters and in the cache of one line, from shapes alone: nothing is allocated."""
     model = builder(config)
-    params = jax.eval_shape(model.init, jax.random.key(0))
+    params = shapes_of(model.init)
     return num_params((params, jax.eval_shape(lambda params: model.init_cache(params, 1), params)))
 
 

@@ -135,13 +135,15 @@ def init_params(config: Config, key: jax.Array) -> dict:
 @cache
 def frequencies(pairs: int) -> jax.Array:
     """(pairs,) the angle per position by which rotary positions turn each pair, in radians: from 1 down to 1/10,000."""
-    with jax.ensure_compile_time_eval():  # a constant, even if it is first asked for inside jit
+    # A constant, even if it is first asked for inside jit.
+    with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
         return 10_000.0 ** (-jnp.arange(pairs) / pairs)
 
 
 def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
     """Turn each pair of (..., N, K) in proportion to its position, so that q k depends on the distance only."""
-    angle = position[..., None, None] * frequencies(x.shape[-1] // 2)
+    pairs = frequencies(x.shape[-1] // 2)
+    angle = jnp.multiply.outer(position.astype(pairs.dtype), pairs)[..., None, :]
     cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
     a, b = jnp.split(x, 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
@@ -190,8 +192,10 @@ def transformer(config: Config) -> Model:
 
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
-        ago_TS = s_S[:, None] - s_S
-        visible_B1TS = ((ago_TS >= 0) & (ago_TS <= position_BT[..., None]))[:, None]  # the past, back to the mark
+        ago_TS = s_S[:, None] - s_S[None]
+        visible_B1TS = ((ago_TS >= 0)[None] & (ago_TS[None] <= position_BT[..., None]))[
+            :, None
+        ]  # the past, back to the mark
 
         def transform(x_BTD: jax.Array, numbered: tuple) -> tuple[jax.Array, jax.Array]:
             layer, block = numbered
@@ -216,7 +220,9 @@ def transformer(config: Config) -> Model:
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
         t_B, row_B = reset_at_mark(cache["t"], 0, x_B), jnp.arange(x_B.shape[0])
-        visible_B11S = (jnp.arange(config.context) <= t_B[:, None])[:, None, None]  # hides what earlier lines left
+        visible_B11S = (jnp.arange(config.context)[None] <= t_B[:, None])[
+            :, None, None
+        ]  # hides what earlier lines left
         x_BD, past = embed(config, params, x_B, t_B), []
         for block, old in zip(params["blocks"], cache["past"], strict=True):
             q_BNK, k_BNK, v_BNK = queries_keys_values(config, block, x_BD, t_B)

@@ -1,0 +1,23 @@
+"""Figures come after results: one that cannot be drawn is a warning."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from makemore_jax.data.lines import printable
+from makemore_jax.errors import InputError
+
+
+@contextlib.contextmanager
+def drawing(path: Path, what: str = "drawn") -> Iterator[Path]:
+    """Draw into this path and say so; warn if that fails, whatever a person's matplotlibrc asks for."""
+    shown = printable(str(path))
+    try:
+        yield path
+        print(f"{shown}: {what}")
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(f"{shown}: not drawn ({reason[:200]})", stacklevel=3)

@@ -1,25 +1,26 @@
 """Data whose entropy is known: how far above the floor is each model, and how does that shrink with more data?
 
-Run it:   python -m experiments.truth
-          python -m experiments.truth --sources copy --quick
-          python -m experiments.truth --sources brackets --lines 10000 --write brackets.txt     a file for others
-Expect:   a table and a picture for each source in runs/truth/: excess nats against the number of train lines
+Run it:   python -m experiments.excess
+          python -m experiments.excess --sources copy --quick
+          python -m experiments.excess --sources brackets --lines 10000 --write brackets.txt     a file for others
+Expect:   a table and a picture for each source in runs/excess/: excess nats against the number of train lines
+Stop it:  rows are kept, in a file for each source; the same command with --resume continues
 Takes:    about half an hour on 2 CPU cores, several minutes for one source; with --quick, about one for each
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.cores import on_every_core
-from experiments.shared.flags import Output, Seed
+from experiments.shared.flags import Seed, require_seeds
+from experiments.shared.rows import Rows, Study, keep
 from makemore_jax.analysis import sources
 from makemore_jax.analysis.sources import Source
 from makemore_jax.data.lines import Split
@@ -31,6 +32,7 @@ from makemore_jax.inference.baselines import count_table
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import NEURAL
+from makemore_jax.runs.writer import RunFolder
 
 HELD_OUT = 2000  # lines for dev, and as many for test
 SIZES = {  # small: the question is what a model can learn, not how well a large one fits
@@ -75,13 +77,13 @@ SOURCES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed):
+class Config(Study, Seed):
     """Train every model on data whose entropy is known, and compare each loss with the lowest possible one."""
 
     sources: tuple[Literal[tuple(SOURCES)], ...] = tuple(SOURCES)
     """Which sources to learn from."""
     models: tuple[Literal[("ngram", "backoff", *NEURAL)], ...] = ("ngram", "backoff", *NEURAL)
-    """Which models to train; ngram counts pairs, backoff counts up to five symbols."""
+    """Which models to train; ngram is a table of counted pairs, backoff the n-gram with back-off, up to order 5."""
     lines: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
     """Numbers of train lines."""
     steps: int = 1000
@@ -94,12 +96,13 @@ class Config(Output, Seed):
     """Text file whose letters are counted for the Markov chains."""
     write: Path | None = None
     """Only write lines of the one source into this text file; --lines says how many."""
-    out: Path = Path("runs/truth")
+    out: Path = Path("runs/excess")
     """Folder for the figures and the summary."""
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "seeds", "steps")
+        require_seeds(self.seeds)
+        require_positive(self, "steps")
         require_nonempty(self, "sources", "models", "lines")
         for lines in self.lines:
             require(0 < lines <= 10**7, f"`lines` is {lines}; it must be from 1 to 10,000,000")
@@ -114,17 +117,15 @@ def run(config: Config) -> dict:
         config = replace(config, models=("backoff", "mlp", "lstm", "transformer"), **quick)
     if config.write:
         return write_file(config)
-    figures = tuple(f"{name}.png" for name in SOURCES)
-    with cli.claim(config, config.out, mm.load(config.data).digest, figures) as folder:
-        summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
-        found = on_every_core(partial(learn, config), config.sources)
+    files = tuple(f"{name}.{kind}" for name in SOURCES for kind in ("png", "json"))
+    with keep(config, mm.load(config.data).digest, files, experiment="excess", seeds=config.seeds) as kept:
+        found = on_every_core(partial(learn, config, kept.folder), config.sources)
         for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
-            summary[name] = {"floor": floor._asdict(), "excess": excess}
+            kept.measure(name, lambda floor=floor, excess=excess: {"floor": floor._asdict(), "excess": excess})
             if not config.no_figures:
                 picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", config.out / f"{name}.png")
                 print(f"\ndrawn in {cli.shown(config.out / f'{name}.png')}")
-            folder.write_json("summary.json", summary)
-    return summary
+        return kept.finish()
 
 
 def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
@@ -134,45 +135,58 @@ def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
     return SOURCES[name].make(two, four, "".join(corpus.vocab.symbols[1:])), two
 
 
-def learn(config: Config, name: str) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it."""
+def learn(
+    config: Config, folder: RunFolder, name: str
+) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it.
+
+    Several processes do this at once, so each source has a file of its own for its rows.
+    """
     source, two = make(config, name)
-    floor = sources.floor(jax.random.key(config.seed), source)
-    error = f" ±{floor.error:.4f}" if floor.error else ""
+    floor = sources.floor(config.key("floor"), source)
+    error = f" ±{floor.error:.4f} (standard error)" if floor.error else ""
     cli.title(f"{name}: {SOURCES[name].about}")
     print(f"floor {floor.nats:.4f}{error} nats per character, {floor.tokens:.1f} characters per line;", end=" ")
-    print("excess nats on test after so many train lines:\n")
+    print("excess nats on test after so many train lines:")
+    print(
+        "ngram: the table of pairs, and backoff: the n-gram with back-off, are counted; ±: half the range over seeds\n"
+    )
     theory = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
-    return floor, measure(config, source), theory
+    return floor, measure(config, source, Rows(folder, {"source": name}, f"{name}.json")), theory
 
 
 def write_file(config: Config) -> dict:
     """Write lines of a source into a text file."""
     source, _ = make(config, *config.sources)
-    lines = sources.write(jax.random.key(config.seed), source, config.lines[0])
+    lines = sources.write(config.key("lines"), source, config.lines[0])
     write_bytes(config.write, ("\n".join(lines) + "\n").encode())
-    floor = sources.floor(jax.random.key(config.seed), source)
+    floor = sources.floor(config.key("floor"), source)
     print(f"wrote {len(lines):,} lines to {cli.shown(config.write)}; floor {floor.nats:.4f} nats per character")
     return {"lines": len(lines), "floor": floor._asdict()}
 
 
-def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
+def measure(config: Config, source: Source, kept: Rows) -> dict[str, np.ndarray]:
     """Train each model on the first lines, as many as asked for; returns its excess nats on test, (lines, seeds)."""
-    lines = sources.write(jax.random.key(config.seed), source, 2 * HELD_OUT + max(config.lines))
-    parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
-    tokens = parts.map(lambda part: tokenize(part, source.vocab))
-    corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.context)
-    floor = exact_loss(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
+
+    @cache  # no lines are written if all rows are kept
+    def written() -> tuple[mm.Corpus, float]:
+        lines = sources.write(config.key("lines"), source, 2 * HELD_OUT + max(config.lines))
+        parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
+        tokens = parts.map(lambda part: tokenize(part, source.vocab))
+        corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.context)
+        return corpus, exact_loss(source.model, {}, tokens.test).nats  # of the same lines: luck in drawing them cancels
+
+    def excess_of(name: str) -> list[list[float]]:
+        corpus, floor = written()
+        parts = [first_lines(corpus.tokens.train, count) for count in config.lines]
+        runs = [train(config, name, corpus._replace(tokens=corpus.tokens._replace(train=part))) for part in parts]
+        return [[mm.evaluate(one, corpus.tokens.test).nats - floor for one in trained] for trained in runs]
+
     columns, excess = [f"{lines:,}_lines" for lines in config.lines], {}
     table = cli.Table(model="<12", **dict.fromkeys(columns, ">17"))
     for name in config.models:
-        nats = []
-        for count in config.lines:
-            tokens = corpus.tokens._replace(train=first_lines(corpus.tokens.train, count))
-            trained = train(config, name, corpus._replace(tokens=tokens))
-            nats.append([mm.evaluate(one, tokens.test).nats - floor for one in trained])
-        excess[name] = np.array(nats)
-        table.row(model=name, **dict(zip(columns, map(cli.mean_and_range, nats), strict=True)))
+        excess[name] = np.array(kept.measure(name, partial(excess_of, name)), float)
+        table.row(model=name, **dict(zip(columns, map(cli.mean_and_range, excess[name]), strict=True)))
     return excess
 
 
@@ -209,6 +223,8 @@ def picture(
     figure = mm.plot.figure(9, 5.5)
     axes = figure.subplots()
     lowest = 1e-4  # at and below it a model is at the floor
+    seen = np.maximum(np.concatenate([np.ravel(value) for value in (*excess.values(), *own.values())]), lowest)
+    seen = seen[np.isfinite(seen)]
     for number, (name, value_LS) in enumerate(excess.items()):
         value_LS = np.maximum(value_LS, lowest)
         style = {"color": f"C{number}", "marker": "os^Dv"[number % 5], "markersize": 5}
@@ -216,7 +232,8 @@ def picture(
     for name, value_L in own.items():
         axes.plot(lines, value_L, color="black", linestyle=":", label=name)
     axes.set(xscale="log", yscale="log", xlabel="train lines", ylabel="excess nats per character over the floor")
-    axes.set_ylim(bottom=lowest)
+    if len(seen):
+        axes.set_ylim(max(lowest, seen.min() / 1.2), 1.2 * seen.max())
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)

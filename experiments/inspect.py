@@ -1,16 +1,15 @@
 """Look inside a trained model, whichever it is: what it computes along a line, what it knows, how far back it looks.
 
-Run it:   python -m experiments.look runs/transformer --line charlotte
+Run it:   python -m experiments.inspect runs/transformer --line charlotte
 Expect:   letters.png, which symbols are interchangeable for the model; reach.png, how far back it looks; traces.png,
           its states, gates and other activations along the line; attention.png, where each head looks; all in
-          runs/look/transformer/
+          runs/inspect/transformer/
 """
 
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import tyro
 
 import makemore_jax as mm
@@ -37,7 +36,7 @@ class Config(Seed):
     lines: int = 1000
     """Number of lines to average over."""
     out: Path | None = None
-    """Folder for the figures; by default runs/look/NAME."""
+    """Folder for the figures; by default runs/inspect/NAME."""
     json: bool = False
     """Print the summary as JSON on the last line."""
 
@@ -74,11 +73,11 @@ def run(config: Config) -> dict:
     trained = mm.open(config.run)
     tokens, lines = readable(config, trained)
     activations = line_to_read(config, trained, lines)
-    out = config.out or Path("runs/look") / config.run.stem
+    out = config.out or Path("runs/inspect") / config.run.stem
     out.mkdir(parents=True, exist_ok=True)
     model, params, symbols = trained.model, trained.params, trained.vocab.symbols
     found = influence.substitution(model, params, tokens, config.lines)
-    change_T = influence.reach(jax.random.key(config.seed), model, params, tokens, config.lines)
+    change_T = influence.reach(config.key("reach"), model, params, tokens, config.lines)
     mm.plot.substitution(found, symbols, out / "letters.png")
     mm.plot.reach(change_T, getattr(model.config, "receptive_field", None), out / "reach.png")
     drawn = {"letters.png": "which symbols are interchangeable for it", "reach.png": "how far back it looks"}

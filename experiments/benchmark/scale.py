@@ -99,6 +99,8 @@ def benchmark_scale(config: Scale) -> dict:
     """A table for each axis, and one figure for all."""
     found: dict[str, dict] = {}
     config.out.mkdir(parents=True, exist_ok=True)
+    print("us/token: microseconds per token and seed, the median of 3 turns; MB: memory that XLA plans for the program")
+    print("exponents: of the cost as a power of the size, from value to value: 0 is constant, 1 linear, 2 quadratic\n")
     for axis in config.axes:
         values, points = [value for value in AXES[axis] if value <= (config.most or np.inf)], []
         require(len(values) > 1, f"`most` {config.most} leaves fewer than two values of {axis}; raise it")

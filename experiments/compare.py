@@ -178,9 +178,7 @@ def run(config: Config) -> dict:
         (whole,) = kept.models("best", make)
         if not config.makemore_split:
             more = {"weights": dict(zip(components(whole), weights(whole).tolist(), strict=True))}
-            print(
-                "\nweights in the mixture:", ", ".join(f"{share:.3f} {name}" for name, share in more["weights"].items())
-            )
+            print("\nweights in the mixture:", ", ".join(f"{w:.3f} {name}" for name, w in more["weights"].items()))
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             comparison(test, "backoff", config.out / "compare.png", config.unit)

@@ -9,16 +9,15 @@ Stop it:  what was measured is kept; the same command with --resume continues
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from scipy.optimize import curve_fit
-from scipy.stats import t as student
 
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.flags import Seed, Text, require_seeds
 from experiments.shared.rows import Rows, Study, keep
+from makemore_jax.analysis.laws import FEWEST, Law, fit_law
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_nonempty, require_positive
@@ -27,7 +26,6 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import resolve
 
 EVALUATE_EVERY = 250  # steps
-FEWEST = 5  # points of a law, so that two degrees of freedom are left to tell how well it fits
 WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer": "embed"}  # the size to vary
 
 
@@ -57,47 +55,6 @@ class Config(Study, Seed, Text):
         require_nonempty(self, "models", "lines", "widths")
         for name in ("lines", "widths"):
             require(min(getattr(self, name)) > 0, f"`{name}` holds {min(getattr(self, name))}; each must be at least 1")
-
-
-class Law(NamedTuple):
-    """loss = floor + scale * n ** -exponent, fitted by least squares."""
-
-    floor: float
-    scale: float
-    exponent: float
-    covariance: np.ndarray  # of the three
-    residual: float  # root mean square, nats
-    freedom: int  # degrees of freedom: points minus three
-
-    def __call__(self, n: np.ndarray | float) -> np.ndarray:
-        """The loss at n."""
-        return self.floor + self.scale * np.asarray(n, float) ** -self.exponent
-
-    @property
-    def floor_interval(self) -> float:
-        """Half of the 95% interval of the floor."""
-        return float(student.ppf(0.975, self.freedom) * np.sqrt(self.covariance[0, 0]))
-
-    def interval(self, n: float) -> float:
-        """Half of the 95% interval of the fitted loss at n, by the delta method, with Student's t for so few points."""
-        power = n**-self.exponent
-        slope = np.array([1, power, -self.scale * np.log(n) * power])
-        return float(student.ppf(0.975, self.freedom) * np.sqrt(slope @ self.covariance @ slope))
-
-
-def fit_law(n: np.ndarray, loss: np.ndarray) -> Law | None:
-    """The power law through these points; None where none fits: fewer than `FEWEST`, or no positive exponent."""
-    if len(n) < FEWEST:
-        return None
-    law = lambda n, floor, scale, exponent: floor + scale * n**-exponent
-    start = (0.9 * loss.min(), (loss[0] - 0.9 * loss.min()) * n[0] ** 0.3, 0.3)
-    try:
-        found, covariance = curve_fit(law, n, loss, start, bounds=([0, 0, 0.01], [np.inf, np.inf, 3]), max_nfev=10_000)
-    except (RuntimeError, ValueError):
-        return None
-    residual = float(np.sqrt(np.mean((law(n, *found) - loss) ** 2)))
-    at_bound = found[2] <= 0.011 or found[2] >= 2.99
-    return None if at_bound or not np.isfinite(covariance).all() else Law(*found, covariance, residual, len(n) - 3)
 
 
 def run(config: Config) -> dict:

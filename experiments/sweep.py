@@ -1,8 +1,8 @@
 """Many runs as one program: seeds times learning rates, by vmap over the two pure functions of a training run.
 
 Run it:   python -m experiments.sweep --model mlp --steps 2000
-Expect:   a table of dev losses with their range over seeds, and the curves as PNG in runs/sweep/; a rate with a run that
-          diverged is never the best
+Expect:   a table of dev losses with their range over seeds, and the curves as PNG in runs/sweep/; where a run diverged,
+          its rate is never the best
 """
 
 import sys

@@ -239,7 +239,7 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit
     axes.set_ylim(len(ranked) - 0.4, -0.6)  # the best above, and room for the whole of each bar
     axes.margins(x=0.12)
     axes.set(xlabel=f"test loss, nats per {unit}")
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))  # above: no row is covered
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     mm.plot.save(figure, path)

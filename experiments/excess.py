@@ -233,7 +233,7 @@ def picture(
         axes.plot(lines, value_L, color="black", linestyle=":", label=name)
     axes.set(xscale="log", yscale="log", xlabel="train lines", ylabel="excess nats per character over the floor")
     if len(seen):
-        axes.set_ylim(max(lowest, seen.min() / 1.2), 1.2 * seen.max())
+        axes.set_ylim(seen.min() / 1.2, 1.2 * seen.max())
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)

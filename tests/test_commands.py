@@ -468,14 +468,15 @@ def test_a_diverged_run_is_never_the_best(command, file, tmp_path, monkeypatch):
     monkeypatch.setattr(mm.plot, "bands", lambda curves, *_, **__: drawn.append(curves))
     sizes = [*SMALL[2:8], "--batch", 8, "--steps", 5, "--evaluations", 5, "--warmup", 5, "--seeds", 2]
     flags = ["--data", file, "--out", tmp_path / "run", "--json"]
-    status, out, err = command("sweep", *sizes, "--rates", 1e-9, 1e9, *flags)
+    status, out, err = command("sweep", *sizes, "--rates", 1e-9, 1e4, 1e9, *flags)
     assert status == 0, err
     summary = json.loads(out.splitlines()[-1])
-    assert summary["diverged"] == [[False, False], [True, True]]
+    assert summary["diverged"] == [[False, False], [True, True], [True, True]]
+    assert np.isfinite(np.array(summary["dev_curves"][2], float)).all()  # and yet it diverged: at 1e4
     assert summary["best_rate"] == 1e-9
     row = next(line.split() for line in out.splitlines() if line.split()[:1] == ["1e+09"])
     assert row == ["1e+09", "2", "of", "2"]
-    assert [np.isfinite(values).all() for _, values in drawn[0].values()] == [True, False]
+    assert [np.isfinite(values).all() for _, values in drawn[0].values()] == [True, False, False]
     assert np.nanmax(np.concatenate([values for _, values in drawn[0].values()])) < 10
     status, out, _ = command("sweep", *sizes, "--rates", 1e9, *flags, "--overwrite")
     assert "no best rate: each has a run that diverged" in out

@@ -6,25 +6,28 @@ Run it:   python -m experiments.compare
           python -m experiments.compare --steps 200 --seeds 2     a quick look
 Expect:   runs/compare/compare.png, and a table in which LSTM, WaveNet, GRU and transformer beat the n-gram with
           back-off, the MLP comes close to it, the others do not, and mixtures beat them all
+Stop it:  rows are kept, and so are the models, for the mixture; the same command with --resume continues
 Then:     python -m experiments.sample runs/compare     samples from the mixture
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import jax
 import numpy as np
 
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Text, one_of
+from experiments.shared.flags import Text, key_for, one_of, require_seeds
+from experiments.shared.rows import Study, keep, model_files
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_nonempty, require_positive
+from makemore_jax.inference.evaluate import line_nll, standard_error
 from makemore_jax.inference.mixing import components, weights
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import MODELS, NEURAL, PRESETS, resolve
@@ -39,7 +42,7 @@ PUBLISHED = {  # nats per character on random splits of the lecture's file: its 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Text):
+class Config(Study, Text):
     """Train every model with its own recipe on the same lines, and compare them."""
 
     makemore_split: bool = False
@@ -59,7 +62,8 @@ class Config(Output, Text):
     """Folder for the figure and the summary."""
 
     def __post_init__(self):
-        require_positive(self, "seeds", "samples", "steps")
+        require_seeds(self.seeds)
+        require_positive(self, "samples", "steps")
         require_nonempty(self, "models", "presets")
 
 
@@ -71,6 +75,7 @@ class Row(NamedTuple):
     best_steps: list[int]
     seconds: float  # of processor time per run, on all cores: compiling, training and evaluating on dev
     nats: dict[str, list[float]]  # on train, dev and test; "unseen": on test, told that a line is not one of train
+    line_error: float  # the standard error of the loss on test over its lines, the mean over seeds
     samples_per_second: float
     novelty: dict
     samples: list[str]
@@ -86,7 +91,7 @@ class Trainings(NamedTuple):
 
 
 def count(corpus: mm.Corpus) -> Trainings:
-    """The n-gram with back-off."""
+    """The n-gram with back-off, which is called backoff."""
     began = time.process_time()
     return Trainings([mm.count(corpus)], time.process_time() - began)
 
@@ -101,31 +106,31 @@ def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Training
     return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist())
 
 
-def ensemble(row: Trainings) -> Trainings:
-    """The runs of one model as one model."""
-    return Trainings([mm.ensemble(row.trained)], row.seconds * len(row.trained))
+def ensemble(runs: list[mm.Trained], seconds: float) -> Trainings:
+    """The runs of one model as one model; they took this long."""
+    return Trainings([mm.ensemble(runs)], seconds)
 
 
-def mix(rows: list[Trainings], corpus: mm.Corpus) -> Trainings:
-    """All runs of all models as one model, with the weights that are best on dev."""
+def mix(runs: list[mm.Trained], seconds: float, corpus: mm.Corpus) -> Trainings:
+    """All runs of all models as one model, with the weights that are best on dev; they took this long."""
     began = time.process_time()
-    mixed = mm.mix([run for row in rows for run in row.trained], corpus.tokens.dev)
-    seconds = sum(row.seconds * len(row.trained) for row in rows) + time.process_time() - began
-    return Trainings([mixed], seconds)
+    mixed = mm.mix(runs, corpus.tokens.dev)
+    return Trainings([mixed], seconds + time.process_time() - began)
 
 
 def measure(row: Trainings, corpus: mm.Corpus, config: Config) -> Row:
     """The losses of each run, and samples of the first."""
-    first, key = row.trained[0], jax.random.key(0)
+    first, key, test = row.trained[0], key_for(0, "samples"), corpus.tokens.test
     nats = {part: [mm.evaluate(one, tokens).nats for one in row.trained] for part, tokens in corpus.tokens.items()}
-    unseen = [mm.evaluate(one, corpus.tokens.test, excluding=corpus.tokens.train).nats for one in row.trained]
+    errors = [standard_error(line_nll(one.model, one.params, test), test.length_N) for one in row.trained]
+    unseen = [mm.evaluate(one, test, excluding=corpus.tokens.train).nats for one in row.trained]
     if np.isfinite(unseen).all():  # otherwise some lines of test are in train as well, as in makemore.py's split
         nats["unseen"] = unseen
     texts, began = mm.sample(key, first, config.samples), time.perf_counter()
     mm.sample(key, first, config.samples)  # once more, compiled
     speed = config.samples / (time.perf_counter() - began)
     sizes = num_params(first.params), row.steps, row.best_steps, row.seconds
-    return Row(*sizes, nats, speed, corpus.novelty(texts), texts[:20])
+    return Row(*sizes, nats, float(np.mean(errors)), speed, corpus.novelty(texts), texts[:20])
 
 
 def load(config: Config) -> mm.Corpus:
@@ -142,34 +147,45 @@ def run(config: Config) -> dict:
     names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
     tuned = [model for model in config.models if MODELS[model].tuned or "quick" not in config.presets]
     names |= {f"{model}, tuned": (model, "tuned") for model in tuned if "tuned" in config.presets}
-    with cli.claim(config, config.out, corpus.digest, ("compare.png",)) as folder:
+    files = ("compare.png", *model_files("backoff"))
+    files += tuple(file for name in names for file in model_files(name, config.seeds))
+    about = {"experiment": "compare", "seeds": config.seeds, "published": PUBLISHED}
+    with keep(config, corpus.digest, files, **about) as kept:
         introduce(config, corpus)
-        table, rows = heading(config), {}
+        table, rows, trained, more = heading(config), {}, {}, {}
 
-        def show(name: str, made: Trainings) -> Trainings:
-            rows[name] = measure(made, corpus, config)
+        def show(name: str, make: Callable[[], Trainings]) -> Callable[[], list[mm.Trained]]:
+            """Measure and print a row; its models are made at most once, and only if something needs them."""
+            made = cache(make)
+            row = kept.measure(name, lambda: measure(made(), corpus, config)._asdict())
+            nats = {part: [float(value) for value in values] for part, values in row["nats"].items()}  # of "nan", too
+            rows[name] = Row(**row | {"nats": nats})
             print_row(table, name, rows[name])
-            return made
+            return lambda: made().trained
 
-        trained = {"n-gram": show("n-gram", count(corpus))}
-        trained |= {name: show(name, train(*which, corpus, config)) for name, which in names.items()}
+        def runs(*names: str) -> tuple[list[mm.Trained], float]:
+            """The runs of these rows, and the seconds that they took."""
+            seconds = sum(rows[name].seconds * len(trained[name]) for name in names)
+            return [run for name in names for run in trained[name]], seconds
+
+        trained["backoff"] = kept.models("backoff", show("backoff", lambda: count(corpus)))
+        for name, which in names.items():
+            make = show(name, partial(train, *which, corpus, config))
+            trained[name] = kept.models(name, make, config.seeds)
         best = min(names, key=lambda name: np.mean(rows[name].nats["dev"]))
-        whole = show(f"{config.seeds} x {best}", ensemble(trained[best])).trained[0]
-        summary = {"experiment": "compare", "seeds": config.seeds, **cli.environment(), "published": PUBLISHED}
+        make = show(f"{config.seeds} x {best}", lambda: ensemble(*runs(best)))
         if not config.makemore_split:  # there, dev is test, and weights chosen on it would be too good
-            whole = show("mixture of all", mix(list(trained.values()), corpus)).trained[0]
-            shares = dict(zip(components(whole), weights(whole), strict=True))
-            print("\nweights in the mixture: " + ", ".join(f"{share:.3f} {name}" for name, share in shares.items()))
-            summary["weights"] = shares
-        folder.save_best(whole)
+            make = show("mixture of all", lambda: mix(*runs(*trained), corpus))
+        (whole,) = kept.models("best", make)
+        if not config.makemore_split:
+            more = {"weights": dict(zip(components(whole), weights(whole).tolist(), strict=True))}
+            print("\nweights in the mixture:", ", ".join(f"{w:.3f} {name}" for name, w in more["weights"].items()))
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             with drawing(config.out / "compare.png") as path:
-                comparison(test, "n-gram", path, config.unit)
+                comparison(test, "backoff", path, config.unit)
         print(f"samples from the last row: python -m experiments.sample {cli.shown(config.out)}")
-        summary |= {"rows": {name: row._asdict() for name, row in rows.items()}}
-        folder.write_json("summary.json", summary)
-    return summary
+        return kept.finish(**more)
 
 
 def heading(config: Config) -> cli.Table:
@@ -177,7 +193,7 @@ def heading(config: Config) -> cli.Table:
     sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "CPU_s": ">9.1f", "train": ">9.4f"}
     more = {"published": ">14"} if config.makemore_split else {"unseen": ">17"}
     more |= {"samples/s": ">11,.0f", "new": ">6.0%", "  samples": "<36"}
-    return cli.Table(**sizes, dev=">17", test=">17", **more)
+    return cli.Table(**sizes, dev=">17", test=">17", **{"lines ±": ">9.4f"}, **more)
 
 
 def print_row(table: cli.Table, name: str, row: Row) -> None:
@@ -186,7 +202,7 @@ def print_row(table: cli.Table, name: str, row: Row) -> None:
     means = {part: cli.mean_and_range(nats) for part, nats in row.nats.items() if part != "train"}
     sizes = {"parameters": row.parameters, "steps": row.steps or None, "CPU_s": row.seconds}
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
-    more |= {"published": PUBLISHED.get(name.removesuffix(", tuned"))}
+    more |= {"lines ±": row.line_error, "published": PUBLISHED.get(name.removesuffix(", tuned"))}
     table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **means, **more, **last)
 
 
@@ -199,6 +215,10 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
         print("split as makemore.py does: dev and test are the same lines, which also choose the best step")
     else:
         print("unseen: the loss on test, told that no line of it is in train; new: samples that are not in the file")
+    print(
+        "backoff: the n-gram with back-off, counted; CPU s: processor time of a run, over all cores, from compiling on"
+    )
+    print("±: half the range over seeds; lines ±: the standard error of the test loss over the test lines")
     print()
 
 
@@ -217,10 +237,10 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit
         offset = {"xytext": (10, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(f"{values.mean():.4f}", (values.max(), row), **offset, bbox=box)
     axes.set_yticks(range(len(ranked)), ranked)
-    axes.invert_yaxis()
+    axes.set_ylim(len(ranked) - 0.4, -0.6)  # the best above, and room for the whole of each bar
     axes.margins(x=0.12)
     axes.set(xlabel=f"test loss, nats per {unit}")
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))  # above: no row is covered
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     mm.plot.save(figure, path)

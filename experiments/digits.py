@@ -4,15 +4,16 @@ Run it:   python -m experiments.digits
           python -m experiments.digits --quick         a quick look, and the pictures show it
 Expect:   bits per pixel of each model; in runs/digits/ sheets of digits drawn by the transformer: by class, from half a
           picture, and beside the nearest real one; how often a classifier sees the digit that was asked for
+Stop it:  rows are kept; the same command with --resume continues
 Takes:    about 70 seconds on 2 CPU cores
 Needs:    pip install '.[digits]' for the classifier; without it, that figure is left out
 """
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -23,7 +24,8 @@ from scipy.spatial.distance import cdist
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Seed
+from experiments.shared.flags import Seed
+from experiments.shared.rows import Rows, Study, keep, model_files
 from makemore_jax.data.batches import gather
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, read_lines, split
@@ -45,7 +47,7 @@ NEURAL = {
         mm.Recipe(steps=1500, batch=32, learning_rate=2e-3, weight_decay=0.3),
     ),
 }
-ORDERS = (1, 4)  # of the n-grams
+ORDERS = (1, 4)  # of the n-grams with back-off
 EVALUATE_EVERY = 100  # steps; the best weights on dev are kept
 QUICK = {"steps": 30, "warmup": 5}
 COLUMNS = 10  # pictures in a row of a sheet
@@ -55,7 +57,7 @@ SHEETS = ("classes.png", "samples.png", "ends.png", "nearest.png")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed):
+class Config(Study, Seed):
     """Learn to draw digits, from pictures that are lines of text."""
 
     data: Path = Path("data/digits.txt")
@@ -78,18 +80,17 @@ class Config(Output, Seed):
 def run(config: Config) -> dict:
     """Learn, compare, draw."""
     corpus = load(config.data)
-    with cli.claim(config, config.out, corpus.digest, SHEETS) as folder:
+    with keep(config, corpus.digest, (*SHEETS, *model_files(list(NEURAL)[-1])), experiment="digits") as kept:
         lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
-        print(f"{cli.shown(config.data)}: {lines} pictures, {SIDE} x {SIDE} pixels, {len(GREYS)} grey levels\n")
-        trained, rows = compare(config, corpus)
-        drawn = draw(trained, [label for label in LABELS for _ in range(config.drawn)], config)
-        summary = {"experiment": "digits", **cli.environment(), "models": rows, "samples": drawn[:: config.drawn]}
-        summary |= judge(corpus, drawn)
+        print(f"{cli.shown(config.data)}: {lines} pictures, {SIDE} x {SIDE} pixels, {len(GREYS)} grey levels")
+        print("backoff N: the n-gram with back-off, of order N, counted\n")
+        trained = compare(config, corpus, kept)
+        drawn = draw("classes", trained, [label for label in LABELS for _ in range(config.drawn)], config)
+        judged = judge(corpus, drawn)
         if not config.no_figures:
-            with drawing(config.out):
+            with drawing(config.out, ", ".join(SHEETS)):
                 figures(corpus, trained, drawn, config)
-        folder.write_json("summary.json", summary)
-    return summary
+        return kept.finish(samples=drawn[:: config.drawn], **judged)
 
 
 def load(path: Path) -> mm.Corpus:
@@ -118,18 +119,22 @@ def flat(lines: Sequence[str]) -> np.ndarray:
     return pixels(lines).reshape(-1, PIXELS)
 
 
-def compare(config: Config, corpus: mm.Corpus) -> tuple[mm.Trained, dict[str, dict]]:
-    """Count or train every model and print its bits per pixel; returns the last model and all measurements."""
+def compare(config: Config, corpus: mm.Corpus, kept: Rows) -> mm.Trained:
+    """Count or train every model and print its bits per pixel; returns the last model."""
     table = cli.Table(model="<16", parameters=">11,", seconds=">9.1f", bits_per_pixel=">16.4f")
-    rows = {"uniform": {"bits_per_pixel": math.log2(len(GREYS))}}
-    table.row(model="uniform", **rows["uniform"])
-    makers = {f"{order}-gram": partial(mm.count, corpus, order) for order in ORDERS}
-    for name, make in (makers | {name: partial(learn, name, corpus, config) for name in NEURAL}).items():
+
+    def measure(make: Callable[[], mm.Trained]) -> dict:
         began, trained = time.perf_counter(), make()
         bits, seconds = bits_per_pixel(trained, corpus.tokens.test), time.perf_counter() - began
-        rows[name] = {"parameters": num_params(trained.params), "seconds": seconds, "bits_per_pixel": bits}
-        table.row(model=name, **rows[name])
-    return trained, rows
+        return {"parameters": num_params(trained.params), "seconds": seconds, "bits_per_pixel": bits}
+
+    table.row(model="uniform", **kept.measure("uniform", lambda: {"bits_per_pixel": math.log2(len(GREYS))}))
+    makers = {f"backoff {order}": partial(mm.count, corpus, order) for order in ORDERS}
+    makers |= {name: partial(learn, name, corpus, config) for name in NEURAL}
+    for name, make in makers.items():
+        made = cache(make)
+        table.row(model=name, **kept.measure(name, partial(measure, made)))
+    return kept.models(name, lambda: [made()])[0]
 
 
 def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
@@ -153,9 +158,9 @@ def grammar(vocab: Vocab) -> np.ndarray:
     return np.stack([np.isin(symbols, LABELS), *[np.isin(symbols, GREYS)] * PIXELS, is_mark_V])
 
 
-def draw(trained: mm.Trained, starts: Sequence[str], config: Config) -> list[str]:
-    """Whole pictures that start with these labels and pixels, as lines."""
-    key, prefixes = jax.random.key(config.seed), [trained.vocab.encode(start) for start in starts]
+def draw(use: str, trained: mm.Trained, starts: Sequence[str], config: Config) -> list[str]:
+    """Whole pictures that start with these labels and pixels, as lines; each use has its own random key."""
+    key, prefixes = config.key(use), [trained.vocab.encode(start) for start in starts]
     sampling, allowed = SamplingParams(config.temperature), grammar(trained.vocab)
     drawn = sample_tokens(key, trained.model, trained.params, prefixes, trained.context, sampling, allowed)
     return [trained.vocab.decode(row) for row in drawn.token_BT]
@@ -200,13 +205,13 @@ def figures(corpus: mm.Corpus, trained: mm.Trained, drawn: Sequence[str], config
     title = "drawn by the transformer, asked for the digit on the left"
     sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, config.out / "classes.png")
 
-    free, real = draw(trained, [""] * SHOWN, config), corpus.lines.test[:SHOWN]
+    free, real = draw("samples", trained, [""] * SHOWN, config), corpus.lines.test[:SHOWN]
     names = ["real"] * (SHOWN // COLUMNS) + ["drawn"] * (SHOWN // COLUMNS)
     title = "held-out pictures, and pictures that the transformer draws without a label"
     sheet(rows([*real, *free], COLUMNS), names, [], title, config.out / "samples.png")
 
     whole, half = corpus.lines.test[:HALVES], 1 + PIXELS // 2
-    ends = draw(trained, [line[:half] for line in whole for _ in range(ENDS)], config)
+    ends = draw("ends", trained, [line[:half] for line in whole for _ in range(ENDS)], config)
     shown = [line[:half].ljust(1 + PIXELS, GREYS[0]) for line in whole]
     parts = [rows(shown, 1), rows(ends, ENDS), rows(whole, 1)]
     names = ["shown", *(f"end {number}" for number in range(1, ENDS + 1)), "real"]

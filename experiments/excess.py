@@ -4,23 +4,24 @@ Run it:   python -m experiments.excess
           python -m experiments.excess --sources copy --quick
           python -m experiments.excess --sources brackets --lines 10000 --write brackets.txt     a file for others
 Expect:   a table and a picture for each source in runs/excess/: excess nats against the number of train lines
+Stop it:  rows are kept, in a file for each source; the same command with --resume continues
 Takes:    about half an hour on 2 CPU cores, several minutes for one source; with --quick, about one for each
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import jax
 import numpy as np
 
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.cores import on_every_core
 from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Seed, one_of
+from experiments.shared.flags import Seed, one_of, require_seeds
+from experiments.shared.rows import Rows, Study, keep
 from makemore_jax.analysis import sources
 from makemore_jax.analysis.sources import Source
 from makemore_jax.data.lines import Split
@@ -32,6 +33,7 @@ from makemore_jax.inference.baselines import count_table
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import NEURAL
+from makemore_jax.runs.writer import RunFolder
 
 HELD_OUT = 2000  # lines for dev, and as many for test
 SIZES = {  # small: the question is what a model can learn, not how well a large one fits
@@ -76,13 +78,13 @@ SOURCES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed):
+class Config(Study, Seed):
     """Train every model on data whose entropy is known, and compare each loss with the lowest possible one."""
 
     sources: tuple[Annotated[str, one_of(SOURCES)], ...] = tuple(SOURCES)
     """Which sources to learn from."""
     models: tuple[Annotated[str, one_of(("ngram", "backoff", *NEURAL))], ...] = ("ngram", "backoff", *NEURAL)
-    """Which models to train; ngram counts pairs, backoff counts up to five symbols."""
+    """Which models to train; ngram is a table of counted pairs, backoff the n-gram with back-off, up to order 5."""
     lines: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
     """Numbers of train lines."""
     steps: int = 1000
@@ -100,7 +102,8 @@ class Config(Output, Seed):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "seeds", "steps")
+        require_seeds(self.seeds)
+        require_positive(self, "steps")
         require_nonempty(self, "sources", "models", "lines")
         for lines in self.lines:
             require(0 < lines <= 10**7, f"`lines` is {lines}; it must be from 1 to 10,000,000")
@@ -115,17 +118,15 @@ def run(config: Config) -> dict:
         config = replace(config, models=("backoff", "mlp", "lstm", "transformer"), **quick)
     if config.write:
         return write_file(config, config.write)
-    figures = tuple(f"{name}.png" for name in SOURCES)
-    with cli.claim(config, config.out, mm.load(config.data).digest, figures) as folder:
-        summary = {"experiment": "truth", "seeds": config.seeds, **cli.environment()}
-        found = on_every_core(partial(learn, config), config.sources)
+    files = tuple(f"{name}.{kind}" for name in SOURCES for kind in ("png", "json"))
+    with keep(config, mm.load(config.data).digest, files, experiment="excess", seeds=config.seeds) as kept:
+        found = on_every_core(partial(learn, config, kept.folder), config.sources)
         for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
-            summary[name] = {"floor": floor._asdict(), "excess": excess}
+            kept.measure(name, lambda floor=floor, excess=excess: {"floor": floor._asdict(), "excess": excess})
             if not config.no_figures:
                 with drawing(config.out / f"{name}.png") as path:
                     picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", path)
-            folder.write_json("summary.json", summary)
-    return summary
+        return kept.finish()
 
 
 def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
@@ -135,45 +136,58 @@ def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
     return SOURCES[name].make(two, four, "".join(corpus.vocab.symbols[1:])), two
 
 
-def learn(config: Config, name: str) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it."""
+def learn(
+    config: Config, folder: RunFolder, name: str
+) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it.
+
+    Several processes do this at once, so each source has a file of its own for its rows.
+    """
     source, two = make(config, name)
-    floor = sources.floor(jax.random.key(config.seed), source)
-    error = f" ±{floor.error:.4f}" if floor.error else ""
+    floor = sources.floor(config.key("floor"), source)
+    error = f" ±{floor.error:.4f} (standard error)" if floor.error else ""
     cli.title(f"{name}: {SOURCES[name].about}")
     print(f"floor {floor.nats:.4f}{error} nats per character, {floor.tokens:.1f} characters per line;", end=" ")
-    print("excess nats on test after so many train lines:\n")
+    print("excess nats on test after so many train lines:")
+    print(
+        "ngram: the table of pairs, and backoff: the n-gram with back-off, are counted; ±: half the range over seeds\n"
+    )
     theory = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
-    return floor, measure(config, source), theory
+    return floor, measure(config, source, Rows(folder, {"source": name}, f"{name}.json")), theory
 
 
 def write_file(config: Config, path: Path) -> dict:
     """Write lines of a source into a text file."""
     source, _ = make(config, *config.sources)
-    lines = sources.write(jax.random.key(config.seed), source, config.lines[0])
+    lines = sources.write(config.key("lines"), source, config.lines[0])
     write_bytes(path, ("\n".join(lines) + "\n").encode())
-    floor = sources.floor(jax.random.key(config.seed), source)
+    floor = sources.floor(config.key("floor"), source)
     print(f"wrote {len(lines):,} lines to {cli.shown(path)}; floor {floor.nats:.4f} nats per character")
     return {"lines": len(lines), "floor": floor._asdict()}
 
 
-def measure(config: Config, source: Source) -> dict[str, np.ndarray]:
+def measure(config: Config, source: Source, kept: Rows) -> dict[str, np.ndarray]:
     """Train each model on the first lines, as many as asked for; returns its excess nats on test, (lines, seeds)."""
-    lines = sources.write(jax.random.key(config.seed), source, 2 * HELD_OUT + max(config.lines))
-    parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
-    tokens = parts.map(lambda part: tokenize(part, source.vocab))
-    corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.config.context)
-    floor = exact_loss(source.model, {}, corpus.tokens.test).nats  # of the same lines: luck in drawing them cancels
+
+    @cache  # no lines are written if all rows are kept
+    def written() -> tuple[mm.Corpus, float]:
+        lines = sources.write(config.key("lines"), source, 2 * HELD_OUT + max(config.lines))
+        parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
+        tokens = parts.map(lambda part: tokenize(part, source.vocab))
+        corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.config.context)
+        return corpus, exact_loss(source.model, {}, tokens.test).nats  # of the same lines: luck in drawing them cancels
+
+    def excess_of(name: str) -> list[list[float]]:
+        corpus, floor = written()
+        parts = [first_lines(corpus.tokens.train, count) for count in config.lines]
+        runs = [train(config, name, corpus._replace(tokens=corpus.tokens._replace(train=part))) for part in parts]
+        return [[mm.evaluate(one, corpus.tokens.test).nats - floor for one in trained] for trained in runs]
+
     columns, excess = [f"{lines:,}_lines" for lines in config.lines], {}
     table = cli.Table(model="<12", **dict.fromkeys(columns, ">17"))
     for name in config.models:
-        nats = []
-        for count in config.lines:
-            tokens = corpus.tokens._replace(train=first_lines(corpus.tokens.train, count))
-            trained = train(config, name, corpus._replace(tokens=tokens))
-            nats.append([mm.evaluate(one, tokens.test).nats - floor for one in trained])
-        excess[name] = np.array(nats)
-        table.row(model=name, **dict(zip(columns, map(cli.mean_and_range, nats), strict=True)))
+        excess[name] = np.array(kept.measure(name, partial(excess_of, name)), float)
+        table.row(model=name, **dict(zip(columns, map(cli.mean_and_range, excess[name]), strict=True)))
     return excess
 
 
@@ -210,14 +224,17 @@ def picture(
     figure = mm.plot.figure(9, 5.5)
     axes = figure.subplots()
     lowest = 1e-4  # at and below it a model is at the floor
+    seen = np.maximum(np.concatenate([np.ravel(value) for value in (*excess.values(), *own.values())]), lowest)
+    seen = seen[np.isfinite(seen)]
     for number, (name, value_LS) in enumerate(excess.items()):
         value_LS = np.maximum(value_LS, lowest)
         style = {"color": f"C{number}", "marker": "os^Dv"[number % 5], "markersize": 5}
-        mm.plot.band(axes, np.array(lines), value_LS, name, linestyle="-" if name in NEURAL else "--", **style)
+        mm.plot.band(axes, lines, value_LS.tolist(), name, linestyle="-" if name in NEURAL else "--", **style)
     for name, value_L in own.items():
         axes.plot(lines, value_L, color="black", linestyle=":", label=name)
     axes.set(xscale="log", yscale="log", xlabel="train lines", ylabel="excess nats per character over the floor")
-    axes.set_ylim(bottom=lowest)
+    if len(seen):
+        axes.set_ylim(seen.min() / 1.2, 1.2 * seen.max())
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)

@@ -10,7 +10,6 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import tyro
 
 import makemore_jax as mm
@@ -80,7 +79,7 @@ def run(config: Config) -> dict:
     out.mkdir(parents=True, exist_ok=True)
     model, params, symbols = trained.model, trained.params, trained.vocab.symbols
     found = influence.substitution(model, params, tokens, config.lines)
-    change_T = influence.reach(jax.random.key(config.seed), model, params, tokens, config.lines)
+    change_T = influence.reach(config.key("reach"), model, params, tokens, config.lines)
     read = f"as it reads {cli.clip(''.join(activations.symbols[1:]))}"
     figures = {
         "which symbols are interchangeable for it": ("letters.png", mm.plot.substitution, found, symbols),

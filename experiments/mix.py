@@ -15,6 +15,7 @@ import tyro
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.flags import Hidden, Output
+from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.inference.mixing import components, weights
 from makemore_jax.models.interface import num_params
@@ -46,8 +47,10 @@ class Config(Output):
         require_positive(self, "count")
 
 
-def load(config: Config) -> tuple[mm.Corpus, Path]:
-    """The data that all runs were trained on, and where it is."""
+def load(config: Config) -> tuple[mm.Corpus, Path, str]:
+    """The data that all runs were trained on, where it is, and what to call one of its tokens."""
+    for run in config.runs:
+        require(run.exists(), f"{run}: no such run folder")
     found = {}
     for run in config.runs:
         found[run] = read_config(run)
@@ -67,16 +70,27 @@ def load(config: Config) -> tuple[mm.Corpus, Path]:
         settings["vocab"] = mm.open(first).vocab
     corpus, path = mm.load(path, **settings), Path(path)
     require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
-    return corpus, path
+    tokens = settings.get("tokens", "character")
+    return corpus, path, find_tokenizer(tokens).unit or tokens
+
+
+def open_all(paths: tuple[Path, ...]) -> list[mm.Trained]:
+    """The trained models; one that is named twice would count double and agree with itself."""
+    runs, seen = [mm.open(path) for path in paths], {}
+    for path, trained in zip(paths, runs, strict=True):
+        other = seen.setdefault(trained.digest, path)
+        require(other is path, f"{path}: the same model as {other}; name each once")
+    return runs
 
 
 def run(config: Config) -> dict:
     """Mix, and print the weight and the losses of each component."""
     require(len(config.runs) > 0, "there are no runs to mix; name at least one folder")
-    corpus, path = load(config)
-    runs = [mm.open(run) for run in config.runs] + ([mm.count(corpus, config.count)] if config.count else [])
+    corpus, path, unit = load(config)
+    runs = open_all(config.runs) + ([mm.count(corpus, config.count)] if config.count else [])
     mixture = mm.mix(runs, corpus.tokens.dev, config.weights)
     with cli.claim(replace(config, data=path), config.out, corpus.digest) as folder:
+        print(f"losses in nats per {unit}; weights sum to 1\n")
         table, rows = cli.Table(component="<28", weight=">8.3f", parameters=">12,", dev=">9.4f", test=">9.4f"), []
         shares = {**dict(zip(components(mixture), weights(mixture), strict=True)), "mixture": None}
         for name, component in {**components(mixture), "mixture": mixture}.items():

@@ -3,23 +3,26 @@
 Run it:   python -m experiments.scaling
           python -m experiments.scaling --lines 500 2000 8000 --widths 16 32 --seeds 2     a quick look
 Expect:   runs/scaling/scaling.png, and for each model a law and a prediction with its interval
+Stop it:  what was measured is kept; the same command with --resume continues
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
-from scipy.optimize import curve_fit
-from scipy.stats import t as student
 
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Seed, Text, one_of
+from experiments.shared.flags import Seed, Text, one_of, require_seeds
+from experiments.shared.rows import Rows, Study, keep
+from makemore_jax.analysis.laws import FEWEST, Law, fit_law
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_nonempty, require_positive
+from makemore_jax.inference.evaluate import line_nll, standard_error
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import resolve
 
@@ -28,13 +31,13 @@ WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer":
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed, Text):
+class Config(Study, Seed, Text):
     """Train models on more and more lines, and with more and more parameters, and fit power laws to their losses."""
 
     models: tuple[Annotated[str, one_of(WIDTH)], ...] = ("lstm", "transformer")
-    """Which models to train; an n-gram with back-off is counted beside them."""
+    """Which models to train; backoff, the n-gram with back-off, is counted beside them."""
     lines: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16_000)
-    """Numbers of train lines, drawn at random; the whole train set is always included."""
+    """Numbers of train lines, drawn at random for each seed; the whole train set is always included."""
     widths: tuple[int, ...] = (8, 16, 32, 64, 128)
     """Widths of the models: of the hidden state, or of the transformer's embedding."""
     predict: int = 320_000
@@ -48,53 +51,11 @@ class Config(Output, Seed, Text):
 
     def __post_init__(self):
         super().__post_init__()
-        require_positive(self, "seeds", "predict", "steps")
+        require_seeds(self.seeds)
+        require_positive(self, "predict", "steps")
         require_nonempty(self, "models", "lines", "widths")
         for name in ("lines", "widths"):
             require(min(getattr(self, name)) > 0, f"`{name}` holds {min(getattr(self, name))}; each must be at least 1")
-
-
-class Law(NamedTuple):
-    """loss = floor + scale * n ** -exponent, fitted by least squares."""
-
-    floor: float
-    scale: float
-    exponent: float
-    covariance: np.ndarray  # of the three
-    residual: float  # root mean square, nats
-    freedom: int  # degrees of freedom: points minus three
-
-    def __call__(self, n: np.ndarray | float) -> np.ndarray:
-        """The loss at n."""
-        return self.floor + self.scale * np.asarray(n, float) ** -self.exponent
-
-    def interval(self, n: float) -> float:
-        """Half of the 95% interval of the fitted loss at n, by the delta method, with Student's t for so few points."""
-        power = n**-self.exponent
-        slope = np.array([1, power, -self.scale * np.log(n) * power])
-        return float(student.ppf(0.975, self.freedom) * np.sqrt(slope @ self.covariance @ slope))
-
-
-def fit_law(n: np.ndarray, loss: np.ndarray) -> Law | None:
-    """The power law through these points; None where none fits: fewer than five points, or no positive exponent.
-
-    Five, so that two degrees of freedom are left to tell how well it fits.
-    """
-    if len(n) < 5:
-        return None
-    law = lambda n, floor, scale, exponent: floor + scale * n**-exponent
-    start = (0.9 * loss.min(), (loss[0] - 0.9 * loss.min()) * n[0] ** 0.3, 0.3)
-    try:
-        (floor, scale, exponent), covariance = curve_fit(
-            law, n, loss, start, bounds=([0, 0, 0.01], [np.inf, np.inf, 3]), max_nfev=10_000
-        )
-    except (RuntimeError, ValueError):
-        return None
-    residual = float(np.sqrt(np.mean((law(n, floor, scale, exponent) - loss) ** 2)))
-    at_bound = exponent <= 0.011 or exponent >= 2.99
-    if at_bound or not np.isfinite(covariance).all():
-        return None
-    return Law(floor, scale, exponent, covariance, residual, len(n) - 3)
 
 
 def run(config: Config) -> dict:
@@ -102,98 +63,146 @@ def run(config: Config) -> dict:
     corpus = config.load()
     total = len(corpus.lines.train)
     lines = sorted({count for count in config.lines if count < total} | {total})
-    with cli.claim(config, config.out, corpus.digest, ("scaling.png",)) as folder:
+    with keep(config, corpus.digest, ("scaling.png",), experiment="scaling") as kept:
         cli.title(f"Test loss, nats per {config.unit}, against the number of train lines")
-        by_lines = by_number_of_lines(config, corpus, lines)
-        laws = {name: fit_law(np.array(lines, float), loss_LS.mean(1)) for name, loss_LS in by_lines.items()}
-        predictions = print_laws(config, laws, by_lines)
-        cli.title("Test loss against the number of parameters, on all train lines")
-        by_width = by_number_of_parameters(config, corpus)
+        if dropped := sorted(count for count in config.lines if count > total):
+            print(f"left out: {', '.join(map('{:,}'.format, dropped))} lines; there are {total:,} to train on")
+        by_lines = by_number_of_lines(config, corpus, lines, kept)
+        means = {name: np.array([np.mean(row["nats"]) for row in rows]) for name, rows in by_lines.items()}
+        laws = {name: fit_law(np.array(lines, float), mean_L) for name, mean_L in means.items()}
+        predictions = print_laws(config, lines, laws, means)
+        cli.title(f"Test loss, nats per {config.unit}, against the number of parameters, on all train lines")
+        by_width = by_number_of_parameters(config, corpus, kept)
         if not config.no_figures:
             with drawing(config.out / "scaling.png") as path:
-                picture(config, np.array(lines), by_lines, laws, by_width, path)
-        summary = {"experiment": "scaling", **cli.environment(), "lines": lines, "by_lines": by_lines}
-        summary |= {"laws": {name: law and law._asdict() for name, law in laws.items()}, "predictions": predictions}
-        folder.write_json("summary.json", summary | {"by_parameters": by_width})
-    return summary
+                picture(config, lines, by_lines, laws, by_width, path)
+        found = {name: law and law._asdict() | {"floor_interval": law.floor_interval} for name, law in laws.items()}
+        return kept.finish(lines=lines, laws=found, predictions=predictions)
 
 
-def losses(config: Config, name: str, corpus: mm.Corpus, **sizes: int) -> tuple[int, list[float]]:
-    """The number of parameters, and the test loss of each seed; fewer lines are learned in fewer steps."""
+def train(config: Config, name: str, corpus: mm.Corpus, seeds: list[int], **sizes: int) -> list[mm.Trained]:
+    """A model for each seed, trained on the same lines; fewer lines are learned in fewer steps."""
     lines = len(corpus.tokens.train.length_N)
     model, recipe = resolve(name, corpus.sizes, None, sizes)
     steps = config.steps or max(1, int(recipe.steps * min(1, max(0.25, lines / 16_000))))
     batch = min(recipe.batch, lines)
-    seeds = range(config.seed, config.seed + config.seeds)
     evaluations = max(1, steps // EVALUATE_EVERY)
     options = {"steps": steps, "batch": batch, "evaluations": evaluations, "spread": spread}
-    runs = mm.sweep(model, corpus, seeds, None, recipe, **options)
-    return num_params(runs.best[0].params), [mm.evaluate(one, corpus.tokens.test).nats for one in runs.best]
+    return mm.sweep(model, corpus, seeds, None, recipe, **options).best
 
 
-def by_number_of_lines(config: Config, corpus: mm.Corpus, lines: list[int]) -> dict[str, np.ndarray]:
-    """Test losses (lines, seeds) of each model on random train lines; a smaller set is part of a larger one."""
-    order = np.random.default_rng(config.seed).permutation(len(corpus.lines.train))
-    table = cli.Table(lines=">8,", **dict.fromkeys(("n-gram", *config.models), ">20"))
-    found: dict[str, list] = {name: [] for name in ("n-gram", *config.models)}
+def measure(runs: list[mm.Trained], corpus: mm.Corpus) -> dict:
+    """The test loss of each run, and its standard error over the test lines, the mean over runs."""
+    test = corpus.tokens.test
+    nats_RN = [line_nll(run.model, run.params, test) for run in runs]
+    nats = [nats_N.sum() / test.length_N.sum() for nats_N in nats_RN]
+    error = np.mean([standard_error(nats_N, test.length_N) for nats_N in nats_RN])
+    return {"parameters": num_params(runs[0].params), "nats": nats, "line_error": error}
+
+
+def on_some_lines(config: Config, name: str, corpus: mm.Corpus, count: int) -> dict:
+    """Train or count on so many lines: others for each seed, of which a smaller set is part of a larger one."""
+    learn = lambda part, seeds: train(config, name, part, seeds) if name != "backoff" else [mm.count(part)]
+    seeds, total = list(range(config.seed, config.seed + config.seeds)), len(corpus.lines.train)
+    if count == total:
+        return measure(learn(corpus, seeds), corpus)
+    runs = []
+    for seed in seeds:
+        chosen = np.random.default_rng(seed).permutation(total)[:count]
+        tokens = tokenize([corpus.lines.train[i] for i in chosen], corpus.vocab, config.context_length)
+        runs += learn(corpus._replace(tokens=corpus.tokens._replace(train=tokens)), [seed])
+    return measure(runs, corpus)
+
+
+def by_number_of_lines(config: Config, corpus: mm.Corpus, lines: list[int], kept: Rows) -> dict[str, list[dict]]:
+    """What each model reaches on each number of lines."""
+    names = ("backoff", *config.models)
+    if config.seeds > 1:
+        print(
+            "±: half the range over seeds, each with its own random lines and weights; on all lines, with weights alone"
+        )
+    print("backoff: the n-gram with back-off, counted\n")
+    table, found = cli.Table(lines=">8,", **dict.fromkeys(names, ">20")), {name: [] for name in names}
     for count in lines:
-        train = tokenize([corpus.lines.train[i] for i in order[:count]], corpus.vocab, config.context_length)
-        part = corpus._replace(tokens=corpus.tokens._replace(train=train))
-        found["n-gram"].append([mm.evaluate(mm.count(part), part.tokens.test).nats] * config.seeds)
-        for name in config.models:
-            found[name].append(losses(config, name, part)[1])
-        table.row(lines=count, **{name: cli.mean_and_range(rows[-1]) for name, rows in found.items()})
-    return {name: np.array(rows) for name, rows in found.items()}
-
-
-def by_number_of_parameters(config: Config, corpus: mm.Corpus) -> dict[str, list[tuple[int, list[float]]]]:
-    """Parameters and test losses of each width of each model."""
-    table = cli.Table(model="<14", width=">8", parameters=">12,", test=">20")
-    found = {}
-    for name in config.models:
-        found[name] = []
-        for width in config.widths:
-            parameters, nats = losses(config, name, corpus, **{WIDTH[name]: width})
-            found[name].append((parameters, nats))
-            table.row(model=name, width=str(width), parameters=parameters, test=cli.mean_and_range(nats))
+        for name in names:
+            make = lambda name=name, count=count: on_some_lines(config, name, corpus, count)
+            found[name].append(numbers(kept.measure(f"{name}, {count} lines", make)))
+        table.row(lines=count, **{name: cli.mean_and_range(rows[-1]["nats"]) for name, rows in found.items()})
+    errors = ", ".join(f"{name} {rows[-1]['line_error']:.4f}" for name, rows in found.items())
+    print(f"\nstandard error over the {len(corpus.lines.test):,} test lines, on all train lines: {errors}")
     return found
 
 
-def print_laws(config: Config, laws: dict[str, Law | None], by_lines: dict[str, np.ndarray]) -> dict[str, tuple]:
-    """Print each law, how well it fits, and what it predicts; returns the predictions with half their intervals."""
+def by_number_of_parameters(config: Config, corpus: mm.Corpus, kept: Rows) -> dict[str, list[dict]]:
+    """What each model reaches with each width."""
+    table, found = cli.Table(model="<14", width=">8", parameters=">12,", test=">20"), {}
+    seeds = list(range(config.seed, config.seed + config.seeds))
+    for name in config.models:
+        found[name] = []
+        for width in config.widths:
+            make = lambda name=name, width=width: train(config, name, corpus, seeds, **{WIDTH[name]: width})
+            row = numbers(kept.measure(f"{name}, width {width}", lambda make=make: measure(make(), corpus)))
+            found[name].append(row)
+            table.row(model=name, width=str(width), parameters=row["parameters"], test=cli.mean_and_range(row["nats"]))
+    return found
+
+
+def numbers(row: dict) -> dict:
+    """A row as it was before JSON, where a loss may be the text "nan"."""
+    return row | {"nats": [float(value) for value in row["nats"]], "line_error": float(row["line_error"])}
+
+
+def print_laws(
+    config: Config, lines: list[int], laws: dict[str, Law | None], means: dict[str, np.ndarray]
+) -> dict[str, dict]:
+    """Print each law with the interval of its floor, and what it predicts, unless a measurement contradicts that."""
     print()
+    if len(lines) < FEWEST:
+        print(f"no laws: they take {FEWEST} numbers of lines or more, and these are {len(lines)}")
+        return {}
     predictions = {}
     for name, law in laws.items():
         if law is None:
             print(f"{name}: no power law fits")
             continue
-        spread = float(np.ptp(by_lines[name], axis=1).mean() / 2)
-        print(f"{name}: {law.floor:.3f} + {law.scale:.3g} / lines^{law.exponent:.3f},", end=" ")
-        print(f"residual {law.residual:.4f}; the range over seeds is ±{spread:.4f}")
-        predictions[name] = float(law(config.predict)), law.interval(config.predict)
-        loss, half = predictions[name]
+        print(
+            f"{name}: {law.floor:.3f} + {law.scale:.3g} / lines^{law.exponent:.3f}, residual {law.residual:.4f};",
+            end=" ",
+        )
+        print(f"floor {law.floor:.3f} ±{law.floor_interval:.3f} (95%, if it is a power law)")
+        loss, half = float(law(config.predict)), law.interval(config.predict)
         print(f"    at {config.predict:,} lines: {loss:.3f} ±{half:.3f} (95%, if the law holds that far)")
+        below = [(mean, count) for mean, count in zip(means[name], lines, strict=True) if count < config.predict]
+        lowest, count = min(below, default=(np.inf, 0))
+        if contradicted := lowest < loss:
+            print(f"    warning: {lowest:.3f} was measured at {count:,} lines already; the law does not hold that far")
+        predictions[name] = {"nats": loss, "interval": half, "contradicted": contradicted}
     return predictions
 
 
 def picture(
-    config: Config, lines: np.ndarray, by_lines: dict, laws: dict[str, Law | None], by_width: dict, path: Path
+    config: Config,
+    lines: list[int],
+    by_lines: Mapping[str, list[dict]],
+    laws: Mapping[str, Law | None],
+    by_width: Mapping[str, list[dict]],
+    path: Path,
 ) -> None:
     """Two panels: loss against lines with the fitted laws, and loss against parameters."""
     figure = mm.plot.figure(12, 5)
     left, right = figure.subplots(1, 2)
     colors = {name: f"C{number}" for number, name in enumerate(by_lines)}
     far = np.geomspace(lines[0], config.predict, 100)
-    for name, loss_LS in by_lines.items():
-        mm.plot.band(left, lines, loss_LS, name, color=colors[name], marker="o", markersize=5)
+    for name, rows in by_lines.items():
+        mm.plot.band(left, lines, [row["nats"] for row in rows], name, color=colors[name], marker="o", markersize=5)
         if law := laws[name]:
             left.plot(far, law(far), color=colors[name], linestyle=":", linewidth=1)
             half = law.interval(config.predict)
             left.errorbar([config.predict], law(config.predict), [half], color=colors[name], marker="D", capsize=4)
-    left.set(xlabel="train lines (dotted: the fitted law, with its 95% interval)")
-    for name, found in by_width.items():
-        parameters_W, nats_WS = map(np.array, zip(*found, strict=True))
-        mm.plot.band(right, parameters_W, nats_WS, name, color=colors[name], marker="o", markersize=5)
+    left.set(xlabel="train lines" + (" (dotted: the fitted law, with its 95% interval)" if any(laws.values()) else ""))
+    for name, rows in by_width.items():
+        sizes, values = [row["parameters"] for row in rows], [row["nats"] for row in rows]
+        mm.plot.band(right, sizes, values, name, color=colors[name], marker="o", markersize=5)
     right.set(xlabel="parameters, on all train lines")
     for axes in (left, right):
         axes.set(xscale="log", ylabel=f"test loss, nats per {config.unit}")

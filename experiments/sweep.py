@@ -1,7 +1,8 @@
 """Many runs as one program: seeds times learning rates, by vmap over the two pure functions of a training run.
 
 Run it:   python -m experiments.sweep --model mlp --steps 2000
-Expect:   a table of dev losses with their range over seeds, and the curves as PNG in runs/sweep/
+Expect:   a table of dev losses with their range over seeds, and the curves as PNG in runs/sweep/; where a run diverged,
+          its rate is never the best
 """
 
 import sys
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Text, Trains, chosen_sizes, one_of, with_model
+from experiments.shared.flags import MAX_SEEDS, Output, Text, Trains, chosen_sizes, one_of, require_seeds, with_model
 from makemore_jax.distributed.mesh import spread
-from makemore_jax.errors import require_positive
+from makemore_jax.errors import require, require_float, require_nonempty, require_positive
 from makemore_jax.models.registry import NEURAL
 
 
@@ -35,11 +38,19 @@ class Config(Output, Trains, Text):
     """Folder for the figure and the summary."""
 
     def __post_init__(self):
-        require_positive(self, "seeds", "evaluations")
+        require_seeds(self.seeds)
+        require_positive(self, "evaluations")
+        require_nonempty(self, "rates")
+        for rate in self.rates:
+            require_float("rates", rate, zero=False)
+        runs = self.seeds * len(self.rates)
+        require(runs <= MAX_SEEDS, f"`rates` x `seeds` are {runs:,} runs; at most {MAX_SEEDS:,} are trained at once")
 
 
 def run(config: Any) -> dict:
     """Train, and print the dev loss for each learning rate with its range over seeds."""
+    evaluations, steps = config.evaluations, config.recipe.steps
+    require(evaluations <= steps, f"`evaluations` is {evaluations}; it must be from 1 to {steps} (steps)")
     corpus = config.load()
     with cli.claim(config, config.out, corpus.digest, ("sweep.png",)) as folder:
         count = config.seeds * len(config.rates)
@@ -51,20 +62,26 @@ def run(config: Any) -> dict:
             config.model, corpus, range(config.seeds), config.rates, config.recipe, spread=spread, **options
         )
         print(f"{config.recipe.steps:,} steps each in {time.perf_counter() - began:.1f} s with compilation\n")
-        print("dev loss of each run at its best evaluation, over seeds:")
-        table = cli.Table(rate=">10g", mean=">10.4f", lowest=">10.4f", highest=">10.4f")
-        dev_RSE = runs.dev_RE.reshape(len(config.rates), config.seeds, -1)
+        print(f"dev loss of each run at its best evaluation, in nats per {config.unit}, over seeds:")
+        table = cli.Table(rate=">10g", mean=">10.4f", lowest=">10.4f", highest=">10.4f", diverged=">10")
+        shape = len(config.rates), config.seeds
+        dev_RSE, diverged_RS, curves = runs.dev_RE.reshape(*shape, -1), runs.diverged_R.reshape(shape), {}
+        for rate, dev_SE, diverged_S in zip(config.rates, dev_RSE, diverged_RS, strict=True):
+            whole_SE, count = dev_SE[~diverged_S], f"{diverged_S.sum()} of {config.seeds}" if diverged_S.any() else None
+            dev_S = whole_SE.min(-1)
+            losses = {"mean": dev_S.mean(), "lowest": dev_S.min(), "highest": dev_S.max()} if len(dev_S) else {}
+            table.row(rate=rate, **losses, diverged=count)
+            name = f"rate {rate:g}" + (f", {count} diverged" if count else "")
+            curves[name] = runs.step_E, whole_SE if len(dev_S) else np.full((1, len(runs.step_E)), np.nan)
         dev_RS = dev_RSE.min(-1)
-        for rate, dev_S in zip(config.rates, dev_RS, strict=True):
-            table.row(rate=rate, mean=dev_S.mean(), lowest=dev_S.min(), highest=dev_S.max())
-        best = config.rates[int(dev_RS.mean(1).argmin())]
-        print(f"best rate {best:g}")
+        mean_R = np.where(diverged_RS.any(1), np.inf, dev_RS.mean(1))
+        best = config.rates[int(mean_R.argmin())] if np.isfinite(mean_R).any() else None
+        print("no best rate: each has a run that diverged; try lower ones" if best is None else f"best rate {best:g}")
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
-        summary |= {"dev_nats": dev_RS, "best_rate": best, "baselines": levels}
+        summary |= {"dev_nats": dev_RS, "diverged": diverged_RS, "best_rate": best, "baselines": levels}
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": runs.dev_RE}
         folder.write_json("summary.json", summary)
         if not config.no_figures:
-            curves = {f"rate {r:g}": (runs.step_E, dev_SE) for r, dev_SE in zip(config.rates, dev_RSE, strict=True)}
             with drawing(config.out / "sweep.png") as path:
                 mm.plot.bands(curves, levels, path, unit=config.unit)
     return summary

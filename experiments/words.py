@@ -4,22 +4,25 @@ Run it:   python -m experiments.words
           python -m experiments.words --quick          a quick look, at some of the verses
 Expect:   the perplexity per word of each model; its bits per character, to compare with an n-gram of characters;
           verses that continue "In the beginning", and how long a run of words each copies from the train lines
+Stop it:  rows are kept; the same command with --resume continues
 Takes:    6 to 10 minutes on 2 CPU cores; with --quick about one
 """
 
+import contextlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import Hidden, Output, Seed, Text
+from experiments.shared.flags import Hidden, Seed, Text
+from experiments.shared.rows import Rows, Study, keep
 from makemore_jax.data.corpus import Encoding, encode
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.vocab import MARK, Vocab
@@ -35,14 +38,15 @@ NEURAL = {  # sizes and recipes for about ten thousand distinct words and a mill
         mm.Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
     ),
 }
-CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams
+CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams with back-off
+PREFIX = "In the beginning"
 EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
 QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
 READ_LINES = 50  # of test: how long a run of words do held-out lines share with train lines?
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed, Text):
+class Config(Study, Seed, Text):
     """Count and learn words instead of characters."""
 
     data: Path = Path("data/verses.txt")
@@ -54,8 +58,8 @@ class Config(Output, Seed, Text):
     context_length: Hidden = None
     min_count: int = 3
     """Words seen fewer times than this in the training lines become one unknown word."""
-    prefix: str = "In the beginning"
-    """Text that every sample starts with."""
+    prefix: str | None = None
+    """Text that every sample starts with; by default "In the beginning", or nothing where its words are not known."""
     samples: int = 5
     """Number of samples from each model."""
     temperature: float = 0.8
@@ -75,30 +79,34 @@ class Config(Output, Seed, Text):
 def run(config: Config) -> dict:
     """Count, learn, compare, and sample verses."""
     words, characters = load(config)
-    try:  # a prefix that the models cannot read is refused before anything is written
-        length = len(words.vocab.encode_line(config.prefix))
-    except InputError as error:
-        raise InputError(f"`prefix` {config.prefix!r}: {error}") from None
-    require(
-        length < words.context, f"`prefix` has {length} words; the longest line of the data has {words.context - 1}"
-    )
-    with cli.claim(config, config.out, words.digest) as folder:
+    config = replace(config, prefix=find_prefix(config.prefix, words))  # refused before anything is written
+    with keep(config, words.digest, experiment="words") as kept:
         introduce(config, words)
-        rows, models = compare(config, words, characters)
-        stream_M = words.tokens.train.stream_M
+        rows = compare(config, words, characters, kept)
         held_out = [words.vocab.encode(line) for line in words.lines.test[:READ_LINES]]
-        typical = np.median([longest_copy(line, stream_M) for line in held_out])
+        typical = np.median([longest_copy(line, words.tokens.train.stream_M) for line in held_out])
         print("\nsamples, each after its longest copy: the longest run of words that it shares with a train line")
         print(f"(the median over lines of test is {typical:.0f})")
-        for name, trained in models.items():
-            texts, copies = continue_prefix(trained, stream_M, config)
-            rows[name] |= {"samples": texts, "longest_copies": copies}
-            cli.title(name)
-            for text, copied in zip(texts, copies, strict=True):
-                print(f"{copied:>4}  {cli.printable(text)}")
-        summary = {"experiment": "words", **cli.environment(), "models": rows, "held_out_longest_copy": typical}
-        folder.write_json("summary.json", summary)
-    return summary
+        for name, row in rows.items():
+            if "samples" in row:
+                cli.title(name)
+                for text, copied in zip(row["samples"], row["longest_copies"], strict=True):
+                    print(f"{copied:>4}  {cli.printable(text)}")
+        return kept.finish(held_out_longest_copy=typical)
+
+
+def find_prefix(prefix: str | None, words: mm.Corpus) -> str:
+    """The prefix; if none is given, the default where the models can read it, and otherwise nothing."""
+    if prefix is None:
+        with contextlib.suppress(InputError):
+            return find_prefix(PREFIX, words)
+        return ""
+    try:
+        length, longest = len(words.vocab.encode_line(prefix)), words.context - 1
+    except InputError as error:
+        raise InputError(f"`prefix` {prefix!r}: {error}") from None
+    require(length <= longest, f"`prefix` has {length} words; the longest line of the data has {longest}")
+    return prefix
 
 
 def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
@@ -117,32 +125,43 @@ def introduce(config: Config, words: mm.Corpus) -> None:
     lines = ", ".join(f"{name} {len(part):,}" for name, part in words.lines.items())
     known, test_M = words.vocab.size - 2, words.tokens.test.stream_M
     print(f"{cli.shown(config.data)}: {lines} lines; {known:,} known words, {np.sum(test_M > 0):,} words in test")
-    print(f"{np.mean(test_M == UNKNOWN):.2%} of the tokens of test are unknown words; the bits include spelling them\n")
+    unknown = np.mean(test_M == UNKNOWN)
+    print(f"{unknown:.2%} of the tokens of test are unknown words; the bits include spelling them")
+    print("backoff N: the n-gram with back-off, of order N, counted")
+    start = (
+        f"samples start with {config.prefix!r}" if config.prefix else f"{PREFIX!r} cannot be read: samples start anew"
+    )
+    print(f"{start}\n")
+    if unknown > np.mean(test_M > UNKNOWN):
+        few = (
+            f"{config.data}: most words of test are unknown, so there is little to learn but where unknown words stand"
+        )
+        warnings.warn(f"{few}; lower --min-count, or take text of which words recur", stacklevel=2)
 
 
-def compare(config: Config, words: mm.Corpus, characters: mm.Corpus) -> tuple[dict[str, dict], dict[str, mm.Trained]]:
-    """Count or train every model and print how good it is; returns all measurements, and the models of words."""
+def compare(config: Config, words: mm.Corpus, characters: mm.Corpus, kept: Rows) -> dict[str, dict]:
+    """Count or train every model, print how good it is, and draw samples from those of words; returns the rows."""
     columns = {"parameters": ">12,", "seconds": ">9.1f", "perplexity_per_word": ">21.2f"}
-    table = cli.Table(model="<22", **columns, bits_per_character=">20.4f")
-    rows, models = {}, {}
+    table = cli.Table(model="<23", **columns, bits_per_character=">20.4f")
+    unknown_nats = spelling(words.vocab, words.lines.test)
 
-    def measure(name: str, corpus: mm.Corpus, make: Callable[[], mm.Trained], unknown_nats: float = 0.0) -> mm.Trained:
+    def measure(make: Callable[[], mm.Trained], corpus: mm.Corpus) -> dict:
         began, trained = time.perf_counter(), make()
         quality = mm.evaluate(trained, corpus.tokens.test)
-        bits = bits_per_character(quality.nats * quality.tokens + unknown_nats, corpus.lines.test)
-        rows[name] = {"parameters": num_params(trained.params), "nats": quality.nats, "perplexity": quality.perplexity}
-        rows[name] |= {"bits_per_character": bits}
-        per_word = quality.perplexity if corpus is words else None
-        table.row(model=name, seconds=time.perf_counter() - began, perplexity_per_word=per_word, **rows[name])
-        return trained
+        nats = quality.nats * quality.tokens + (unknown_nats if corpus is words else 0)
+        row = {"parameters": num_params(trained.params), "nats": quality.nats, "perplexity": quality.perplexity}
+        row |= {"bits_per_character": bits_per_character(nats, corpus.lines.test)}
+        row |= {"seconds": time.perf_counter() - began}
+        return row | (continue_prefix(trained, words.tokens.train.stream_M, config) if corpus is words else {})
 
-    measure(f"characters, {CHARACTER_ORDER}-gram", characters, partial(mm.count, characters, CHARACTER_ORDER))
-    makers = {f"words, {order}-gram": partial(mm.count, words, order) for order in WORD_ORDERS}
-    makers |= {f"words, {name}": partial(learn, name, words, config) for name in NEURAL}
-    unknown_nats = spelling(words.vocab, words.lines.test)
-    for name, make in makers.items():
-        models[name] = measure(name, words, make, unknown_nats)
-    return rows, models
+    name = f"characters, backoff {CHARACTER_ORDER}"
+    makers = {name: (partial(mm.count, characters, CHARACTER_ORDER), characters)}
+    makers |= {f"words, backoff {order}": (partial(mm.count, words, order), words) for order in WORD_ORDERS}
+    makers |= {f"words, {name}": (partial(learn, name, words, config), words) for name in NEURAL}
+    for name, made in makers.items():
+        row = kept.measure(name, partial(measure, *made))
+        table.row(model=name, perplexity_per_word=row["perplexity"] if made[1] is words else None, **row)
+    return kept.rows
 
 
 def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
@@ -170,12 +189,14 @@ def bits_per_character(nats: float, lines: Sequence[str]) -> float:
     return nats / math.log(2) / sum(len(line) + 1 for line in lines)
 
 
-def continue_prefix(trained: mm.Trained, stream_M: np.ndarray, config: Config) -> tuple[list[str], list[int]]:
+def continue_prefix(trained: mm.Trained, stream_M: np.ndarray, config: Config) -> dict[str, list]:
     """Samples that start with the prefix, and the length of the longest copy in each."""
-    key, sampling = jax.random.key(config.seed), SamplingParams(config.temperature)
-    drawn = draw(key, trained, config.samples, config.prefix, sampling)
+    drawn = draw(
+        config.key("samples"), trained, config.samples, config.prefix or "", SamplingParams(config.temperature)
+    )
     lines = [row[row != MARK] for row in drawn.token_BT]
-    return [trained.vocab.decode(line) for line in lines], [longest_copy(line, stream_M) for line in lines]
+    copies = [longest_copy(line, stream_M) for line in lines]
+    return {"samples": [trained.vocab.decode(line) for line in lines], "longest_copies": copies}
 
 
 def longest_copy(line_T: Sequence[int] | np.ndarray, stream_M: np.ndarray) -> int:

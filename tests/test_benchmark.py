@@ -106,7 +106,7 @@ def test_random_tokens_are_lines_that_fill_the_block():
     ],
 )
 def test_the_commands_print_a_table_and_json(command, few, quick, name, flags, printed):
-    status, out, err = command("benchmark", name, "--data", few, *flags)
+    status, out, err = command("benchmark", name, "--data", few, *flags, "--json")
     assert status == 0, err
     assert printed in out
     assert out.startswith(f"on {turns.processor()}\n")
@@ -131,22 +131,24 @@ def test_a_recipe_is_trained_until_the_target(names, monkeypatch, target, reache
 def test_counting_reaches_a_loss_or_does_not(names, monkeypatch):
     monkeypatch.setattr(mm, "count", lambda corpus: count(corpus, order=1))
     lines = {"train": names[:50], "test": names[50:70]}
-    nats, step = time_to_loss.train_until(9, **lines, name="n-gram", seed=0)
+    nats, step = time_to_loss.train_until(9, **lines, name="backoff", seed=0)
     assert (step, 1 < nats < 9) == (0, True)
-    assert time_to_loss.train_until(1, **lines, name="n-gram", seed=0) is None
+    assert time_to_loss.train_until(1, **lines, name="backoff", seed=0) is None
 
 
 def test_times_to_a_loss_are_a_table(command, few, quick, monkeypatch):
-    answers = {"n-gram": [(1.9, 0)], "gru": [(1.8, 300), (1.7, 500)], "mlp": [None, (1.9, 100)]}
+    answers = {"backoff": [(1.9, 0)], "gru": [(1.8, 300), (1.7, 500)], "mlp": [None, (1.9, 100)]}
     ask = lambda process, function, name, seed, **_: answers[name][seed]
     monkeypatch.setattr(time_to_loss, "ask", ask)
-    status, out, err = command("benchmark", "reach", "--data", few, "--models", "n-gram", "gru", "mlp", "--rounds", 2)
+    status, out, err = command(
+        "benchmark", "reach", "--data", few, "--models", "backoff", "gru", "mlp", "--rounds", 2, "--json"
+    )
     assert status == 0, err
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
-    assert rows["n-gram"][-2:] == ["0", "1.9000"]
+    assert rows["backoff"][-2:] == ["0", "1.9000"]
     assert rows["gru"][-2:] == ["400", "1.7500"]
     assert rows["mlp"][2] == "inf"  # the highest
-    assert json.loads(out.splitlines()[-1])["models"].keys() == {"n-gram", "gru", "mlp"}
+    assert json.loads(out.splitlines()[-1])["models"].keys() == {"backoff", "gru", "mlp"}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -168,7 +170,7 @@ def test_the_growth_of_costs_is_drawn(command, quick, tmp_path, monkeypatch):
         return {"us/token": float(job["batch"] * job["devices"]), "MB": float(job["context"] ** 2)}
 
     monkeypatch.setattr(scale, "ask", ask)
-    flags = ["--axes", "context", "devices", "--most", 64, "--out", tmp_path]
+    flags = ["--axes", "context", "devices", "--most", 64, "--out", tmp_path, "--json"]
     status, out, err = command("benchmark", "scale", *flags)
     assert status == 0, err
     assert [(simulated, job["context"], job["devices"]) for simulated, job in jobs] == [
@@ -193,7 +195,7 @@ def test_makemore_is_asked_for_the_same_work(command, quick, few, monkeypatch):
     both = ["--data", few, "--peer", "clone", "--layers", 1, "--heads", 2, "--width", 6, "--rounds", 1]
     sizes = {"folder": "clone", "data": str(few), "device": "cpu", "layers": 1, "heads": 2, "width": 6}
     flags = ["--models", "rnn", "--batch", 5, "--steps", 3, "--seeds", 2, "--bfloat16", "--compiled"]
-    status, out, err = command("benchmark", "train", *both, *flags)
+    status, out, err = command("benchmark", "train", *both, *flags, "--json")
     assert status == 0, err
     more = {"model": "rnn", "batch": 5, "count": 6, "bfloat16": True, "compiled": True}
     assert asked[0] == (peer.steps, sizes | more)

@@ -19,6 +19,7 @@ import pytest
 import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
+from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read
 from makemore_jax.data.corpus import _torch_permutation, makemore_split
 from makemore_jax.models.registry import MODELS, build
@@ -298,7 +299,7 @@ def test_a_run_that_cannot_save_keeps_what_it_has(command, train, tmp_path, whol
     assert status == 2, err
     assert err.count("\n") == 1
     assert "cannot save" in err
-    assert "earlier checkpoints are kept" in err
+    assert "what was saved before is kept" in err
     assert {path: path.read_bytes() for path in [*states(out), out / "best.safetensors"]} == before
     assert command("sample", out, "--n", 3)[0] == 0
 
@@ -458,7 +459,47 @@ def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilatio
     assert len(set(dev.ravel())) == 4
     assert summary["best_rate"] == 1e-2
     assert (tmp_path / "run/sweep.png").exists()
-    assert "error: --rates is -1.0" in command("sweep", "--rates", -1, "--out", tmp_path / "other")[2]
+    assert "nats per character" in out
+
+
+def test_a_diverged_run_is_never_the_best(command, file, tmp_path, monkeypatch):
+    """Its first evaluation, after one step at a rate that still rises, is the best of all: the others hardly learn."""
+    drawn = []
+    monkeypatch.setattr(mm.plot, "bands", lambda curves, *_, **__: drawn.append(curves))
+    sizes = [*SMALL[2:8], "--batch", 8, "--steps", 5, "--evaluations", 5, "--warmup", 5, "--seeds", 2]
+    flags = ["--data", file, "--out", tmp_path / "run", "--json"]
+    status, out, err = command("sweep", *sizes, "--rates", 1e-9, 1e4, 1e9, *flags)
+    assert status == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["diverged"] == [[False, False], [True, True], [True, True]]
+    assert np.isfinite(np.array(summary["dev_curves"][2], float)).all()  # and yet it diverged: at 1e4
+    assert summary["best_rate"] == 1e-9
+    row = next(line.split() for line in out.splitlines() if line.split()[:1] == ["1e+09"])
+    assert row == ["1e+09", "2", "of", "2"]
+    assert [np.isfinite(values).all() for _, values in drawn[0].values()] == [True, False, False]
+    assert np.nanmax(np.concatenate([values for _, values in drawn[0].values()])) < 10
+    status, out, _ = command("sweep", *sizes, "--rates", 1e9, *flags, "--overwrite")
+    assert "no best rate: each has a run that diverged" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rates", -1], "--rates is -1.0"),
+        (["--rates", 0], "--rates is 0.0"),
+        (["--rates", "nan"], "--rates is nan"),
+        (["--rates"], "--rates names none"),
+        (["--seeds", 10**9], "--seeds is 1000000000; it must be from 1 to 1,000"),
+        (["--seeds", 900], "--rates x --seeds are 3,600 runs; at most 1,000 are trained at once"),
+        (["--steps", 3], "--evaluations is 10; it must be from 1 to 3"),
+    ],
+    ids=str,
+)
+def test_a_sweep_that_cannot_be_is_refused_before_anything_is_read(command, tmp_path, flags, message):
+    status, out, err = command("sweep", *flags, "--data", tmp_path / "none.txt", "--out", tmp_path / "run")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture
@@ -473,7 +514,7 @@ def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseli
     assert status == 0, err
     summary = json.loads(out.splitlines()[-1])
     rows = summary["rows"]
-    assert list(rows) == ["n-gram", "bigram", "2 x bigram", "mixture of all"]
+    assert list(rows) == ["backoff", "bigram", "2 x bigram", "mixture of all"]
     assert list(summary["weights"]) == ["backoff", "2 x bigram"]
     assert [len(row["nats"]["test"]) for row in rows.values()] == [1, 2, 1, 1]
     for row in rows.values():  # one number per seed, as the gain depends on the seed
@@ -491,7 +532,7 @@ def test_the_comparison_is_one_table(command, file, tmp_path, bigrams_for_baseli
     status, out, err = command("compare", *flags, "--makemore-split", "--out", tmp_path / "its", "--json")
     assert (status, err) == (0, "")
     its = json.loads(out.splitlines()[-1])["rows"]
-    assert list(its) == ["n-gram", "bigram", "2 x bigram"]  # no weights are chosen on what is held out
+    assert list(its) == ["backoff", "bigram", "2 x bigram"]  # no weights are chosen on what is held out
     assert its["bigram"]["nats"]["dev"] == its["bigram"]["nats"]["test"] != rows["bigram"]["nats"]["test"]
     for bad in (["--seeds", 0], ["--models", "rnm"], ["--models"]):
         assert command("compare", *bad)[0] == 2
@@ -514,6 +555,7 @@ def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
     flags = [whole, tmp_path / "run", "--count", 2, "--out", tmp_path / "mixture", "--json"]
     status, out, err = command("mix", *flags)
     assert status == 0, err
+    assert out.startswith("losses in nats per character; weights sum to 1\n")
     components = json.loads(out.splitlines()[-1])["components"]
     assert [row["component"] for row in components] == ["2 x mlp", "backoff", "mixture"]
     assert sum(row["weight"] for row in components[:2]) == pytest.approx(1, abs=1e-5)
@@ -522,18 +564,20 @@ def test_a_mixture_of_runs_is_a_run(command, train, whole, file, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text(file.read_text().replace("emma", "amme"))
     assert train("--data", other, out="other")[0] == 0
-    damaged = shutil.copytree(whole, tmp_path / "damaged")
+    copy, damaged = (shutil.copytree(whole, tmp_path / name) for name in ("copy", "damaged"))
     for path in damaged.rglob("*.safetensors"):
         os.truncate(path, path.stat().st_size - 1)
     for bad, message in (
-        ([whole, tmp_path / "none"], "none: does not say what it was trained on"),
+        ([whole, tmp_path / "none"], "none: no such run folder"),
         ([whole, tmp_path / "other"], "was trained on other data than"),
-        ([whole, "--weights", 0.5], "--weights sum to 0.5; they must be 0 or more and sum to 1"),
+        ([whole, "--weights", 0.5], "--weights sum to 0.5; they must sum to 1"),
         ([whole, "--weights", 0.5, 0.5], "--weights has 2 numbers for 1 components"),
         ([whole, "--count", 0], "--count is 0"),
         ([damaged], "damaged"),
         ([whole, "--data", other], "is no longer the data that"),
         ([], "at least one"),
+        ([whole, tmp_path / "run", whole], "the same model as"),
+        ([whole, copy], "copy: the same model as"),
     ):
         status, _, err = command("mix", *bad, "--out", tmp_path / "bad")
         assert (status, err.count("\n")) == (2, 1)
@@ -568,7 +612,7 @@ def test_excess_over_the_floor(command, tmp_path):
     flags = ["--sources", "copy", "--models", "ngram", "bigram", "--lines", 50, 100, "--steps", 5, "--seeds", 1]
     status, out, err = command("excess", *flags, "--out", tmp_path / "run", "--json")
     assert status == 0, err
-    found = json.loads(out.splitlines()[-1])["copy"]
+    found = json.loads(out.splitlines()[-1])["rows"]["copy"]
     assert found["floor"]["nats"] == pytest.approx(1.0397, abs=1e-4)  # (ln 8 + 4.5 ln 8) / 11
     assert np.array(found["excess"]["bigram"]).shape == (2, 1)
     assert np.min(found["excess"]["ngram"]) > 0.5  # an n-gram does not learn to copy
@@ -584,8 +628,6 @@ def test_excess_over_the_floor(command, tmp_path):
 
 
 def test_laws_of_scaling(command, file, tmp_path, bigrams_for_baseline):
-    from experiments.scaling import fit_law
-
     n = np.array([500.0, 1000, 2000, 4000, 8000, 16_000])
     law = fit_law(n, 1.5 + 8 * n**-0.4)
     assert (law.floor, law.scale, law.exponent) == pytest.approx((1.5, 8, 0.4), rel=1e-3)
@@ -598,6 +640,6 @@ def test_laws_of_scaling(command, file, tmp_path, bigrams_for_baseline):
     flags = ["--models", "mlp", "--lines", 50, "--widths", width, "--seeds", 1, "--steps", 5]
     status, out, err = command("scaling", *flags, "--data", file, "--out", tmp_path / "run")
     assert status == 0, err
-    assert "mlp: no power law fits" in out
+    assert "no laws: they take 5 numbers of lines or more, and these are 2" in out
     assert (tmp_path / "run/scaling.png").exists()
     assert command("scaling", "--widths", 0)[0] == 2

@@ -41,13 +41,21 @@ def test_the_file_holds_the_pictures(corpus):
 
 def test_a_drawn_picture_is_a_picture_whatever_the_model(corpus):
     starts = ["", "7", "3abq"] * 5
-    drawn = digits.draw(uniform(corpus), starts, CONFIG)
+    drawn = digits.draw("any", uniform(corpus), starts, CONFIG)
     for start, line in zip(starts, drawn, strict=True):
         assert line.startswith(start)
         assert len(line) == 65
         assert line[0] in digits.LABELS
         assert set(line[1:]) <= set(digits.GREYS)
     assert len(set(drawn)) == 15
+
+
+def test_each_sheet_is_drawn_with_a_key_of_its_own(corpus):
+    """Else a picture without a label is the labelled one that happens to have its row and its label."""
+    model = uniform(corpus)
+    labelled, free, again = (digits.draw(use, model, [""] * 7, CONFIG) for use in ("classes", "samples", "samples"))
+    assert not set(labelled) & set(free)
+    assert free == again
 
 
 def test_bits_are_those_of_the_levels_alone(corpus):
@@ -76,11 +84,16 @@ def test_the_quick_command_draws_four_sheets(tmp_path, monkeypatch):
     monkeypatch.setattr(digits, "SHOWN", 12)
     config = digits.Config(data=tmp_path / "few.txt", quick=True, drawn=5, out=tmp_path / "run")
     summary = digits.run(config)
-    bits = {name: row["bits_per_pixel"] for name, row in summary["models"].items()}
-    assert list(bits) == ["uniform", "1-gram", "2-gram", "bigram"]
-    assert bits["2-gram"] < bits["1-gram"] < bits["uniform"] == pytest.approx(np.log2(17))
+    bits = {name: row["bits_per_pixel"] for name, row in summary["rows"].items()}
+    assert list(bits) == ["uniform", "backoff 1", "backoff 2", "bigram"]
+    assert bits["backoff 2"] < bits["backoff 1"] < bits["uniform"] == pytest.approx(np.log2(17))
     assert bits["bigram"] < bits["uniform"]
-    assert {path.name for path in config.out.glob("*.*")} == {"config.json", "summary.json", *digits.SHEETS}
+    assert {path.name for path in config.out.glob("*.*")} == {
+        "config.json",
+        "summary.json",
+        "bigram.safetensors",
+        *digits.SHEETS,
+    }
     assert all(imread(config.out / name).std() > 0.01 for name in digits.SHEETS)
     assert summary["recognised"]["real"] > 0.9
     assert [line[0] for line in summary["samples"]] == digits.LABELS

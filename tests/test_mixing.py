@@ -170,9 +170,10 @@ def test_parts_and_weights_that_do_not_fit():
         ("there are no models to mix", lambda: mm.mix([])),
         ("the members of an ensemble have different sizes", lambda: mm.ensemble([MLP, RNNS[0]])),
         ("`weights` has 3 numbers for 2 components", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),
-        ("`weights` sum to 1.1; they must be 0 or more and sum to 1", lambda: mm.mix([*RNNS, MLP], weights=[0.4, 0.7])),
-        ("`weights` sum to 1; they must be 0 or more", lambda: mm.mix([*RNNS, MLP], weights=[-1, 2])),
-        ("`weights` sum to nan", lambda: mm.mix([*RNNS, MLP], weights=[float("nan"), 1])),
+        ("`weights` sum to 1.1; they must sum to 1", lambda: mm.mix([*RNNS, MLP], weights=[0.4, 0.7])),
+        ("`weights` sum to 1.00001; they must sum to 1", lambda: mm.mix([*RNNS, MLP], weights=[0.50001, 0.5])),
+        ("`weights` holds -1; each must be 0 or more", lambda: mm.mix([*RNNS, MLP], weights=[-1, 2])),
+        ("`weights` holds nan", lambda: mm.mix([*RNNS, MLP], weights=[float("nan"), 1])),
     ):
         with pytest.raises(InputError, match=message):
             make()

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from experiments import compare, excess
+from experiments.benchmark import scale
 from makemore_jax.analysis import plot
 from makemore_jax.analysis.influence import Substitution
 from makemore_jax.errors import InputError
@@ -125,7 +127,9 @@ def test_traces_draws_every_value_of_time_and_units():
 def test_attention_draws_a_panel_for_each_head():
     weight_LNTS = RNG.random((2, 3, 4, 4))
     figure = plot.attention(Activations(LINE, {"attention": weight_LNTS}))
-    assert len(figure.axes) == 6
+    assert len(figure.axes) == 7
+    assert figure.axes[6].get_ylabel() == "attention weight"
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("symbol that is looked at", "symbol that looks")
     np.testing.assert_array_equal(figure.axes[5].images[0].get_array(), weight_LNTS[1, 2])
     assert figure.axes[5].get_title() == "layer 2, head 3"
 
@@ -135,6 +139,32 @@ def test_nothing_to_draw_is_refused():
         plot.traces(Activations(LINE, {"attention": RNG.random((2, 3, 4, 4))}))
     with pytest.raises(InputError, match="no attention"):
         plot.attention(Activations(LINE, {"h": RNG.random((4, 7))}))
+
+
+def test_integers_have_whole_ticks_and_nothing_stands_before_0():
+    loss = np.array([[3.3, 3.2, 3.1]])
+    for drawn in (plot.bands({"a": (np.arange(1, 4), loss)}), plot.losses({"a": (np.arange(1, 4), loss[0])})):
+        assert all(tick == round(tick) for tick in drawn.axes[0].get_xticks())
+    (axes,) = plot.reach(np.array([0.5, 0.3, 0.2])).axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [0, 1, 2]
+
+
+def test_nothing_that_a_study_draws_is_cut(monkeypatch):
+    """Bars and markers have their size around their points; panels belong to what was measured."""
+    drawn = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: drawn.append(figure))
+    compare.comparison({"backoff": np.array([2.0]), "mlp": np.array([2.1, 2.0])}, "backoff", None, "character")
+    bottom, top = drawn[-1].axes[0].get_ylim()
+    assert (bottom, top) == (pytest.approx(1.6), pytest.approx(-0.6))
+    for values in ([0.61, 0.6, 0.59], [1.2, 0.2, 1e-6]):
+        excess.picture({"mlp": np.array(values)[:, None]}, (100, 130, 170), {}, "copy", None)
+        low, high = drawn[-1].axes[0].get_ylim()
+        lowest = max(1e-4, min(values))
+        assert lowest / 1.5 < low < lowest / 1.1
+        assert 1.1 * max(values) < high < 1.5 * max(values)
+    scale.growth({"vocab": {"values": [1, 1000], "us/token": [1.0, 2.0], "MB": [1.0, 3.0]}})
+    assert drawn[-1].axes[0].get_ylim()[1] < 5  # and not 1000, to which the straight line goes
 
 
 def test_long_lines_have_no_labels_that_overlap():

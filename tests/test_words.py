@@ -76,15 +76,15 @@ def told(tmp_path_factory):
 
 def test_the_quick_command(told):
     config, summary = told
-    models = summary["models"]
-    assert list(models) == ["characters, 2-gram", "words, 1-gram", "words, 2-gram", "words, bigram"]
-    assert models["words, 2-gram"]["perplexity"] < models["words, 1-gram"]["perplexity"] < 200
+    models = summary["rows"]
+    assert list(models) == ["characters, backoff 2", "words, backoff 1", "words, backoff 2", "words, bigram"]
+    assert models["words, backoff 2"]["perplexity"] < models["words, backoff 1"]["perplexity"] < 200
     for model in list(models.values())[1:]:
         assert all(text.startswith("In the beginning") for text in model["samples"])
         assert not any("<unknown>" in text for text in model["samples"])
         assert all(copied >= 3 for copied in model["longest_copies"])  # the prefix is one
         assert model["bits_per_character"] < 4
-    assert json.loads((config.out / "summary.json").read_text())["models"] == models
+    assert json.loads((config.out / "summary.json").read_text())["rows"] == models
     assert {path.name for path in config.out.glob("*.*")} == {"config.json", "summary.json"}
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.timing import RATIO, Benchmark, Contest, ratio, seconds, take_turns
+from experiments.benchmark.timing import RATIO, RATIO_NOTE, Benchmark, Contest, ratio, seconds, take_turns
 from experiments.shared import cli, lecture
 from makemore_jax.data.chunks import read_chunks
 from makemore_jax.data.corpus import Encoding
@@ -105,6 +105,7 @@ def lecture_step(x_N: np.ndarray, y_N: np.ndarray, vocab: int) -> Callable[[], N
 
 def show(turns: dict[str, np.ndarray], ours: str) -> dict:
     """Print the table of median times, with their ratios to ours; returns it."""
+    print(f"microseconds: the median of the turns; {RATIO_NOTE}\n")
     table, rows = cli.Table(contestant="<24", microseconds=">16,.1f", **RATIO), {}
     for name, values in turns.items():
         rows[name] = {"microseconds": 1e6 * np.median(values)} | (ratio(values, turns[ours]) if name != ours else {})

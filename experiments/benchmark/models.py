@@ -17,7 +17,17 @@ import numpy as np
 
 import makemore_jax as mm
 from experiments.benchmark import peer
-from experiments.benchmark.timing import RATIO, PeerContest, ask, matrix_rate, own_process, ratio, seconds, take_turns
+from experiments.benchmark.timing import (
+    RATIO,
+    RATIO_NOTE,
+    PeerContest,
+    ask,
+    matrix_rate,
+    own_process,
+    ratio,
+    seconds,
+    take_turns,
+)
 from experiments.shared import cli
 from experiments.shared.flags import one_of
 from makemore_jax.inference.sampler import draw
@@ -132,6 +142,7 @@ def benchmark_train(config: Train) -> dict:
     corpus, rows, lines = mm.load(config.data), {}, config.batch * config.steps * config.seeds
     peak = matrix_rate(jnp.bfloat16 if config.bfloat16 else jnp.float32)
     print(f"a large matrix product: {peak / 1e9:,.0f} GFLOP per second, which is 100% MFU")
+    print(f"speeds are medians of the turns{f'; {RATIO_NOTE}' if config.peer else ''}\n")
     formats = {"compile s": ">11.1f", "ms/step": ">10.3f", "MFU": ">8.1%", "lines/s": ">12,.0f"}
     table = cli.Table(model="<12", **formats, **config.columns)
     with own_process() as process:
@@ -162,6 +173,7 @@ def benchmark_sample(config: Sample) -> dict:
     init, steps = mm.training(model, corpus, mm.Recipe(batch=32, learning_rate=1e-3))
     state, _ = steps(init(jax.random.key(0)), config.steps)
     trained = mm.Trained(model, state.params, corpus.vocab, corpus.context)
+    print(f"speeds are medians of the turns{f'; {RATIO_NOTE}' if config.peer else ''}\n")
     table = cli.Table(**{"names at once": "<16,", "names/s": ">12,.0f"}, **config.columns)
     with own_process() as process:
         for count in config.rows:

@@ -103,6 +103,8 @@ def benchmark_scale(config: Scale) -> dict:
     """A table for each axis, and one figure for all."""
     found: dict[str, dict] = {}
     config.out.mkdir(parents=True, exist_ok=True)
+    print("us/token: microseconds per token and seed, the median of 3 turns; MB: memory that XLA plans for the program")
+    print("exponents: of the cost as a power of the size, from value to value: 0 is constant, 1 linear, 2 quadratic\n")
     for axis in config.axes:
         values, points = [value for value in AXES[axis] if value <= (config.most or np.inf)], []
         require(len(values) > 1, f"`most` {config.most} leaves fewer than two values of {axis}; raise it")
@@ -124,15 +126,17 @@ def benchmark_scale(config: Scale) -> dict:
 
 def growth(found: Mapping[str, dict], path: Path | None = None) -> Any:
     """Draw time and memory against each size, a panel each, as multiples of those at the first value; the Figure."""
-    columns = min(4, len(found))
-    rows = -(-len(found) // columns)
+    rows = -(-len(found) // 4)
+    columns = -(-len(found) // rows)
     figure = mm.plot.figure(3.2 * columns, 3 * rows)
     for number, (name, costs) in enumerate(found.items()):
         axes, x = figure.add_subplot(rows, columns, number + 1), np.array(costs["values"])
+        times = {cost: np.array(costs[cost]) / costs[cost][0] for cost in ("us/token", "MB")}
         for cost, label, style in (("us/token", "time per token", "o-"), ("MB", "memory", "s--")):
-            axes.plot(x, np.array(costs[cost]) / costs[cost][0], style, markersize=4, label=label)
+            axes.plot(x, times[cost], style, markersize=4, label=label)
         axes.plot(x, x / x[0], color="0.7", linewidth=1, label="linear")
-        axes.set(xscale="log", yscale="log", xlabel=name, ylim=(0.2, None))
+        both = np.concatenate([*times.values()])  # the panel is theirs: a line that soon leaves it is steep enough
+        axes.set(xscale="log", yscale="log", xlabel=name, ylim=(both.min() / 1.5, 1.5 * both.max()))
         axes.set_xticks(x, [f"{value:.4g}".replace("e+0", "e") for value in x], fontsize=8)
         axes.set_xticks([], minor=True)
         axes.spines[["top", "right"]].set_visible(False)

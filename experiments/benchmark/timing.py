@@ -20,12 +20,16 @@ import numpy as np
 from makemore_jax.errors import InputError, require
 
 TURN = 0.5  # seconds
+RATIO_NOTE = "ratio: how many times as long as ours, turn by turn: the median, the lowest and the highest of the turns"
 RATIO = {"ratio": ">9.1f", "lowest": ">9.1f", "highest": ">9.1f"}  # columns of a table
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """The flags of a benchmark: numbers are at least 1, and lists are not empty."""
+
+    json: bool = False
+    """Print the summary as JSON on the last line."""
 
     def __post_init__(self):
         for name, value in vars(self).items():

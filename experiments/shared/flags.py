@@ -6,12 +6,14 @@ import io
 import itertools
 import re
 import sys
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import tyro
 
 from makemore_jax.data import corpus
@@ -29,6 +31,7 @@ def unescape(text: str) -> str:
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
+MAX_SEEDS = 1000  # a run each, all in memory
 Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is no flag
 Separator = Annotated[
     str,
@@ -107,6 +110,16 @@ class Text:
         return corpus.load(self.data, **self.encoding._asdict())
 
 
+def require_seeds(seeds: int) -> None:
+    """Raise `InputError` unless so many runs of a model are possible at once."""
+    require(0 < seeds <= MAX_SEEDS, f"`seeds` is {seeds}; it must be from 1 to {MAX_SEEDS:,}")
+
+
+def key_for(seed: int, use: str) -> jax.Array:
+    """The random key of a seed for one use; `training` splits the seed's own key, and this is none of its parts."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(use.encode()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seed:
     """A command with random choices."""
@@ -116,6 +129,10 @@ class Seed:
 
     def __post_init__(self):
         require(0 <= self.seed < 2**32, f"`seed` is {self.seed}; it must be from 0 to {2**32 - 1}")
+
+    def key(self, use: str) -> jax.Array:
+        """The random key for one use, by its name: no two uses draw the same, nor does training with this seed."""
+        return key_for(self.seed, use)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from numpy.typing import ArrayLike
 
 from makemore_jax.analysis.influence import Substitution, most_frequent
 from makemore_jax.data.vocab import MARK
@@ -98,10 +99,11 @@ def losses(
     return save(canvas, path)
 
 
-def band(axes: Axes, x: np.ndarray, value_XS: np.ndarray, name: str, **style: Any) -> None:
-    """Draw several runs S against x: their mean as a line, and their range as a band of its color."""
-    (line,) = axes.plot(x, value_XS.mean(1), label=name, **style)
-    axes.fill_between(x, value_XS.min(1), value_XS.max(1), color=line.get_color(), alpha=0.2, linewidth=0)
+def band(axes: Axes, x: ArrayLike, values: ArrayLike, name: str, **style: Any) -> None:
+    """Draw the values of several runs at each x: their mean as a line, and their range as a band of its color."""
+    mean, lowest, highest = ([at(runs) for runs in np.asarray(values)] for at in (np.mean, np.min, np.max))
+    (line,) = axes.plot(x, mean, label=name, **style)
+    axes.fill_between(x, lowest, highest, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
 def bands(
@@ -119,6 +121,8 @@ def bands(
 def _finish_losses(axes: Axes, levels: Mapping[str, float], unit: str) -> None:
     for shade, (name, level) in zip(np.linspace(0.25, 0.75, len(levels)), levels.items(), strict=True):
         axes.axhline(level, color=str(shade), linestyle="--", linewidth=1, label=f"{name}: {level:.4f}")
+    if axes.get_xscale() == "linear":
+        axes.locator_params("x", integer=True)
     axes.set(xlabel="gradient step", ylabel=f"loss, nats per {unit}")
     axes.grid(alpha=0.2)
     axes.legend(framealpha=0.9, edgecolor="none")  # over the lines of the levels
@@ -169,6 +173,7 @@ def reach(change_T: np.ndarray, receptive_field: int | None = None, path: str | 
         axes.axvline(receptive_field - 0.5, **style, label=f"end of the receptive field of {receptive_field} symbols")
         axes.legend(frameon=False)
     axes.locator_params("x", integer=True, nbins=20)
+    axes.set_xlim(-0.6, max(len(change_T), receptive_field or 0) - 0.4)
     axes.set(xlabel="steps back", ylabel="change of the prediction when the symbol\nis replaced (total variation)")
     return save(canvas, path)
 
@@ -214,11 +219,15 @@ def attention(activations: Activations, path: str | Path | None = None) -> Figur
     weight_LNTS = np.asarray(activations.values["attention"])
     layers, heads, length, _ = weight_LNTS.shape
     side = np.clip(0.16 * length, 1.9, 6)
-    canvas = figure((side + 0.5) * heads, (side + 0.6) * layers)
-    for (layer, head), axes in np.ndenumerate(canvas.subplots(layers, heads, squeeze=False)):
-        axes.imshow(weight_LNTS[layer, head], cmap="Blues", vmin=0, vmax=1)
+    canvas = figure((side + 0.5) * heads + 1.2, (side + 0.6) * layers + 0.3)
+    panels_LN = canvas.subplots(layers, heads, squeeze=False)
+    for (layer, head), axes in np.ndenumerate(panels_LN):
+        image = axes.imshow(weight_LNTS[layer, head], cmap="Blues", vmin=0, vmax=1)
         name_axes(axes, _names(activations.symbols), fontsize=7)
         axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
+    canvas.colorbar(image, ax=panels_LN, label="attention weight", fraction=0.05, aspect=30)
+    canvas.supxlabel("symbol that is looked at", fontsize=9)
+    canvas.supylabel("symbol that looks", fontsize=9)
     return save(canvas, path)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require
-from makemore_jax.inference.evaluate import line_nll
+from makemore_jax.inference.evaluate import line_nll, standard_error
 from makemore_jax.inference.sampler import sample_tokens
 from makemore_jax.models.interface import Model, reset_at_mark, scan_step
 
@@ -100,8 +100,7 @@ def floor(key: jax.Array, source: Source, lines: int = 10_000) -> Floor:
     tokens = tokenize(write(key, source, lines), source.vocab)
     nats_N = line_nll(source.model, {}, tokens)
     nats = nats_N.sum() / tokens.length_N.sum()
-    error = np.std(nats_N - nats * tokens.length_N) / math.sqrt(lines) / tokens.length_N.mean()  # of a ratio of means
-    return Floor(float(nats), float(tokens.length_N.mean()), float(error))
+    return Floor(float(nats), float(tokens.length_N.mean()), standard_error(nats_N, tokens.length_N))
 
 
 def normalise(counts: np.ndarray) -> np.ndarray:

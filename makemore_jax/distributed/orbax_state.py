@@ -54,7 +54,7 @@ def finish() -> None:
             _saver().wait_until_finished()
         except Exception as error:  # whatever the file system raised in orbax's threads
             reason = str(error).splitlines()[0][:200]
-            raise InputError(f"cannot save ({reason}); earlier checkpoints are kept") from None
+            raise InputError(f"cannot save ({reason}); what was saved before is kept") from None
 
 
 def read_about(path: Path) -> dict:

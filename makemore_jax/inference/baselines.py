@@ -30,12 +30,12 @@ def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Train
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:
-    """Dev losses, in nats per token, of models that need no training: uniform, and n-grams of increasing order.
+    """Dev losses, in nats per token, of models that need no training: uniform, and n-grams of orders 1, 2 and 5.
 
-    For streamed data these are dense tables of orders 1 and 2.
+    They back off to shorter contexts, as `count` does; for streamed data they are dense tables of orders 1 and 2.
     """
     dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
-    for name, order in (("unigram", 1), ("bigram", 2), ("n-gram", 5)):
+    for name, order in (("unigram", 1), ("bigram", 2), ("backoff", 5)):
         fits = order <= 2 and corpus.vocab.size**order <= ngram.MAX_CELLS
         if corpus.streamed and not fits:
             continue

@@ -55,6 +55,23 @@ def exact_loss(model: Model, params: Params, tokens: Tokens, score_batch: ScoreB
     return mean_loss(line_nll(model, params, tokens, score_batch).sum(), np.sum(tokens.length_N))
 
 
+def standard_error(nats_N: np.ndarray, length_N: np.ndarray) -> float:
+    """How far a loss per token may be off because the test lines are a sample: its standard error over lines.
+
+    Lines are independent, and tokens of a line are not. The loss is a ratio of sums over lines, so (Cochran 1977,
+    "Sampling Techniques", chapter 6, for many lines)
+
+        loss = sum_n nats_n / sum_n length_n,    error = sqrt(sum_n (nats_n - loss * length_n) ** 2) / sum_n length_n.
+
+    Args:
+      nats_N: the nats of each line, from `line_nll`.
+      length_N: its length in tokens, with the end mark.
+    """
+    nats_N, length_N = np.asarray(nats_N, np.float64), np.asarray(length_N, np.float64)
+    residual_N = nats_N - nats_N.sum() / length_N.sum() * length_N
+    return float(np.sqrt(np.sum(residual_N**2)) / length_N.sum())
+
+
 def bits_per_byte(nats: float, tokens: Tokens, vocab: Vocab) -> float:
     """A loss in nats per byte pair, over these lines, as bits for each byte of text and each line end.
 

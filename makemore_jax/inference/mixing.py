@@ -90,8 +90,8 @@ def _check_weights(weights: Sequence[float], components: int) -> jax.Array:
         weight_K.shape == (components,),
         f"`weights` has {len(weights)} numbers for {components} components; give one for each",
     )
-    fits = bool(np.all(weight_K >= 0)) and abs(weight_K.sum() - 1) < 1e-6
-    require(fits, f"`weights` sum to {weight_K.sum():g}; they must be 0 or more and sum to 1")
+    require(bool(np.all(weight_K >= 0)), f"`weights` holds {weight_K.min():g}; each must be 0 or more")
+    require(abs(weight_K.sum() - 1) < 1e-6, f"`weights` sum to {weight_K.sum():.9g}; they must sum to 1")
     with np.errstate(divide="ignore"):
         return jax.device_put(np.float32(np.log(weight_K)))
 

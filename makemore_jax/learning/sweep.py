@@ -1,6 +1,7 @@
 """Many runs as one program: `vmap` over the two pure functions of a training run; devices share the runs."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ class SweepResult(NamedTuple):
 
     best: list[Trained]  # each run at its best evaluation on dev
     best_step_R: np.ndarray
+    diverged_R: np.ndarray  # bool: a loss was not finite, or the last in train is over twice the first, and uniform's
     seed_R: np.ndarray
     rate_R: np.ndarray
     step_E: np.ndarray
@@ -67,11 +69,13 @@ def sweep(
     state_R = spread(init_R(*jax.device_put((seed_R, rate_R))))
     step_E = np.linspace(0, recipe.steps, evaluations + 1).astype(int)
     best, best_step_R = {}, np.zeros(len(seed_R), int)
-    train_RE, dev_RE = np.empty((2, len(seed_R), evaluations))
+    first_R, (train_RE, dev_RE) = np.empty(len(seed_R)), np.empty((2, len(seed_R), evaluations))
     with progress_bar(recipe.steps, f"{len(seed_R)} runs", progress, unit="step") as bar:
         for e, (first, last) in enumerate(itertools.pairwise(step_E.tolist())):
             state_R, loss_RN = jax.vmap(lambda state, count=last - first: steps(state, count))(state_R)
-            train_RE[:, e] = jax.device_get(loss_RN).mean(1)[: len(seed_R)]
+            loss_RN = np.asarray(loss_RN)[: len(seed_R)]  # `spread` may have added runs
+            first_R = first_R if e else loss_RN[:, 0]
+            train_RE[:, e] = loss_RN.mean(1)
             weights_R = jax.device_get(state_R.weights)
             for r in range(len(seed_R)):
                 params = jax.device_put(jax.tree.map(lambda leaf, r=r: leaf[r], weights_R))
@@ -80,4 +84,7 @@ def sweep(
                 if dev_RE[r, : e + 1].argmin() == e:
                     best[r], best_step_R[r] = Trained(model, params, corpus.vocab, corpus.context), last
             bar.update(last - first)
-    return SweepResult([best[r] for r in range(len(seed_R))], best_step_R, seed_R, rate_R, step_E[1:], train_RE, dev_RE)
+    too_high_R = train_RE[:, -1] > 2 * np.maximum(first_R, math.log(corpus.vocab.size))
+    diverged_R = too_high_R | ~np.isfinite(np.hstack([train_RE, dev_RE])).all(1)
+    ordered = [best[r] for r in range(len(seed_R))]
+    return SweepResult(ordered, best_step_R, diverged_R, seed_R, rate_R, step_E[1:], train_RE, dev_RE)

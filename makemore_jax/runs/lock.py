@@ -91,7 +91,9 @@ def _belongs(file: Path, config: dict) -> bool:
 def _clear(path: Path) -> None:
     """Delete what an earlier run left: the files that runs have, and those that its configuration names."""
     named = (read_config(path) or {}).get("files", [])
-    named = [name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html)", name)]
+    named = [
+        name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html|json|safetensors)", name)
+    ]
     for file in (*states(path), *path.glob("checkpoints/*.damaged"), *(path / name for name in (*FILES, *named))):
         delete(file)
 

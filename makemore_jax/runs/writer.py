@@ -38,7 +38,11 @@ class RunFolder:
 
     def save_best(self, trained: Trained) -> None:
         """Keep these weights as the best."""
-        self._write_tree("best.safetensors", trained.params, trained.about)
+        self.save(trained, "best.safetensors")
+
+    def save(self, trained: Trained, name: str) -> None:
+        """Keep a trained model in this file, as `trained.save` writes it."""
+        self._write_tree(name, trained.params, trained.about)
 
     def save_state(self, step: int, tree: Any, about: dict) -> None:
         """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
@@ -66,7 +70,7 @@ class RunFolder:
                     write(self.path / name)
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
-                raise InputError(f"{self.path / name}: cannot save ({reason}); earlier checkpoints are kept") from None
+                raise InputError(f"{self.path / name}: cannot save ({reason}); what was saved before is kept") from None
 
     def last_step(self) -> int | None:
         """The step of the newest saved state."""

@@ -1,0 +1,95 @@
+"""Studies that can be stopped: a row of their table is kept as soon as it is measured, and not measured again."""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import makemore_jax as mm
+from experiments.shared import cli
+from experiments.shared.flags import Output
+from experiments.shared.signals import Stopped
+from makemore_jax.errors import InputError, require
+from makemore_jax.files import to_json
+from makemore_jax.runs.writer import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Output):
+    """A command that measures row by row."""
+
+    resume: bool = False
+    """Continue the study in the folder: rows that were measured before are printed, and not measured again."""
+
+
+class Rows:
+    """The rows of a study in a JSON file of its folder, by name."""
+
+    def __init__(self, folder: RunFolder, about: dict, name: str = "summary.json"):
+        """`about` stands before the rows in the file; after a claim that resumes nothing, there is no such file."""
+        self.folder, self.about, self.name = folder, about, name
+        self.rows: dict[str, Any] = read(folder.path / name).get("rows", {})
+
+    def measure(self, name: str, measure: Callable[[], Any]) -> Any:
+        """A row: as it is in the file, or measured and written there. Either way it is what JSON makes of it."""
+        if name not in self.rows:
+            self.rows[name] = json.loads(to_json(measure()))
+            self.write()
+        return self.rows[name]
+
+    def models(self, name: str, train: Callable[[], Sequence[mm.Trained]], count: int = 1) -> list[mm.Trained]:
+        """The models of a row, from the folder; where one is missing or damaged, all are trained, and kept there.
+
+        Training is deterministic, so these are the models that were measured.
+        """
+        files = model_files(name, count)
+        with contextlib.suppress(InputError):
+            return [mm.open(self.folder.path / file) for file in files]
+        models = list(train())
+        for file, trained in zip(files, models, strict=True):
+            self.folder.save(trained, file)
+        return models
+
+    def write(self, **more: Any) -> dict:
+        """Write the file, with what is known of all rows; returns its content."""
+        content = self.about | {"rows": self.rows} | more
+        self.folder.write_json(self.name, content)
+        return content
+
+    def finish(self, **more: Any) -> dict:
+        """Write the file for the last time."""
+        return self.write(**more, finished=True)
+
+
+@contextlib.contextmanager
+def keep(config: Any, digest: str, files: tuple[str, ...] = (), **about: Any) -> Iterator[Rows]:
+    """Hold the folder of a study while it measures; see `cli.claim`. A signal says how to continue."""
+    left = [read(config.out / name) for name in ("summary.json", *(name for name in files if name.endswith(".json")))]
+    begun = sum(len(part.get("rows", {})) for part in left) if "finished" not in left[0] else 0
+    go_on = "continue with `resume`, or start over with `overwrite`"
+    require(not begun or config.resume or config.overwrite, f"{config.out}: holds {begun} rows already; {go_on}")
+    with cli.claim(config, config.out, digest, files, config.resume) as folder:
+        rows = Rows(folder, about | cli.environment())
+        try:
+            yield rows
+        except Stopped as stopped:
+            how = "stopped; rows that were measured are kept: to continue, run the same command with --resume"
+            raise Stopped(stopped.status - 128, how) from None
+
+
+def model_files(name: str, count: int = 1) -> tuple[str, ...]:
+    """The names of the files that hold the models of a row, one for each seed."""
+    stem = re.sub(r"[^\w-]+", "-", name)
+    return tuple(f"{stem}-{number}.safetensors" for number in range(count)) if count > 1 else (f"{stem}.safetensors",)
+
+
+def read(path: Path) -> dict:
+    """A JSON file of rows; empty if there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("rows", {}), dict) else {}

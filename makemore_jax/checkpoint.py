@@ -6,6 +6,7 @@ SHA-256 over it and over every array: a damaged file is refused, whichever bit h
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import write_bytes
+from makemore_jax.files import read_bytes, require_regular, write_bytes
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -68,10 +69,9 @@ def write(path: str | Path, tree: Any, about: dict) -> None:
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays of a file that `write` wrote, by name, and its description."""
     try:
-        raw = Path(path).read_bytes() if Path(path).is_file() else None
+        raw = read_bytes(path)
     except OSError as error:
         raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}") from None
-    require(raw is not None, f"{str(path)!r}: no such file")
     try:
         size = int.from_bytes(raw[:8], "little")
         header = json.loads(raw[8 : 8 + size]).get("__metadata__", {}).get("makemore_jax")
@@ -91,5 +91,6 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of any safetensors file by name; raises `SafetensorError` or `OSError`."""
+    require_regular(os.stat(path), path)
     with safe_open(path, "numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

@@ -163,7 +163,7 @@ def run(config: Config) -> dict:
         folder.save_best(whole)
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
-            comparison(test, "n-gram", config.out / "compare.png", config.unit)
+            comparison(test, "n-gram", folder.file("compare.png"), config.unit)
             print(f"drawn in {cli.shown(config.out / 'compare.png')}")
         print(f"samples from the last row: python -m experiments.sample {cli.shown(config.out)}")
         summary |= {"rows": {name: row._asdict() for name, row in rows.items()}}

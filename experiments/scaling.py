@@ -105,7 +105,7 @@ def run(config: Config) -> dict:
         cli.title("Test loss against the number of parameters, on all train lines")
         by_width = by_number_of_parameters(config, corpus)
         if not config.no_figures:
-            picture(config, np.array(lines), by_lines, laws, by_width, config.out / "scaling.png")
+            picture(config, np.array(lines), by_lines, laws, by_width, folder.file("scaling.png"))
             print(f"\ndrawn in {cli.shown(config.out / 'scaling.png')}")
         summary = {"experiment": "scaling", **cli.environment(), "lines": lines, "by_lines": by_lines}
         summary |= {"laws": {name: law and law._asdict() for name, law in laws.items()}, "predictions": predictions}

@@ -60,7 +60,7 @@ def run(config: Any) -> dict:
         print(f"best rate {best:g}")
         if not config.no_figures:
             curves = {f"rate {r:g}": (runs.step_E, dev_SE) for r, dev_SE in zip(config.rates, dev_RSE, strict=True)}
-            mm.plot.bands(curves, levels, config.out / "sweep.png", unit=config.unit)
+            mm.plot.bands(curves, levels, folder.file("sweep.png"), unit=config.unit)
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
         summary |= {"dev_nats": dev_RS, "best_rate": best, "baselines": levels}
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": runs.dev_RE}

@@ -118,7 +118,7 @@ def train_and_report(config: Any) -> dict:
         shown = cli.shown(out)
         print(f"saved in {shown}: python -m experiments.sample {shown}")
         if not config.no_figures and is_first():
-            draw_losses(config, training, levels, out / "loss.png")
+            draw_losses(config, training, levels, folder.file("loss.png"))
         folder.write_json("summary.json", summary)
     return summary
 

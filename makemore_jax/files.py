@@ -47,8 +47,9 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     if path.exists():
         require_regular(path.stat(), path)
     part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    new = part.open("xb")  # never a file that somebody has put there, nor through a link
     try:
-        with part.open("xb") as file:  # a new file, never one that somebody has put there, nor through a link
+        with new as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -18,6 +18,7 @@ from makemore_jax.models.likelihood import batch_nll
 
 BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
 BATCH_LOGITS = 2**23  # the same limit in logits, for large vocabularies
+ROUNDING = 1e-6  # of a sum of probabilities from float32
 PACK_TOKENS = 2**20  # lines are packed this many tokens at a time, so that memory does not grow with the data
 
 
@@ -120,7 +121,7 @@ def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) 
     if excluding is None:
         return quality
     excluded = mass(trained, excluding)
-    if excluded == 1 or distinct(tokens).keys() & distinct(excluding).keys():
+    if 1 - excluded < ROUNDING or distinct(tokens).keys() & distinct(excluding).keys():
         return mean_loss(math.inf, quality.tokens)
     gain = -math.log1p(-excluded)  # nats per line
     return mean_loss(quality.nats * quality.tokens - gain * len(tokens.length_N), quality.tokens)

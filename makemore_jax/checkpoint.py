@@ -60,10 +60,15 @@ def fingerprint(leaves: dict[str, np.ndarray], about: str) -> str:
 
 def write(path: str | Path, tree: Any, about: dict) -> None:
     """Write a pytree and its description: synced, then renamed, so that a reader finds the whole file or none."""
+    write_bytes(path, to_bytes(tree, about))
+
+
+def to_bytes(tree: Any, about: dict) -> bytes:
+    """The contents of the file of a pytree and its description."""
     leaves = {name: np.asarray(leaf) for name, leaf in flatten(tree).items()}
     text = json.dumps(about, ensure_ascii=False, sort_keys=True)
     # One entry: the order of several would differ from file to file.
-    write_bytes(path, save(leaves, metadata={"makemore_jax": f"{fingerprint(leaves, text)} {text}"}))
+    return save(leaves, metadata={"makemore_jax": f"{fingerprint(leaves, text)} {text}"})
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -35,7 +35,12 @@ def to_json(value: Any, **style: Any) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file atomically; see `write_bytes`."""
-    write_bytes(path, (to_json(value, indent=2) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """The contents of a JSON file that people read, too."""
+    return (to_json(value, indent=2) + "\n").encode()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

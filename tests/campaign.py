@@ -1,4 +1,5 @@
-"""A hostile campaign against the run folder: kills, signals, damage, readers, two writers, full disks, another user.
+"""A hostile campaign against the run folder: kills, signals, damage, readers, two writers, full disks, another user,
+folders that move away, files of other people; and against token files: another text of one size and time, two encoders.
 
 Run it:   python -m tests.campaign --minutes 30 --seed 0
 Expect:   how often each was tried and how often it failed; exit status 1 if anything failed
@@ -27,6 +28,7 @@ from makemore_jax import checkpoint
 from makemore_jax.errors import InputError
 from makemore_jax.runs.folder import open_run
 from tests import test_run_folder as table
+from tests.campaign_files import ForeignFiles
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"model": "mlp", "window": 3, "embed": 5, "hidden": 13, "batch": 8, "samples": 0}
@@ -35,7 +37,7 @@ RUN = ["--no-figures", *(f"--{name}={value}" for name, value in (SMALL | RECIPE)
 OTHER_USER = """
 import os, sys
 from pathlib import Path
-from makemore_jax.run_folder import open_run
+from makemore_jax.runs.folder import open_run
 open_run(sys.argv[1])  # imports what reading needs
 os.setuid(65534)
 try:
@@ -45,7 +47,7 @@ except Exception as error:
 """
 
 
-class Campaign:
+class Campaign(ForeignFiles):
     """The cases, each drawn at random; a case returns what failed, or nothing."""
 
     def __init__(self, seed: int, folder: Path):
@@ -231,7 +233,8 @@ class Campaign:
     def once(self, only: str | None = None) -> None:
         """One case, drawn at random, or the one of this name."""
         cases = [self.kill] * 6 + [self.term] * 3 + [self.two_writers, self.full_disk, self.readers, self.other_user]
-        case = getattr(self, only) if only else self.random.choice([*cases, self.damage, self.damage])
+        cases += [self.moved, self.moved, self.planted, self.same_texts, self.two_encoders, self.damage, self.damage]
+        case = getattr(self, only) if only else self.random.choice(cases)
         self.tried[case.__name__] += 1
         if problem := case():
             self.failed[case.__name__] += 1
@@ -254,9 +257,8 @@ def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--minutes", type=float, default=30, help="how long to go on")
     flags.add_argument("--seed", type=int, default=0, help="which cases are drawn")
-    flags.add_argument(
-        "--only", choices=["kill", "term", "damage", "readers", "full_disk"], help="try only these cases"
-    )
+    only = ["kill", "term", "damage", "readers", "full_disk", "moved", "planted", "same_texts", "two_encoders"]
+    flags.add_argument("--only", choices=only, help="try only these cases")
     config = flags.parse_args()
     warnings.simplefilter("ignore")  # what was passed over, and why
     with tempfile.TemporaryDirectory(prefix="makemore_jax_campaign_") as folder:

@@ -3,7 +3,6 @@
 import shutil
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from makemore_jax.distributed import orbax_state
 from makemore_jax.distributed.mesh import fetch, lay_out_as
 from makemore_jax.distributed.processes import agreed, is_first, share, share_arrays
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import inode, to_json, write_bytes, write_json
+from makemore_jax.files import inode, json_bytes, to_json, write_bytes
 from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import identity, states
 
@@ -45,12 +44,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of the folder."""
-        self._write(name, partial(write_json, value=value))
+        self._write(name, lambda: json_bytes(value))
 
     def write_metrics(self, rows: list[dict]) -> None:
         """Replace metrics.jsonl, one object per chunk of steps; no times in it, so equal runs have equal files."""
-        content = "".join(to_json(row) + "\n" for row in rows).encode()
-        self._write("metrics.jsonl", partial(write_bytes, content=content))
+        self._write("metrics.jsonl", lambda: "".join(to_json(row) + "\n" for row in rows).encode())
 
     def save_best(self, trained: Trained) -> None:
         """Keep these weights as the best."""
@@ -73,17 +71,18 @@ class RunFolder:
         for leaf_name, leaf in checkpoint.flatten(tree).items():
             whole = fetch(leaf)  # every process takes part, and the first keeps it
             leaves |= {leaf_name: whole} if is_first() else {}
-        self._write(name, lambda path: checkpoint.write(path, leaves, about | {"run": self.identity}))
+        self._write(name, lambda: checkpoint.to_bytes(leaves, about | {"run": self.identity}))
 
-    def _write(self, name: str, write: Callable[[Path], None]) -> None:
+    def _write(self, name: str, make: Callable[[], bytes]) -> None:
         """Write one file, in the first process; all learn whether it could."""
         with agreed():
             try:
                 if is_first():
+                    content = make()  # which takes its time, and so comes before the check of the folder
                     path = self.file(name)
                     if path.parent != self.path:
                         path.parent.mkdir(exist_ok=True)
-                    write(path)
+                    write_bytes(path, content)
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise InputError(f"{self.path / name}: cannot save ({reason}); earlier checkpoints are kept") from None

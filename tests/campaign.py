@@ -34,17 +34,6 @@ ROOT = Path(__file__).parent.parent
 SMALL = {"model": "mlp", "window": 3, "embed": 5, "hidden": 13, "batch": 8, "samples": 0}
 RECIPE = {"steps": 1200, "evaluate-every": 20, "warmup": 5}
 RUN = ["--no-figures", *(f"--{name}={value}" for name, value in (SMALL | RECIPE).items())]
-OTHER_USER = """
-import os, sys
-from pathlib import Path
-from makemore_jax.runs.folder import open_run
-open_run(sys.argv[1])  # imports what reading needs
-os.setuid(65534)
-try:
-    print(open_run(sys.argv[2]).vocab.size)
-except Exception as error:
-    print(type(error).__name__, error)
-"""
 
 
 class Campaign(ForeignFiles):
@@ -213,22 +202,6 @@ class Campaign(ForeignFiles):
         elif kind == "foreign":
             shutil.copy(draw.choice(list(self.foreign.rglob("*.safetensors"))), file)
         return f"{kind} {file.name}"
-
-    def other_user(self) -> str | None:
-        """Another user reads a run: whole under a common umask, one line under a strict one."""
-        if os.geteuid():
-            return None
-        out, mask = self.new(), self.random.choice([0o022, 0o077])
-        before = os.umask(mask)
-        table.train(out, until=10)
-        os.umask(before)
-        for folder in (self.folder, *self.folder.parents):
-            if str(folder).startswith(tempfile.gettempdir() + "/"):
-                folder.chmod(0o755)
-        command = [sys.executable, "-c", OTHER_USER, str(self.tiny_whole), str(out)]
-        said = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True)
-        expected = str(table.CORPUS.vocab.size) if mask == 0o022 else "InputError"
-        return None if said.stdout.startswith(expected) else f"other user, {mask:o}: {said.stdout} {said.stderr[-300:]}"
 
     def once(self, only: str | None = None) -> None:
         """One case, drawn at random, or the one of this name."""

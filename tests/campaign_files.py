@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +16,17 @@ from makemore_jax.runs.folder import open_run
 from tests import test_run_folder as table
 
 ROOT = Path(__file__).parent.parent
+OTHER_USER = """
+import os, sys
+from pathlib import Path
+from makemore_jax.runs.folder import open_run
+open_run(sys.argv[1])  # imports what reading needs
+os.setuid(65534)
+try:
+    print(open_run(sys.argv[2]).vocab.size)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
 ENCODE = """
 import sys, time
 from makemore_jax.data.corpus import Encoding
@@ -133,6 +145,22 @@ class ForeignFiles:
         load(text, Encoding(tokens=kind), progress=False)
         left = {path.name for path in Path(f"{text}.tokens").iterdir()}
         return None if len(left - {f"{name}.lock" for name in left if killed}) == 1 else f"{left} are left"
+
+    def other_user(self) -> str | None:
+        """Another user reads a run: whole under a common umask, one line under a strict one."""
+        if os.geteuid():
+            return None
+        out, mask = self.new(), self.random.choice([0o022, 0o077])
+        before = os.umask(mask)
+        table.train(out, until=10)
+        os.umask(before)
+        for folder in (self.folder, *self.folder.parents):
+            if str(folder).startswith(tempfile.gettempdir() + "/"):
+                folder.chmod(0o755)
+        command = [sys.executable, "-c", OTHER_USER, str(self.tiny_whole), str(out)]
+        said = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True)
+        expected = str(table.CORPUS.vocab.size) if mask == 0o022 else "InputError"
+        return None if said.stdout.startswith(expected) else f"other user, {mask:o}: {said.stdout} {said.stderr[-300:]}"
 
 
 def snapshot(folder: Path) -> dict[Path, bytes | int]:

@@ -182,7 +182,7 @@ def run(config: Config) -> dict:
             print("\nweights in the mixture:", ", ".join(f"{w:.3f} {name}" for name, w in more["weights"].items()))
         if not config.no_figures:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
-            with drawing(config.out / "compare.png") as path:
+            with drawing(kept.folder.file("compare.png")) as path:
                 comparison(test, "backoff", path, config.unit)
         print(f"samples from the last row: python -m experiments.sample {cli.shown(config.out)}")
         return kept.finish(**more)

@@ -74,7 +74,7 @@ def run(config: Config) -> dict:
         cli.title(f"Test loss, nats per {config.unit}, against the number of parameters, on all train lines")
         by_width = by_number_of_parameters(config, corpus, kept)
         if not config.no_figures:
-            with drawing(config.out / "scaling.png") as path:
+            with drawing(kept.folder.file("scaling.png")) as path:
                 picture(config, lines, by_lines, laws, by_width, path)
         found = {name: law and law._asdict() | {"floor_interval": law.floor_interval} for name, law in laws.items()}
         return kept.finish(lines=lines, laws=found, predictions=predictions)

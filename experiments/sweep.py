@@ -82,7 +82,7 @@ def run(config: Any) -> dict:
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": runs.dev_RE}
         folder.write_json("summary.json", summary)
         if not config.no_figures:
-            with drawing(config.out / "sweep.png") as path:
+            with drawing(folder.file("sweep.png")) as path:
                 mm.plot.bands(curves, levels, path, unit=config.unit)
     return summary
 

@@ -120,7 +120,7 @@ def train_and_report(config: Any) -> dict:
         print(f"saved in {shown}: python -m experiments.sample {shown}")
         folder.write_json("summary.json", summary)
         if not config.no_figures and is_first():
-            with drawing(out / "loss.png") as path:
+            with drawing(folder.file("loss.png")) as path:
                 draw_losses(config, training, levels, path)
     return summary
 

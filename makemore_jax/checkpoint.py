@@ -6,6 +6,7 @@ SHA-256 over it and over every array: a damaged file is refused, whichever bit h
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import write_bytes
+from makemore_jax.files import read_bytes, require_regular, write_bytes
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -65,20 +66,23 @@ def fingerprint(leaves: dict[str, np.ndarray], about: str) -> str:
 
 def write(path: str | Path, tree: Any, about: dict) -> None:
     """Write a pytree and its description: synced, then renamed, so that a reader finds the whole file or none."""
+    write_bytes(path, to_bytes(tree, about))
+
+
+def to_bytes(tree: Any, about: dict) -> bytes:
+    """The contents of the file of a pytree and its description."""
     leaves = {name: np.asarray(leaf) for name, leaf in flatten(tree).items()}
     text = json.dumps(about, ensure_ascii=False, sort_keys=True)
     # One entry: the order of several would differ from file to file.
-    write_bytes(path, save(leaves, metadata={"makemore_jax": f"{fingerprint(leaves, text)} {text}"}))
+    return save(leaves, metadata={"makemore_jax": f"{fingerprint(leaves, text)} {text}"})
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays of a file that `write` wrote, by name, and its description."""
     try:
-        found = Path(path).is_file()
-        raw = Path(path).read_bytes() if found else b""
+        raw = read_bytes(path)
     except OSError as error:
         raise InputError(f"{str(path)!r}: {(error.strerror or 'cannot be read').lower()}") from None
-    require(found, f"{str(path)!r}: no such file")
     try:
         size = int.from_bytes(raw[:8], "little")
         header = json.loads(raw[8 : 8 + size]).get("__metadata__", {}).get("makemore_jax")
@@ -99,5 +103,6 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of any safetensors file by name; raises `SafetensorError` or `OSError`."""
+    require_regular(os.stat(path), path)
     with safe_open(path, "numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

@@ -1,8 +1,12 @@
 """Files on disk: strict JSON, and atomic writes, which leave either the whole file or none of it."""
 
+import errno
 import json
 import math
 import os
+import re
+import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +35,67 @@ def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file atomically; see `write_bytes`."""
-    write_bytes(path, (to_json(value, indent=2) + "\n").encode())
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """The contents of a JSON file that people read, too."""
+    return (to_json(value, indent=2) + "\n").encode()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file atomically: write a new file beside it, sync, rename. Permissions follow the umask."""
+    """Replace a file atomically: write a new file beside it, sync, rename. Permissions follow the umask.
+
+    A link is replaced, too, and the file that it points to stays as it is; a pipe or a device is refused.
+    """
     path = Path(path)
-    part = path.with_name(path.name + ".part")
+    if path.exists():
+        require_regular(path.stat(), path)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    new = part.open("xb")  # never a file that somebody has put there, nor through a link
     try:
-        with part.open("wb") as file:
+        with new as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError:
+    finally:
         part.unlink(missing_ok=True)
-        raise
     sync(path.parent)  # so that the rename survives a power cut, too
+
+
+def begun(folder: Path, names: str) -> list[Path]:
+    """What killed processes left of files that they had begun to write, whose names match the pattern `names`."""
+    return [part for part in folder.glob("*.part") if re.fullmatch(rf"({names})\.[0-9a-f]{{16}}\.part", part.name)]
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The contents of a regular file; anything else is an `OSError`: a pipe would block, and a device may never end."""
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        require_regular(os.fstat(file.fileno()), path)
+        return file.read()
+
+
+def require_regular(status: os.stat_result, path: str | Path) -> None:
+    """Raise an `OSError` if this is the status of anything but a regular file."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
+def is_regular(path: Path) -> bool:
+    """Whether this is a regular file itself, and not a link to one."""
+    return path.is_file() and not path.is_symlink()
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that takes its place, as long as it is open; None if there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def sync(path: Path) -> None:

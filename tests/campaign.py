@@ -1,4 +1,5 @@
-"""A hostile campaign against the run folder: kills, signals, damage, readers, two writers, full disks, another user.
+"""A hostile campaign against the run folder: kills, signals, damage, readers, two writers, full disks, another user,
+folders that move away, files of other people; and against token files: another text of one size and time, two encoders.
 
 Run it:   python -m tests.campaign --minutes 30 --seed 0
 Expect:   how often each was tried and how often it failed; exit status 1 if anything failed
@@ -27,25 +28,15 @@ from makemore_jax import checkpoint
 from makemore_jax.errors import InputError
 from makemore_jax.runs.folder import open_run
 from tests import test_run_folder as table
+from tests.campaign_files import ForeignFiles
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"model": "mlp", "window": 3, "embed": 5, "hidden": 13, "batch": 8, "samples": 0}
 RECIPE = {"steps": 1200, "evaluate-every": 20, "warmup": 5}
 RUN = ["--no-figures", *(f"--{name}={value}" for name, value in (SMALL | RECIPE).items())]
-OTHER_USER = """
-import os, sys
-from pathlib import Path
-from makemore_jax.runs.folder import open_run
-open_run(sys.argv[1])  # imports what reading needs
-os.setuid(65534)
-try:
-    print(open_run(sys.argv[2]).vocab.size)
-except Exception as error:
-    print(type(error).__name__, error)
-"""
 
 
-class Campaign:
+class Campaign(ForeignFiles):
     """The cases, each drawn at random; a case returns what failed, or nothing."""
 
     def __init__(self, seed: int, folder: Path):
@@ -212,26 +203,11 @@ class Campaign:
             shutil.copy(draw.choice(list(self.foreign.rglob("*.safetensors"))), file)
         return f"{kind} {file.name}"
 
-    def other_user(self) -> str | None:
-        """Another user reads a run: whole under a common umask, one line under a strict one."""
-        if os.geteuid():
-            return None
-        out, mask = self.new(), self.random.choice([0o022, 0o077])
-        before = os.umask(mask)
-        table.train(out, until=10)
-        os.umask(before)
-        for folder in (self.folder, *self.folder.parents):
-            if str(folder).startswith(tempfile.gettempdir() + "/"):
-                folder.chmod(0o755)
-        command = [sys.executable, "-c", OTHER_USER, str(self.tiny_whole), str(out)]
-        said = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True)
-        expected = str(table.CORPUS.vocab.size) if mask == 0o022 else "InputError"
-        return None if said.stdout.startswith(expected) else f"other user, {mask:o}: {said.stdout} {said.stderr[-300:]}"
-
     def once(self, only: str | None = None) -> None:
         """One case, drawn at random, or the one of this name."""
         cases = [self.kill] * 6 + [self.term] * 3 + [self.two_writers, self.full_disk, self.readers, self.other_user]
-        case = getattr(self, only) if only else self.random.choice([*cases, self.damage, self.damage])
+        cases += [self.moved, self.moved, self.planted, self.same_texts, self.two_encoders, self.damage, self.damage]
+        case = getattr(self, only) if only else self.random.choice(cases)
         self.tried[case.__name__] += 1
         if problem := case():
             self.failed[case.__name__] += 1
@@ -254,9 +230,8 @@ def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--minutes", type=float, default=30, help="how long to go on")
     flags.add_argument("--seed", type=int, default=0, help="which cases are drawn")
-    flags.add_argument(
-        "--only", choices=["kill", "term", "damage", "readers", "full_disk"], help="try only these cases"
-    )
+    only = ["kill", "term", "damage", "readers", "full_disk", "moved", "planted", "same_texts", "two_encoders"]
+    flags.add_argument("--only", choices=only, help="try only these cases")
     config = flags.parse_args()
     warnings.simplefilter("ignore")  # what was passed over, and why
     with tempfile.TemporaryDirectory(prefix="makemore_jax_campaign_") as folder:

@@ -80,6 +80,29 @@ def test_on_a_cpu_the_devices_that_are_asked_for_are_cores(monkeypatch, flags, c
     assert asked == ([("jax_num_cpu_devices", len(os.sched_getaffinity(0)))] if cores else [])
 
 
+def test_a_damaged_cache_of_programs_is_named(monkeypatch, capsys):
+    """What JAX says of a program that was compiled for other shapes; anything else keeps its traceback."""
+
+    def run(error):
+        raise error
+
+    monkeypatch.setattr(cli, "parse", lambda config: config)
+    for error in (
+        jax.errors.JaxRuntimeError("INVALID_ARGUMENT: E0102: RuntimeProgramInputMismatch:\nExecutable(f) expected"),
+        ValueError("One of jit outputs with pytree key path result is incompatible with its layout annotation Layout"),
+        ValueError("safe_zip() argument 1 has length 0 but argument 0 has length 1. All lengths: (1, 0, 0)"),
+        AssertionError("(2, 1)"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(partial(type(error), *error.args), run)
+        assert capsys.readouterr().err == (
+            f"error: damaged programs in {jax.config.jax_compilation_cache_dir}; delete that folder and start again\n"
+        )
+    for error in (ValueError("(2, 1, 3)"), AssertionError("two"), KeyError("x")):
+        with pytest.raises(type(error)):
+            cli.main(partial(type(error), *error.args), run)
+
+
 COMMANDS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "cli.main(" in path.read_text())
 POSITIONAL = {"benchmark", "gpt2", "inspect", "sample"}  # commands that cannot do without an argument
 

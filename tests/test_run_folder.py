@@ -386,19 +386,21 @@ def test_a_folder_is_claimed_only_where_nothing_is_lost(run, tmp_path):
 
 
 def test_what_a_killed_process_had_begun_to_write_is_deleted(run):
-    parts = [run / name for name in ("checkpoints/35.safetensors.part", f"{BEST}.part", "metrics.jsonl.part")]
-    for part in parts:
+    names = ("checkpoints/35.safetensors", BEST, "metrics.jsonl", "config.json", "loss.png")
+    parts = [run / f"{name}.0123456789abcdef.part" for name in names]
+    mine = [run / name for name in ("config.json.part", "notes.0123456789abcdef.part", f"{BEST}.01234567.part")]
+    for part in parts + mine:
         part.write_bytes(b"half")
     open_run(run)
     assert all(part.exists() for part in parts)
     train(run, until=30, resume=True)
-    assert not list(run.rglob("*.part"))
+    assert set(run.rglob("*.part")) == set(mine)
 
 
 def test_killed_while_it_claimed_the_folder(tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/lock").write_text("process 1")
-    (tmp_path / "run/config.json.part").write_text('{"mod')
+    (tmp_path / "run/lock").write_text("")
+    (tmp_path / "run/config.json.0123456789abcdef.part").write_text('{"mod')
     assert train(tmp_path / "run", until=10) == []
 
 

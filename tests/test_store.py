@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -184,32 +185,96 @@ def test_a_store_in_use_and_one_that_fails_are_left_alone(file, tmp_path, monkey
     with pytest.raises(InputError, match="no word occurs 999 times"):
         write_store(folder, file, Encoding(tokens="word", min_count=999))
 
-    def full(path, *target):
-        if path.name.endswith("part") or not target:
-            raise OSError(28, "No space left on device")
-        return os.rename(path, *target)
+    def full(*args):
+        raise OSError(28, "No space left on device")
 
-    for owner, name in ((store, "sync"), (Path, "rename")):  # before, and after the old store is moved out of the way
+    for owner, name, left in ((store, "sync", ["store"]), (Path, "rename", [])):  # before the old is removed, and after
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(InputError, match=r"store': cannot be written \(no space left on device\)"):
                 write_store(folder, file)
-    assert open_store(folder, file, Encoding(tokens="byte")).vocab.tokens == "byte"
-    assert [path.name for path in tmp_path.glob("store*")] == ["store"]
+        assert [path.name for path in tmp_path.glob("store*")] == left
+        if left:
+            assert open_store(folder, file, Encoding(tokens="byte")).vocab.tokens == "byte"
 
 
-def test_two_machines_may_give_their_processes_one_number(file, tmp_path, monkeypatch):
-    """Two writers at once, the second of which begins while the first is half-way."""
-    expected, begun = digest(read_lines(file)), []
-    monkeypatch.setattr(os, "getpid", lambda: 7)
+def test_one_process_encodes_and_the_others_wait_for_it(file):
+    """The second begins while the first is half-way. Neither leaves anything but the tokens."""
+    folder, told, waits = Path(f"{file}.tokens"), [], threading.Event()
+    expected, found = digest(read_lines(file)), []
+
+    def report(message):
+        told.append(message)
+        if "waiting" in message:
+            waits.set()
+
+    second = threading.Thread(target=lambda: found.append(store.load(file, progress=False, report=report)))
 
     def progress(size):
-        if not begun:
-            begun.append(size)
-            write_store(tmp_path / "store", file)
+        if second.ident is None:
+            second.start()
+            assert waits.wait(60)
 
-    assert write_store(tmp_path / "store", file, progress=progress).digest == expected
-    assert len(list(tmp_path.glob("store*"))) == 1
+    assert write_store(folder / "character-1", file, progress=progress).digest == expected
+    second.join()
+    assert found[0].digest == expected
+    assert [message.partition(": ")[2] for message in told] == ["another process is encoding; waiting for it"]
+    assert [path.name for path in folder.iterdir()] == ["character-1"]
+
+
+def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(file, tmp_path):
+    for name in ("store.0123abcd.part", "store.mine.part", "other.0123abcd.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.stream").write_bytes(b"half")
+    (tmp_path / "store.lock").write_bytes(b"")
+    write_store(tmp_path / "store", file)
+    left = {path.name for path in tmp_path.iterdir()} - {file.name}
+    assert left == {"store", "store.mine.part", "other.0123abcd.part"}
+    (tmp_path / "store.lock").write_text("a file of mine")
+    write_store(tmp_path / "store", file)
+    assert (tmp_path / "store.lock").read_text() == "a file of mine"
+
+
+def test_a_store_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new(saved, tmp_path, monkeypatch):
+    folder, text = saved / "store", saved / "lines.txt"
+    mapped = store._map
+
+    def replaced(*args):
+        text.write_text("eva\nnoah\nliam\nava\nmia\nben\ntom\nian\nzoë\nida")
+        monkeypatch.undo()
+        write_store(folder, text)
+        return mapped(*args)
+
+    monkeypatch.setattr(store, "_map", replaced)
+    with pytest.raises(InputError, match="replaced while it was read"):
+        open_store(folder, text)
+    monkeypatch.setattr(store, "_map", lambda *args: (tmp_path / "none").read_bytes())
+    with pytest.raises(InputError, match="replaced while it was read"):
+        open_store(folder, text)
+
+
+@pytest.mark.parametrize("sampled", [2**28, 64])
+def test_another_text_of_the_same_size_and_time_is_encoded_again(file, monkeypatch, sampled):
+    """Beyond `SAMPLED` bytes, what changes at the beginning or at the end is seen, and a new time as well."""
+    monkeypatch.setattr(store, "SAMPLED", sampled)
+    monkeypatch.setattr(store, "SAMPLE", 16)
+    text = "\n".join(f"{a}{b}" for a in "abcdefgh" for b in "opqrstuv").encode()
+    assert len(text) > 2 * 64
+    file.write_bytes(text)
+    status = file.stat()
+    load, told = lambda: store.load(file, progress=False, report=told.append), []
+    assert load().digest == digest(read_lines(file))
+    assert load().digest == digest(read_lines(file))
+    assert len(told) == 1
+    for changed in (b"vh" + text[2:], text[:-2] + b"ao", text):
+        file.write_bytes(changed)
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert file.stat().st_size == status.st_size
+        assert load().digest == digest(read_lines(file))
+    assert len(told) == 4
+    os.utime(file, ns=(1, 1))
+    load()
+    assert len(told) == (5 if sampled == 64 else 4)
 
 
 def test_foreign_files_are_kept(file, tmp_path):
@@ -220,7 +285,7 @@ def test_foreign_files_are_kept(file, tmp_path):
     with pytest.raises(InputError, match="mine': holds files that are not encoded text; choose another folder"):
         write_store(mine, file)
     assert {(path.name, path.read_text()) for path in mine.iterdir()} == {(name, "precious") for name in names}
-    with pytest.raises(InputError, match=r"cannot be written \(not a directory\)"):
+    with pytest.raises(InputError, match=r"cannot be written \(file exists\)"):
         write_store(file / "store", file)
 
 

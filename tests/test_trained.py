@@ -12,6 +12,8 @@ from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.errors import InputError
+from makemore_jax.inference import evaluate
+from makemore_jax.inference.baselines import count_table
 from makemore_jax.models import ngram
 
 CORPUS = encode(Split(["a", "ab", "a", "", "b"], ["ba"], ["aa", "bb", "aa"]), digest="")
@@ -61,3 +63,20 @@ def test_samples_without_some_lines_are_the_others_as_often_as_their_probability
 def test_too_many_lines_to_exclude():
     with pytest.raises(InputError, match="0 of 256 samples are not in `excluding`, of 2 to be drawn"):
         mm.sample(jax.random.key(0), TRAINED, 2, temperature=0, excluding=set(SHORT) | {"a" * 8, "b" * 8})
+
+
+def test_lines_that_hold_all_probability_leave_nothing_for_the_others():
+    lines = Split(["ab", "ab", "ba"], ["aa"], ["bb"])
+    corpus = encode(lines, digest="")
+    counted = count_table(corpus, 3, smoothing=0)
+    assert 1 - 1e-6 < mm.mass(counted, corpus.tokens.train) <= 1
+    for part in ("dev", "test"):
+        assert mm.evaluate(counted, getattr(corpus.tokens, part), excluding=corpus.tokens.train).nats == np.inf
+
+
+def test_a_mass_is_at_most_one(monkeypatch):
+    tokens = tokenize(SHORT, CORPUS.vocab)
+    monkeypatch.setattr(evaluate, "line_nll", lambda *args: np.full(len(SHORT), np.log(len(SHORT)) - 1e-9))
+    assert mm.mass(TRAINED, tokens) == 1.0
+    other = encode(Split(["aaaaaaaaab"], ["b"], ["b"]), digest="").tokens.train
+    assert mm.evaluate(TRAINED, other, excluding=tokens).nats == np.inf

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import makemore_jax
-from experiments.shared.cores import keep_compilations, make_cores_devices
+from experiments.shared.cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from experiments.shared.flags import parse
 from experiments.shared.signals import Stopped, stop_on_signals
 from makemore_jax.data.lines import printable
@@ -64,7 +64,9 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'output'}: {error.strerror or error}")
-    except (MemoryError, ValueError, jax.errors.JaxRuntimeError) as error:
+    except (MemoryError, ValueError, AssertionError, jax.errors.JaxRuntimeError) as error:
+        if is_misfit(error):
+            fail(f"damaged programs in {cache_folder()}; delete that folder and start again")
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             fail("out of memory; choose smaller sizes, or cut the data")
         if alone() or not re.search("Gloo|NCCL|UNAVAILABLE|DEADLINE", str(error)):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -68,6 +69,17 @@ def _captured(function: Callable[[T], U], item: T) -> tuple[str, U]:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         result = function(item)
     return printed.getvalue(), result
+
+
+def cache_folder() -> str | None:
+    """Where JAX keeps what it has compiled."""
+    return jax.config.values["jax_compilation_cache_dir"]
+
+
+def is_misfit(error: Exception) -> bool:
+    """Whether this says that a program from the cache folder is another than its name says: files were swapped."""
+    said = r"RuntimeProgramInputMismatch|incompatible with its layout annotation|^safe_zip\(\)|^\(\d+, \d+\)$"
+    return bool(cache_folder() and re.search(said, str(error)))
 
 
 def keep_compilations() -> None:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from makemore_jax.analysis.influence import Substitution, most_frequent
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
+from makemore_jax.files import write_bytes
 from makemore_jax.inference.trained import Activations
 
 SHOWN = 40  # symbols along a side of a heat map; of a larger vocabulary, the most frequent are shown
@@ -47,7 +48,9 @@ def figure(width: float, height: float) -> Figure:
 def save(figure: Figure, path: str | Path | None) -> Figure:
     """Write the figure to `path`, if there is one, and return it."""
     if path is not None:
-        figure.savefig(path, dpi=DPI)
+        picture = io.BytesIO()
+        figure.savefig(picture, format=Path(path).suffix[1:] or "png", dpi=DPI)
+        write_bytes(path, picture.getvalue())
     return figure
 
 

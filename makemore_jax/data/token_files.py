@@ -1,7 +1,8 @@
 """Tokens in files, for data larger than memory: encoded in two passes over the text, then memory-mapped.
 
 A folder holds the token stream and the line lengths of each of train, dev and test, the vocabulary, and about.json,
-which says what they were made from, with a checksum of each file and of itself.
+which says what they were made from, with a checksum of each file and of itself. One process writes at a time: it holds
+a lock beside the folder, and removes it when it is done. Readers need no lock: they find a whole folder, or wait.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ import numpy as np
 
 from makemore_jax.data.chunks import read_chunks, read_documents
 from makemore_jax.data.corpus import Corpus, Encoding, longest_line, require_lines
-from makemore_jax.data.lines import Split, file_status, split
+from makemore_jax.data.lines import Split, file_status, named, split
+from makemore_jax.data.one_writer import one_writer, writing
 from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
@@ -29,6 +31,8 @@ from makemore_jax.progress import progress_bar
 
 ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
 EVALUATED = 10_000  # lines of dev and of test
+SAMPLED = 2**28  # bytes; a text larger than this is told from others by samples
+SAMPLE = 2**20  # bytes of each
 FILES = {"about.json", "vocab.json", *ARRAYS}
 
 
@@ -42,7 +46,10 @@ def load(
     """`corpus.load` for data larger than memory: the tokens stay in files beside the text, and the lines are not kept.
 
     The files are written if they are missing, damaged or out of date: `progress` shows a bar, and `report` is called
-    with the reason. Of dev and of test, the first `EVALUATED` lines are taken.
+    with the reason. Out of date means of another text: up to `SAMPLED` bytes, its SHA-256 tells; beyond, its size, its
+    time of change and the SHA-256 of 256 samples of it, the beginning and the end among them.
+
+    Of dev and of test, the first `EVALUATED` lines are taken.
 
     Raises:
       InputError: what `corpus.load` raises, or the token files cannot be written.
@@ -57,13 +64,22 @@ def load(
     folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
     try:
         stored = open_store(folder, path, encoding)
-    except InputError as error:
-        report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
-        with progress_bar(2 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # two passes
-            stored = write_store(folder, path, encoding, bar.update)
+    except InputError:
+        with one_writer(folder, report):
+            stored = _open_or_write(folder, path, encoding, progress, report)
     require_lines(str(path), [len(part.length_N) for part in stored.tokens])
     tokens = Split(stored.tokens.train, first_lines(stored.tokens.dev), first_lines(stored.tokens.test))
     return Corpus(stored.vocab, None, tokens, stored.digest, longest_line(stored.tokens, encoding, str(path)))
+
+
+def _open_or_write(folder: Path, path: Path, encoding: Encoding, progress: bool, report: Callable) -> "Stored":
+    """With the lock held: what another process may have written meanwhile, or else what this one writes."""
+    try:
+        return open_store(folder, path, encoding)
+    except InputError as error:
+        report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
+    with progress_bar(2 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # two passes
+        return _replace(folder, path, encoding, bar.update)
 
 
 def first_lines(tokens: Tokens) -> Tokens:
@@ -87,6 +103,15 @@ def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Sto
     require(about["source"] == source, f"{str(folder)!r}: encoded from another file, or with other settings")
     for name, checksum in about["checksums"].items():
         require(_checksum(folder / name) == checksum, f"{str(folder / name)!r}: damaged or missing")
+    try:
+        stored = _map(folder, encoding, about["digest"])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(folder)!r}: replaced while it was read ({error})") from None
+    require(_read_about(folder / "about.json") == about, f"{str(folder)!r}: replaced while it was read")
+    return stored
+
+
+def _map(folder: Path, encoding: Encoding, digest: str) -> Stored:
     vocab = Vocab.from_dict(json.loads((folder / "vocab.json").read_text()), repr(str(folder / "vocab.json")))
     dtype = np.min_scalar_type(vocab.size - 1)
 
@@ -96,7 +121,7 @@ def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Sto
         length_N = np.minimum(step_N, encoding.context_length or np.iinfo(np.int32).max)
         return Tokens(np.memmap(folder / f"{part}.stream", dtype, "r"), start_N, length_N)
 
-    return Stored(vocab, Split(*map(tokens, Split._fields)), about["digest"])
+    return Stored(vocab, Split(*map(tokens, Split._fields)), digest)
 
 
 def write_store(
@@ -105,27 +130,34 @@ def write_store(
     """Encode the text file `path` into `folder`, in memory that does not grow with the file, and map the result.
 
     One pass over the text finds the vocabulary (bytes need none), one encodes it; `progress` gets the bytes of each
-    chunk of each pass. What `folder` held before is replaced only when everything is written.
+    chunk of each pass. What `folder` held before is replaced only when everything is written. If another process is
+    writing there, this one waits for it.
     """
-    own = secrets.token_hex(4)  # processes on two machines, or in two containers, may have one number
-    part, old = (folder.with_name(f"{folder.name}.{own}.{suffix}") for suffix in ("part", "old"))
-    try:
-        ours = not folder.exists() or {file.name for file in folder.iterdir()} <= FILES
-        require(ours, f"{str(folder)!r}: holds files that are not encoded text; choose another folder")
-        part.mkdir(parents=True)
-        _encode(part, path, encoding, progress)
-        if folder.exists():
-            folder.rename(old)  # a run that has mapped these files keeps them
-        part.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-        sync(folder.parent)
-    except OSError as error:
-        raise InputError(f"{str(folder)!r}: cannot be written ({(error.strerror or str(error)).lower()})") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.rename(folder)
+    with one_writer(folder):
+        return _replace(folder, path, encoding, progress)
+
+
+def _replace(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> Stored:
+    """With the lock held: write a new folder beside this one, and let it take its place."""
+    part = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.part")
+    with writing(folder):
+        try:
+            _require_ours(folder)
+            part.mkdir()
+            _encode(part, path, encoding, progress)
+            _require_ours(folder)
+            if folder.exists():
+                shutil.rmtree(folder)  # a run that has mapped these files keeps them
+            part.rename(folder)
+            sync(folder.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     return open_store(folder, path, encoding)
+
+
+def _require_ours(folder: Path) -> None:
+    ours = not folder.exists() or {file.name for file in folder.iterdir()} <= FILES
+    require(ours, f"{str(folder)!r}: holds files that are not encoded text; choose another folder")
 
 
 def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> None:
@@ -171,9 +203,21 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
 
 
 def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
-    """Identifies the text as it is now, and its encoding."""
+    """Identifies the text as it is now, and its encoding.
+
+    A text of up to `SAMPLED` bytes by a digest of the whole. A larger one by its size, its time of change and a digest
+    of samples, the beginning and the end among them: of two that agree in all of these, one may be taken for the other.
+    """
     status = file_status(path)
-    return {"file": path.name, "bytes": status.st_size, "changed": status.st_mtime_ns, **encoding.about}
+    about = {"file": path.name, "bytes": status.st_size, **encoding.about}
+    with named(path), open(path, "rb") as file:
+        if status.st_size <= SAMPLED:
+            return about | {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        samples = hashlib.sha256()
+        for start in np.linspace(0, status.st_size - SAMPLE, SAMPLED // SAMPLE, dtype=np.int64):
+            file.seek(start)
+            samples.update(file.read(SAMPLE))
+    return about | {"changed": status.st_mtime_ns, "samples_sha256": samples.hexdigest()}
 
 
 def _checksum(path: Path) -> str | None:

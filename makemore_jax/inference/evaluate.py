@@ -18,6 +18,7 @@ from makemore_jax.models.likelihood import batch_nll
 
 BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
 BATCH_LOGITS = 2**23  # the same limit in logits, for large vocabularies
+ROUNDING = 1e-6  # of a sum of probabilities from float32
 PACK_TOKENS = 2**20  # lines are packed this many tokens at a time, so that memory does not grow with the data
 
 
@@ -127,7 +128,8 @@ def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) 
     """The exact loss over a data set, such as `corpus.tokens.test`; every token is scored once.
 
     `excluding` are lines that are known not to occur in it, such as `corpus.tokens.train` where the split keeps equal
-    lines together. Their probability goes to all others, P(line) / (1 - `mass`); if one does occur, the loss is inf.
+    lines together. Their probability goes to all others, P(line) / (1 - `mass`); if one does occur, or if nothing is
+    left for the others, the loss is inf.
 
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
@@ -135,9 +137,10 @@ def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) 
     quality = exact_loss(trained.model, trained.params, tokens)
     if excluding is None:
         return quality
-    if distinct(tokens).keys() & distinct(excluding).keys():
+    excluded = mass(trained, excluding)
+    if 1 - excluded < ROUNDING or distinct(tokens).keys() & distinct(excluding).keys():
         return mean_loss(math.inf, quality.tokens)
-    gain = -math.log1p(-mass(trained, excluding))  # nats per line
+    gain = -math.log1p(-excluded)  # nats per line
     return mean_loss(quality.nats * quality.tokens - gain * len(tokens.length_N), quality.tokens)
 
 
@@ -149,7 +152,7 @@ def mass(trained: Trained, tokens: Tokens) -> float:
     """
     line_N = list(distinct(tokens).values())
     once = Tokens(tokens.stream_M, tokens.start_N[line_N], tokens.length_N[line_N])
-    return float(np.exp(-line_nll(trained.model, trained.params, once)).sum())
+    return min(1.0, float(np.exp(-line_nll(trained.model, trained.params, once)).sum()))  # 1, but for rounding
 
 
 def score(trained: Trained, lines: Sequence[str]) -> list[MeanLoss]:

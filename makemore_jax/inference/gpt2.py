@@ -17,6 +17,7 @@ from makemore_jax.checkpoint import flatten, read_tensors, unflatten
 from makemore_jax.data import bpe
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import read_bytes
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Params, shapes_of
 from makemore_jax.models.registry import configure
@@ -69,7 +70,7 @@ def load(folder: str | Path) -> GPT2:
     """Read a GPT-2 folder."""
     path = Path(folder) / "config.json"
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(read_bytes(path))
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     except (ValueError, RecursionError):

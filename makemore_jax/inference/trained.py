@@ -61,9 +61,16 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
         params = checkpoint.unflatten(leaves, like, lambda name: name.startswith(any_shape))
     except ValueError:
         raise InputError(f"{source}: its weights do not fit a {about['model']} of the sizes that it names") from None
-    bad = next((name for name, leaf in leaves.items() if np.isnan(leaf).any()), None)  # counts may hold -inf
-    require(bad is None, f"{source}: {bad} holds NaN")
+    bad = next((name for name, leaf in leaves.items() if not _is_legal(name, leaf)), None)
+    require(bad is None, f"{source}: {bad} holds numbers that are not finite; it cannot be used")
     return Trained(model, params, vocab, about["context"])
+
+
+def _is_legal(name: str, leaf: np.ndarray) -> bool:
+    """Whether all numbers are finite. A probability may be 0, its logarithm -inf, but not all of a distribution."""
+    if name.rpartition(".")[2] in ("log_prob", "log_weight"):
+        leaf = leaf.max(axis=-1)
+    return bool(np.isfinite(leaf).all())
 
 
 def save(trained: Trained, path: str | Path) -> None:

@@ -23,6 +23,7 @@ from makemore_jax import checkpoint
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import read_bytes
 from makemore_jax.inference.trained import Trained, restore
 
 FILES = ("summary.json", "metrics.jsonl", "best.safetensors")
@@ -46,7 +47,7 @@ def states(path: Path) -> list[Path]:
 def read_config(path: Path) -> dict | None:
     """The configuration of a run folder; None where there is none that can be read."""
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_bytes(path / "config.json"))
     except (OSError, ValueError, RecursionError):
         return None
     return config if isinstance(config, dict) and "lines_sha256" in config else None

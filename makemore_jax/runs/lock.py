@@ -15,9 +15,12 @@ from makemore_jax import checkpoint
 from makemore_jax.distributed import orbax_state
 from makemore_jax.distributed.processes import agreed, is_first
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import to_json, write_json
+from makemore_jax.files import begun, inode, is_regular, read_bytes, to_json, write_json
 from makemore_jax.runs.folder import ELSEWHERE, FILES, identity, read_config, states
 from makemore_jax.runs.writer import RunFolder, delete
+
+SIGNED = r"process \d+ on \S+, since [-\d]+ [:\d]+,\n"  # a lock that somebody holds or held
+MARKER = r"\d+\n\S+\n(\d+\n)?"  # the lock that filelock makes where the file system has none
 
 
 @contextlib.contextmanager
@@ -30,36 +33,56 @@ def claim(
     no checkpoints, and either it never finished or it had the same configuration. `resume` deletes nothing.
     """
     config = json.loads(to_json(config | {"files": sorted(files)}))
+    lock = None
     with contextlib.ExitStack() as held:
         with agreed():
             if is_first():
-                _hold(path, config, resume, overwrite, held)
-        yield RunFolder(path, config)
+                lock = _hold(path, config, resume, overwrite, held)
+        yield RunFolder(path, config, lock)
         orbax_state.finish()
 
 
-def _hold(path: Path, config: dict, resume: bool, overwrite: bool, held: contextlib.ExitStack) -> None:
-    """Lock the folder until `held` is left, and clear it."""
+def _hold(
+    path: Path, config: dict, resume: bool, overwrite: bool, held: contextlib.ExitStack
+) -> tuple[int, int] | None:
+    """Lock the folder until `held` is left, and clear it; returns the inode of the lock."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path, config, resume)
-        held.enter_context(_locked(path))
+        lock = held.enter_context(_locked(path))
         _refuse_other_run(path, config, resume, overwrite)
         if not resume:
             _clear(path)
-        for part in (*path.glob("checkpoints/*.safetensors.part"), *(path / f"{name}.part" for name in FILES)):
-            part.unlink(missing_ok=True)  # what a process that was killed had begun to write
+        names = "|".join(map(re.escape, ("config.json", *FILES, *config["files"])))
+        for part in (*begun(path, names), *begun(path / "checkpoints", r"\d+\.safetensors")):
+            part.unlink(missing_ok=True)
         write_json(path / "config.json", config)
+        return lock
     except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
         reason = (getattr(error, "strerror", None) or "cannot be written").lower()
         raise InputError(f"{str(path)!r}: {reason}; choose another `out`") from None
 
 
 def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:
-    """Raise `InputError` if the folder holds files and no run. With a damaged config.json, its checkpoints tell."""
-    left = [file.name for file in path.iterdir() if file.name not in ("lock", "config.json.part")]
+    """Raise `InputError` if the folder holds files and no run. With a damaged config.json, its checkpoints tell.
+
+    In a run's folder, nothing but files and folders may have the names that the run would write to.
+    """
+    left = {*path.iterdir()} - {path / "lock", *begun(path, "config.json")}
     known = not left or read_config(path) or (resume and any(_belongs(file, config) for file in states(path)))
-    require(bool(known), f"{str(path)!r}: the folder holds files that are not a run's; choose another `out`")
+    known = bool(known) and _is_lock(path / "lock")
+    require(known, f"{str(path)!r}: the folder holds files that are not a run's; choose another `out`")
+    for file in (path / name for name in ("checkpoints", "config.json", *FILES, *config["files"])):
+        fits = file.is_dir() and not file.is_symlink() if file.name == "checkpoints" else is_regular(file)
+        wrong = f"{str(file)!r}: the run would write there, and it is a link or of another kind; choose another `out`"
+        require(fits or not os.path.lexists(file), wrong)
+
+
+def _is_lock(file: Path) -> bool:
+    """Whether this can be the lock of a folder: there is none yet, or it is empty or signed by whoever held it."""
+    if not os.path.lexists(file):
+        return True
+    return is_regular(file) and bool(re.fullmatch(rf"|{SIGNED}|{MARKER}", read_bytes(file).decode(errors="replace")))
 
 
 def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -> None:
@@ -94,13 +117,19 @@ def _clear(path: Path) -> None:
     named = [
         name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html|json|safetensors)", name)
     ]
-    for file in (*states(path), *path.glob("checkpoints/*.damaged"), *(path / name for name in (*FILES, *named))):
+    for file in (*states(path), *path.glob("checkpoints/*.damaged")):
         delete(file)
+    for file in filter(is_regular, (path / name for name in (*FILES, *named))):
+        file.unlink()
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the folder, and say who does; the lock ends with the process, however that ends."""
+def _locked(path: Path) -> Iterator[tuple[int, int] | None]:
+    """Hold the lock of the folder, and say who does; the lock ends with the process, however that ends.
+
+    Yields the inode of the lock.
+    """
+    folder = inode(path.resolve())
     try:
         lock = FileLock(path / "lock", blocking=False).acquire()
     except Timeout:
@@ -108,14 +137,27 @@ def _locked(path: Path) -> Iterator[None]:
             f"{str(path)!r}: {_holder(path)} is writing to it; wait for it, or choose another `out`"
         ) from None
     with lock:
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        (path / "lock").write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since},\n")
-        yield
+        found = inode(path / "lock")
+        require(inode(path.resolve()) == folder, f"{str(path)!r}: moved or replaced; choose another `out`")
+        _sign(path / "lock")
+        yield found
+
+
+def _sign(lock: Path) -> None:
+    """Say in the lock who holds it. What is neither empty nor a signature stays: a marker, where there are no locks."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(lock, "r+b", buffering=0, opener=lambda path, _: os.open(path, flags)) as file:
+        if re.fullmatch(rf"|{SIGNED}", file.read(1000).decode(errors="replace")):
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {since},\n".encode())
 
 
 def _holder(path: Path) -> str:
     """Who holds the lock of the folder, as it says of itself."""
-    try:
-        return (path / "lock").read_text(errors="replace")[:200].strip() or "another process"
-    except OSError:  # Windows locks the file for readers, too
-        return "another process"
+    with contextlib.suppress(OSError):  # Windows locks the file for readers, too
+        text = read_bytes(path / "lock").decode(errors="replace")
+        if re.fullmatch(SIGNED, text):
+            return text.strip()
+    return "another process"

@@ -1,7 +1,6 @@
 """A run on disk: the loop over `fit` that saves by step and by time, and can be stopped and continued.
 
-Several processes may train together: each makes its own `SavedRun` of the same arguments, and all call the same
-methods.
+Several processes may train together: each makes its own `SavedRun` of the same arguments, and calls the same methods.
 """
 
 import time
@@ -22,7 +21,7 @@ from makemore_jax.learning.fit import Losses, Progress, begin, due, fit, shown
 from makemore_jax.learning.training import Training, training
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.recipe import Recipe
-from makemore_jax.runs.writer import RunFolder
+from makemore_jax.runs.writer import Moved, RunFolder
 
 
 class Evaluation(NamedTuple):
@@ -139,6 +138,8 @@ class SavedRun:
         except Interrupted:
             self.interrupted = True
             self._save()
+        except Moved:
+            raise
         except InputError as error:
             saved = self.folder.last_step()
             raise InputError(f"{error}; {f'step {saved} is saved' if saved else 'nothing was saved yet'}") from None

@@ -3,7 +3,6 @@
 import shutil
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,44 @@ from makemore_jax.distributed import orbax_state
 from makemore_jax.distributed.mesh import fetch, lay_out_as
 from makemore_jax.distributed.processes import agreed, is_first, share, share_arrays
 from makemore_jax.errors import InputError, require
-from makemore_jax.files import to_json, write_bytes, write_json
+from makemore_jax.files import inode, json_bytes, to_json, write_bytes
 from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import identity, states
 
 KEPT = 2  # checkpoints
 
 
+class Moved(InputError):
+    """The folder of a run was moved or deleted while the run was writing to it."""
+
+
 class RunFolder:
     """A run folder that this process may write to, from `claim`; the processes of one run call it alike."""
 
-    def __init__(self, path: Path, config: dict):
-        """The folder at `path`, for the run of this configuration."""
-        self.path, self.config = path, config
+    def __init__(self, path: Path, config: dict, lock: tuple[int, int] | None):
+        """The folder at `path`, for the run of this configuration; the first process holds the lock of this inode."""
+        self.path, self.config, self._lock = path, config, lock
         self.identity = identity(config)
+
+    def file(self, name: str) -> Path:
+        """The path of a file that the first process may write now: its lock is still the one that lies in the folder.
+
+        The lock follows the folder wherever that is moved, and another run may have begun at the old path.
+
+        Raises:
+          Moved: it is not, or the folder is gone.
+        """
+        if inode(self.path / "lock") != self._lock:
+            raise Moved(f"{str(self.path)!r}: moved, deleted or replaced during the run, which stops here")
+        return self.path / name
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace a JSON file of the folder."""
-        self._write(name, partial(write_json, value=value))
+        self._write(name, lambda: json_bytes(value))
 
     def write_metrics(self, rows: list[dict]) -> None:
         """Replace metrics.jsonl, one object per chunk of steps; no times in it, so equal runs have equal files."""
-        content = "".join(to_json(row) + "\n" for row in rows).encode()
-        self._write("metrics.jsonl", partial(write_bytes, content=content))
+        self._write("metrics.jsonl", lambda: "".join(to_json(row) + "\n" for row in rows).encode())
 
     def save_best(self, trained: Trained) -> None:
         """Keep these weights as the best."""
@@ -48,6 +62,8 @@ class RunFolder:
         """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
         leaves, about = checkpoint.flatten(tree), about | {"step": step}
         if orbax_state.needed(leaves):
+            with agreed():
+                _ = is_first() and self.file("checkpoints")
             orbax_state.write(self.path / f"checkpoints/{step}.sharded", leaves, about | {"run": self.identity})
         else:
             self._write_tree(f"checkpoints/{step}.safetensors", leaves, about)
@@ -59,15 +75,18 @@ class RunFolder:
         for leaf_name, leaf in checkpoint.flatten(tree).items():
             whole = fetch(leaf)  # every process takes part, and the first keeps it
             leaves |= {leaf_name: whole} if is_first() else {}
-        self._write(name, lambda path: checkpoint.write(path, leaves, about | {"run": self.identity}))
+        self._write(name, lambda: checkpoint.to_bytes(leaves, about | {"run": self.identity}))
 
-    def _write(self, name: str, write: Callable[[Path], None]) -> None:
+    def _write(self, name: str, make: Callable[[], bytes]) -> None:
         """Write one file, in the first process; all learn whether it could."""
         with agreed():
             try:
                 if is_first():
-                    (self.path / name).parent.mkdir(exist_ok=True)
-                    write(self.path / name)
+                    content = make()  # which takes its time, and so comes before the check of the folder
+                    path = self.file(name)
+                    if path.parent != self.path:
+                        path.parent.mkdir(exist_ok=True)
+                    write_bytes(path, content)
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise InputError(f"{self.path / name}: cannot save ({reason}); what was saved before is kept") from None
@@ -114,7 +133,7 @@ class RunFolder:
                 continue
             for damaged, problem in zip(paths[:number], problems, strict=True):
                 warnings.warn(f"{problem}; continuing from the one before", stacklevel=2)
-                damaged.replace(damaged.with_suffix(".damaged"))
+                damaged.replace(self.file(f"checkpoints/{damaged.stem}.damaged"))
             return leaves, about
         require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")
         return {}, None

@@ -53,11 +53,6 @@ class Impatient(H11Protocol):
         super().resume_writing()
         self._watch()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing."""
-        super().connection_lost(exc)
-        self._lift()
-
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, unless an answer has begun: then there is nothing to do but close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -71,11 +66,8 @@ class Impatient(H11Protocol):
         """Set the deadline where the server waits for the client; lift it while the client waits for the server."""
         asked = self.cycle and not (self.cycle.more_body or self.cycle.response_complete)
         if asked and not self.flow.write_paused:
-            self._lift()
+            if self.deadline:
+                self.deadline.cancel()
+            self.deadline = None
         elif not self.deadline:
             self.deadline = self.loop.call_later(PATIENCE, self.transport.abort)
-
-    def _lift(self) -> None:
-        if self.deadline:
-            self.deadline.cancel()
-        self.deadline = None

@@ -1,6 +1,8 @@
 """The page of experiments.explore: its values, its server, and the page itself in a real browser."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,6 +12,9 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from http.client import HTTPConnection
+from unittest.mock import Mock
+from urllib.parse import urlsplit
 
 import jax
 import numpy as np
@@ -19,9 +24,10 @@ import makemore_jax as mm
 from experiments.explore import __main__ as explore
 from experiments.explore import inside, saved, views
 from experiments.explore import open_runs as shelf
-from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf
+from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
 from experiments.explore.symbols import label
 from experiments.explore.table import MAX_LEARNED, SHOWN, Table, first_lines
+from makemore_jax import checkpoint
 from makemore_jax.analysis import plot
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
@@ -31,12 +37,14 @@ from makemore_jax.inference.sampler import SamplingParams, draw
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import MODELS, build
+from makemore_jax.runs.folder import identity
 from tests.conftest import ROOT
 from tests.test_laws import VARIANTS
 
 HOSTILE = ["<script>document.title='owned'</script>", "\"'&lt;</script>", "אבג a", "\u202eabc", "e\u0301\u0323 x"]
 WANTED = {"n": 5, "prefix": "a", "seed": 3, "temperature": 0.9, "top_k": 8, "top_p": 0.9}
 SIZES = {"embed": 5, "hidden": 13}
+TOKEN = "the-token"
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +68,13 @@ def gru(corpus):
 
 
 @pytest.fixture(scope="module")
-def table(names):
-    return Table(names, "names.txt")
+def tables():
+    return TableOnDisk(lambda: (ROOT / "data/names.txt",))
+
+
+@pytest.fixture(scope="module")
+def table(tables):
+    return tables.now().table
 
 
 # The table
@@ -273,15 +286,96 @@ def test_a_run_that_trains_is_read_again_and_damage_leaves_the_page_as_it_is(gru
     run = RunOnDisk(path)
     found = Shelf([run, RunOnDisk(path)])
     assert [row["name"] for row in found.describe()] == ["gru", "gru (2)"]
-    assert found.find("gru").version == 1
+    before = found.find("gru")
+    assert found.find("gru") is before
     changed = gru._replace(params=jax.tree.map(lambda leaf: leaf + 1, gru.params))
-    mm.save(changed, path)
-    assert found.find("gru").version == 2
+    times = path.stat()
+    mm.save(changed, tmp_path / "changed.safetensors")
+    path.write_bytes((tmp_path / "changed.safetensors").read_bytes())  # of the same size, in the same place
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert found.find("gru").version != before.version
     assert views.type_line(found.find("gru").trained, "emma") == views.type_line(changed, "emma")
+    now = found.find("gru")
     path.write_bytes(b"damaged")
-    assert found.find("gru").version == 2
+    assert found.find("gru") is now
     with pytest.raises(InputError, match="no such run"):
         found.find("../gru")
+
+
+def write_run(folder, trained, lines):
+    """A run folder of these weights on these lines; a file that is there keeps its size, its times and its inode."""
+    folder.mkdir(exist_ok=True)
+    data, best = folder / "lines.txt", folder / "best.safetensors"
+    times = best.stat() if best.exists() else None
+    data.write_text("\n".join(lines))
+    config = {"data": str(data), "stream": False, "max_length": None, "lowercase": False, "lines_sha256": digest(lines)}
+    (folder / "config.json").write_text(json.dumps(config))
+    mm.save(trained, folder / "plain")
+    leaves, about = checkpoint.read(folder / "plain")
+    checkpoint.write(folder / "plain", leaves, about | {"run": identity(config)})
+    best.write_bytes((folder / "plain").read_bytes())
+    if times:
+        os.utime(best, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert (best.stat().st_size, best.stat().st_ino) == (times.st_size, times.st_ino)
+
+
+def every(lines):
+    """The lines of all parts in alphabetical order."""
+    return sorted(line for part in lines for line in part)
+
+
+def test_what_is_derived_from_a_run_goes_with_it(gru, corpus, tmp_path, monkeypatch):
+    """Weights and lines are of one run, whichever moment it is overwritten in, even if the file looks the same."""
+    monkeypatch.setattr(shelf, "LOOK_EVERY", 0.0)
+    folder, (first, second) = tmp_path / "run", (corpus.lines.train[:30], corpus.lines.train[30:60])
+    write_run(folder, gru, first)
+    found = Shelf([RunOnDisk(folder)])
+    before, waiting = found.find("run"), RunOnDisk(folder).now
+    assert every(before.lines) == sorted(first)
+    write_run(folder, gru._replace(params=jax.tree.map(lambda leaf: leaf + 1, gru.params)), second)
+    assert every(before.lines) == sorted(first)
+    assert waiting.lines is None  # never read, and now of another run
+    now = found.find("run")
+    assert now.version != before.version
+    assert every(now.lines) == sorted(second)
+
+
+def test_lines_that_were_gone_are_found_when_they_are_back(gru, corpus, tmp_path):
+    write_run(tmp_path / "run", gru, corpus.lines.train[:30])
+    run = RunOnDisk(tmp_path / "run").now
+    data = tmp_path / "run" / "lines.txt"
+    data.rename(tmp_path / "elsewhere")
+    assert run.lines is None
+    (tmp_path / "elsewhere").rename(data)
+    assert len(every(run.lines)) == 30
+
+
+def test_a_table_is_counted_again_when_its_lines_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(shelf, "LOOK_EVERY", 0.0)
+    path = tmp_path / "lines.txt"
+    found = TableOnDisk(lambda: (path,))
+    with pytest.raises(InputError, match="no such file"):
+        found.now()
+    path.write_text("ab\nab")
+    before, times = found.now(), path.stat()
+    assert found.now() is before
+    path.write_text("cd\ncd")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    now = found.now()
+    assert now.version != before.version
+    assert now.table.lines == ["cd", "cd"]
+    for damage in (lambda: path.write_text(" \n "), path.unlink):  # what cannot be read leaves the page as it is
+        damage()
+        assert found.now() is now
+
+
+def test_the_table_is_of_the_data_of_the_first_run_as_it_is_now(gru, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(shelf, "LOOK_EVERY", 0.0)
+    write_run(tmp_path / "run", gru, corpus.lines.train[:30])
+    found = TableOnDisk(lambda: explore.table_source(explore.Config(runs=(tmp_path / "run",))))
+    assert found.now().table.lines == corpus.lines.train[:30]
+    write_run(tmp_path / "run", gru, corpus.lines.train[30:60])
+    assert found.now().table.lines == corpus.lines.train[30:60]
 
 
 def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
@@ -295,44 +389,127 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     live.thread.join()
     assert [row["step"] for row in live.rows] == [10, 20]
     assert len(live.rows[0]["samples"]) == shelf.SAMPLES
-    dev = exact_loss(live.trained.model, live.trained.params, corpus.tokens.dev).nats
+    dev = exact_loss(live.now.trained.model, live.now.trained.params, corpus.tokens.dev).nats
     assert live.rows[-1]["dev"] == pytest.approx(dev, abs=1e-6)
     assert live.done
     assert live.baselines == {"uniform": 3.0}
-    assert Shelf([], live).describe()[0]["version"] == 2
+    assert Shelf([], live).describe()[0]["version"] == "step 20"
 
 
 # The server
 
 
 @pytest.fixture(scope="module")
-def client(gru, table, tmp_path_factory):
-    testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed")
+def application(gru, tables, tmp_path_factory):
+    pytest.importorskip("starlette", reason="starlette is not installed")
     from experiments.explore.server import app
 
     path = tmp_path_factory.mktemp("runs") / "gru.safetensors"
     mm.save(gru, path)
-    return testclient.TestClient(app(Shelf([RunOnDisk(path)]), table), base_url="http://127.0.0.1:8000")
+    return app(Shelf([RunOnDisk(path)]), tables, TOKEN)
+
+
+@pytest.fixture(scope="module")
+def stranger(application):
+    """Who knows the port, but has no token."""
+    testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed")
+    return lambda: testclient.TestClient(application, base_url="http://127.0.0.1:8000")
+
+
+@pytest.fixture(scope="module")
+def client(stranger):
+    client = stranger()
+    client.get("/", params={"token": TOKEN})
+    return client
+
+
+@contextlib.contextmanager
+def serving(application):
+    """The address of this application, served as the command does it."""
+    connections = pytest.importorskip("experiments.explore.connections", reason="uvicorn is not installed")
+    from experiments.explore.server import HEADERS
+
+    listening = explore.listen(0)
+    server = connections.server(application, HEADERS)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
 
 
 def test_the_server_answers_with_the_views(client, gru, table):
-    assert client.get("/api/state").json()["runs"][0]["model"] == "gru"
-    assert client.get("/api/table").json()["counts"] == table.values["counts"]
-    assert client.post("/api/lines", json={"first": 1, "second": 2}).json()["total"] == table.lines_with(1, 2)["total"]
-    assert client.post("/api/type", json={"run": "gru", "text": "emma"}).json() == views.type_line(gru, "emma")
-    assert client.post("/api/inside", json={"run": "gru", "text": "emma"}).json() == inside.inside(gru, "emma")
-    made = client.post("/api/make", json={"run": "gru", **WANTED}).json()
-    assert made == views.make(gru, WANTED, None)
-    assert client.post("/api/replay", json={"run": "gru", **WANTED, "index": 1}).json() == views.replay(gru, WANTED, 1)
-    assert client.post("/api/append", json={"run": "gru", "text": "em", "token": 1}).json() == {"text": "ema"}
+    run = client.get("/api/state").json()["runs"][0]
+    counted = client.get("/api/table").json()
+    version = {"version": run["version"]}
+    assert run["model"] == "gru"
+    assert counted["counts"] == table.values["counts"]
+    assert counted["version"] == client.get("/api/state").json()["table"]
+    lines = client.post("/api/lines", json={"version": counted["version"], "first": 1, "second": 2}).json()
+    assert lines["total"] == table.lines_with(1, 2)["total"]
+    emma, wanted = {"run": "gru", "text": "emma"}, {"run": "gru", **WANTED}
+    assert client.post("/api/type", json=emma).json() == version | views.type_line(gru, "emma")
+    assert client.post("/api/inside", json=emma).json() == version | inside.inside(gru, "emma")
+    assert client.post("/api/make", json=wanted).json() == version | views.make(gru, WANTED, None)
+    replayed = client.post("/api/replay", json={**wanted, **version, "index": 1}).json()
+    assert replayed == version | views.replay(gru, WANTED, 1)
+    appended = client.post("/api/append", json={"run": "gru", "text": "em", "token": 1, "label": "a"}).json()
+    assert appended == version | {"text": "ema"}
 
 
-def test_every_answer_has_a_strict_policy_and_the_page_needs_nothing_else(client):
-    for path in ("/", "/app-that-is-not-there", "/api/state", "/style.css", "/main.js"):
-        headers = client.get(path).headers
+def test_a_question_about_what_has_changed_since_is_refused(client):
+    """In a run or lines that have been overwritten, an index on the page means something else."""
+    for path, asked, words in (
+        ("lines", {"version": "of old", "first": 1, "second": 2}, "the lines have changed"),
+        ("replay", {"version": "of old", "run": "gru", **WANTED, "index": 1}, "the run has changed since"),
+        ("append", {"run": "gru", "text": "em", "token": 1, "label": "q"}, "there is no such symbol"),
+    ):
+        answer = client.post(f"/api/{path}", json=asked)
+        assert answer.status_code == 400
+        assert words in answer.json()["error"]
+
+
+def fetch(address, path, method="GET", body=None, **headers):
+    """(status, headers) of an answer, from a connection of its own."""
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    connection.close()
+    return answer.status, answer.headers
+
+
+def test_every_answer_has_the_headers(application, monkeypatch):
+    """Refusals of every layer, too, and mistakes of the server."""
+    monkeypatch.setattr(views, "type_line", lambda *_: 1 / 0)
+    with serving(application) as address:
+        cookie = fetch(address, f"/?token={TOKEN}")[1]["set-cookie"].partition(";")[0]
+        json_ = {"cookie": cookie, "content_type": "application/json"}
+        answers = {
+            200: fetch(address, "/api/state", cookie=cookie),
+            304: fetch(address, "/style.css", cookie=cookie, if_none_match="*"),
+            400: fetch(address, "/", host="evil.example"),
+            403: fetch(address, "/"),
+            404: fetch(address, "/none", cookie=cookie),
+            405: fetch(address, "/api/type", cookie=cookie),
+            413: fetch(address, "/api/type", "POST", b"x" * 70_000, **json_),
+            415: fetch(address, "/api/type", "POST", b"{}", cookie=cookie),
+            500: fetch(address, "/api/type", "POST", json.dumps({"run": "gru", "text": ""}), **json_),
+        }
+        with socket.create_connection(urlsplit(address).netloc.split(":")) as raw:
+            raw.sendall(b"no HTTP\r\n\r\n")
+            assert b"content-security-policy: default-src 'none'" in raw.makefile("rb").read()
+    for status, (given, headers) in answers.items():
+        assert given == status
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_the_page_needs_nothing_but_itself(client):
     assert client.get("/").headers["content-type"].startswith("text/html")
     html = client.get("/").text
     linked = re.findall(r'(?:src|href)="([^"]+)"', html)
@@ -344,11 +521,39 @@ def test_every_answer_has_a_strict_policy_and_the_page_needs_nothing_else(client
     assert not any("//" in url for url in re.findall(r"url\(([^)]*)\)", client.get("/style.css").text))
 
 
+@pytest.mark.parametrize("path", ["/../server.py", "/%2e%2e/server.py", "//etc/passwd", "/%2fetc/passwd", "/%00"])
+def test_no_path_leads_out_of_the_page(client, path):
+    assert client.get(f"http://127.0.0.1:8000{path}").status_code == 404
+
+
+def test_only_the_token_lets_in(stranger):
+    for path in ("/", "/main.js", "/api/state", "/none", "/?token=", "/?token=wrong", "/?token=%ff", f"/?x={TOKEN}"):
+        answer = stranger().get(path)
+        assert (answer.status_code, answer.text.count("\n")) == (403, 1)
+        assert "the whole address that the terminal printed" in answer.text
+    for cookie in (b"wrong", TOKEN.encode(), b"", b"\xff"):
+        assert stranger().get("/", headers={"cookie": b"makemore-8000=" + cookie}).status_code == 403
+
+
+def test_the_token_is_exchanged_for_a_cookie(stranger):
+    guest = stranger()
+    answer = guest.get("/", params={"token": TOKEN})
+    cookie, *kept = answer.headers["set-cookie"].lower().split("; ")
+    assert cookie.startswith("makemore-8000=")
+    assert TOKEN not in cookie
+    assert {"httponly", "samesite=strict"} <= set(kept)
+    for _ in range(2):
+        assert guest.get("/").text == answer.text
+        assert guest.get("/api/state").status_code == 200
+    assert guest.get("/", params={"token": TOKEN}).status_code == 200
+    assert guest.get("http://127.0.0.1:8001/").status_code == 403  # another port's page has a cookie of its own
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8000", ""])
-def test_another_host_is_refused(client, host):
-    answer = client.get("/", headers={"host": host})
-    assert (answer.status_code, answer.text.count("\n")) == (403, 1)
-    assert client.get("/", headers={"host": "localhost:8000"}).status_code == 200
+def test_another_host_is_refused(client, stranger, host):
+    assert client.get("/", headers={"host": host}).status_code == 400
+    assert stranger().get("/", params={"token": TOKEN}, headers={"host": host}).status_code == 400
+    assert stranger().get("/", params={"token": TOKEN}, headers={"host": "localhost:8000"}).status_code == 200
 
 
 def test_another_site_is_refused(client):
@@ -371,7 +576,8 @@ def test_another_site_is_refused(client):
         ("type", [1], 400, "not a JSON object"),
         ("lines", {"first": 10**9, "second": 0}, 400, "there is no such pair"),
         ("lines", {"first": True, "second": 0}, 400, "first, of type int"),
-        ("append", {"run": "gru", "text": "a", "token": 0}, 400, "there is no such symbol"),
+        ("append", {"run": "gru", "text": "a", "token": 0, "label": "."}, 400, "there is no such symbol"),
+        ("append", {"run": "gru", "text": "a", "token": -1, "label": "z"}, 400, "there is no such symbol"),
         ("make", {"run": "gru", **WANTED, "n": 10**9}, 400, "n is 1000000000; it must be from 1 to 100"),
         ("make", {"run": "gru", **WANTED, "seed": -1}, 400, "seed is -1"),
         ("make", {"run": "gru", **WANTED, "temperature": float("nan")}, 400, "temperature is nan"),
@@ -382,11 +588,15 @@ def test_another_site_is_refused(client):
         ("make", {"run": "gru", **WANTED, "prefix": "a" * 99}, 400, "leaves no room"),
         ("replay", {"run": "gru", **WANTED, "index": 99}, 400, "there is no such line"),
         ("nothing", {}, 404, "Not Found"),
-        ("../../../etc/passwd", {}, 404, "Not Found"),
+        ("..%2f..%2fetc/passwd", {}, 404, "Not Found"),
     ],
 )
-def test_a_wrong_request_gets_one_line(client, path, asked, status, words):
+def test_a_wrong_request_gets_one_line(client, tables, gru, path, asked, status, words):
     headers = {"content-type": "application/json"}
+    if path in ("lines", "replay"):
+        asked["version"] = (
+            tables.version() if path == "lines" else client.get("/api/state").json()["runs"][0]["version"]
+        )
     answer = client.post(f"/api/{path}", content=json.dumps(asked), headers=headers)
     assert answer.status_code == status
     if status != 200:
@@ -403,15 +613,113 @@ def test_what_is_too_long_too_deep_or_no_json_is_refused(client):
     assert client.get("/api/type").status_code == 405
 
 
-def test_requests_are_bounded_in_number(gru, table):
-    pytest.importorskip("starlette", reason="starlette is not installed")
-    from experiments.explore.server import Bucket
+# The connections
 
-    now = [0.0]
-    bucket = Bucket(rate=2, burst=3, clock=lambda: now[0])
-    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
-    now[0] = 1.0
-    assert [bucket.take() for _ in range(3)] == [True, True, False]
+
+class Loop:
+    """An event loop whose timers a test looks at; it runs no task."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def call_later(self, seconds, call):
+        self.waiting.append(call)
+        return Mock(cancel=lambda: self.waiting.remove(call))
+
+    def create_task(self, coroutine, **_):
+        coroutine.close()
+        return Mock()
+
+
+@pytest.fixture
+def connection():
+    """One connection to an application that has not answered yet; `late()` is whether its deadline is set."""
+    connections = pytest.importorskip("experiments.explore.connections", reason="uvicorn is not installed")
+    server = connections.server(lambda: None, {})
+    server.config.load()
+    found = connections.Impatient(server.config, server.server_state, {}, Loop())
+    found.connection_made(Mock(**{"get_extra_info.return_value": None, "is_closing.return_value": False}))
+    found.late = lambda: found.transport.abort in found.loop.waiting
+    return found
+
+
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n"
+
+
+def test_a_client_is_waited_for_only_so_long(connection):
+    assert connection.late()  # it has said nothing
+    for part in (POST[:7], POST[7:], b"ab"):
+        connection.data_received(part)
+        assert connection.late()
+    connection.data_received(b"c")
+    assert not connection.late()  # now the client waits for the answer, however long that takes
+    connection.pause_writing()
+    assert connection.late()  # it does not read
+    connection.resume_writing()
+    assert not connection.late()
+
+
+def answer(connection):
+    """The application answers."""
+    for message in ({"type": "http.response.start", "status": 200}, {"type": "http.response.body"}):
+        with contextlib.suppress(StopIteration):
+            connection.cycle.send(message).send(None)
+
+
+def test_the_next_request_is_waited_for_no_longer(connection):
+    connection.data_received(POST + b"abc" + POST)  # pipelined, without its body
+    assert not connection.late()
+    answer(connection)
+    assert connection.cycle.more_body
+    assert connection.late()
+    connection.data_received(b"abc" + POST.replace(b"Host", b"Connection: close\r\nHost") + b"abc")
+    for _ in range(2):
+        assert not connection.late()
+        answer(connection)
+    assert connection.late()  # until the answer is read
+
+
+def test_garbage_after_an_answer_closes_the_connection(connection):
+    head = POST.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked")
+    connection.data_received(head)
+    answer(connection)
+    connection.data_received(b"no chunk\r\n")
+    connection.transport.close.assert_called()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: ", POST, POST + b"a"])
+def test_a_connection_that_stalls_is_closed(application, monkeypatch, capfd, sent):
+    monkeypatch.setattr("experiments.explore.connections.PATIENCE", 0.05)
+    with serving(application) as address, socket.create_connection(urlsplit(address).netloc.split(":")) as stalled:
+        stalled.settimeout(120)
+        stalled.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            while stalled.recv(2**12):
+                pass
+    assert capfd.readouterr().err == ""
+
+
+def test_one_connection_too_many_is_refused_with_the_headers(application, monkeypatch, capfd):
+    monkeypatch.setattr("experiments.explore.connections.PATIENCE", 600)
+    monkeypatch.setattr("experiments.explore.connections.CONNECTIONS", 3)
+    with serving(application) as address, contextlib.ExitStack() as opened:
+        place = urlsplit(address).netloc.split(":")
+        for _ in range(3):
+            opened.enter_context(socket.create_connection(place)).sendall(b"GET / HTTP/1.1\r\n")
+        status, headers = fetch(address, "/")
+    assert status == 503
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_leaves_in_the_middle_prints_nothing(application, capfd):
+    with serving(application) as address:
+        cookie = fetch(address, f"/?token={TOKEN}")[1]["set-cookie"].partition(";")[0].encode()
+        more = b"Content-Type: application/json\r\nCookie: " + cookie + b"\r\nContent-Length"
+        with socket.create_connection(urlsplit(address).netloc.split(":")) as leaving:
+            leaving.sendall(POST.replace(b"Content-Length", more).replace(b"POST /", b"POST /api/type") + b"{")
+        fetch(address, "/")  # after it
+    assert capfd.readouterr().err == ""
 
 
 # The saved page
@@ -466,6 +774,7 @@ def test_a_port_that_is_taken_is_said(command, gru, tmp_path):
 def test_missing_packages_are_named(command, gru, tmp_path, monkeypatch):
     mm.save(gru, tmp_path / "gru.safetensors")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "experiments.explore.connections", raising=False)
     status, _, err = command("explore", tmp_path / "gru.safetensors", "--no-open")
     assert (status, err) == (2, "error: the page needs other packages: pip install '.[explore]'\n")
 
@@ -500,12 +809,13 @@ class Tab:
 
     def __init__(self, browser, address, **options):
         self.context = browser.new_context(**options)
-        self.page, self.problems, self.address = self.context.new_page(), [], address
+        self.page, self.problems, self.address = self.context.new_page(), [], address.partition("?")[0]
         self.page.set_default_timeout(120_000)  # a busy machine may take its time
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self.hear)
-        self.page.on("request", lambda asked: asked.url.startswith(address) or self.problems.append(asked.url))
+        self.page.on("request", lambda asked: asked.url.startswith(self.address) or self.problems.append(asked.url))
         self.page.goto(address)
+        assert self.page.url.partition("#")[0] == self.address  # without the token
 
     def hear(self, said):
         if said.type == "error" and "400 (Bad Request)" not in said.text:  # what the page shows as one line
@@ -523,7 +833,7 @@ class Tab:
 @pytest.fixture(scope="module")
 def address(gru, corpus, names, tmp_path_factory):
     """The page with a GRU, a transformer and a model of hostile lines, served by uvicorn; the table is hostile, too."""
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    pytest.importorskip("starlette", reason="starlette is not installed")
     from experiments.explore.server import app
 
     folder, runs = tmp_path_factory.mktemp("page"), []
@@ -534,15 +844,10 @@ def address(gru, corpus, names, tmp_path_factory):
         mm.save(trained, path)
         runs.append(RunOnDisk(path))
     few = HOSTILE[:1] + HOSTILE[2:4]  # up to 40 symbols in all, so that cells hold text
-    table = Table(few + names[:400], "hostile")
-    listening = explore.listen(0)
-    server = uvicorn.Server(uvicorn.Config(app(Shelf(runs), table), log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    lines = folder / "hostile.txt"
+    lines.write_text("\n".join(few + names[:400]))
+    with serving(app(Shelf(runs), TableOnDisk(lambda: (lines,)), TOKEN)) as address:
+        yield f"{address}?token={TOKEN}"
 
 
 @pytest.fixture
@@ -659,6 +964,35 @@ def test_the_inside_is_shown(tab):
     view.get_by_text("reset gate").wait_for()
     assert view.locator(".heat.middle tbody tr").count() == 5
     assert view.locator(".arcs").count() == 0
+
+
+def test_what_has_changed_is_said_and_shown_anew(browser, gru, corpus, tmp_path, monkeypatch):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    from experiments.explore.server import app
+
+    monkeypatch.setattr(shelf, "LOOK_EVERY", 0.0)
+    write_run(tmp_path / "run", gru, corpus.lines.train[:30])
+    tables = TableOnDisk(lambda: explore.table_source(explore.Config(runs=(tmp_path / "run",))))
+    with serving(app(Shelf([RunOnDisk(tmp_path / "run")]), tables, TOKEN)) as address:
+        tab = Tab(browser, f"{address}?token={TOKEN}")
+        tab.open("table").locator(".heat.big").wait_for()
+        view = tab.open("make")
+        view.locator(".made").nth(23).wait_for()
+        view.locator(".made").nth(2).click()
+        view.locator(".replay .bars").wait_for()
+        assert not view.get_by_text("has changed since").is_visible()
+        write_run(tmp_path / "run", gru._replace(params=jax.tree.map(np.negative, gru.params)), ["qq", "qx"] * 20)
+        view.get_by_text("has changed since").wait_for()
+        view.locator(".made").nth(3).click()
+        view.locator(".replay .notice").wait_for()
+        view.get_by_role("button", name="Draw").click()
+        view.get_by_text("has changed since").first.wait_for(state="hidden")
+        tab.page.locator("#tab-table").click()
+        tab.page.locator("#table .heat.big td[data-i='3']").first.wait_for(state="detached")
+        tab.page.locator("#table .heat.big").wait_for()
+        assert tab.page.locator("#table .heat.big thead th").all_inner_texts() == [".", "q", "x"]
+        tab.context.close()
+        assert tab.problems == []
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 400, "height": 800}}, {"color_scheme": "dark"}])

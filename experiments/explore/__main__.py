@@ -6,21 +6,21 @@ Save:     python -m experiments.explore --save table.html writes the table, with
 """
 
 import os
+import secrets
 import socket
 import threading
 import webbrowser
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf
+from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
 from experiments.explore.saved import write_page
-from experiments.explore.table import Table
 from experiments.shared import cli
 from makemore_jax.data import corpus
-from makemore_jax.data.lines import read_lines
 from makemore_jax.errors import InputError, require
 from makemore_jax.runs.folder import read_config
 
@@ -51,43 +51,34 @@ class Config:
 def run(config: Config) -> dict:
     """Open the runs, and serve the page until Ctrl-C; or save it."""
     if config.save:
-        path, lines = table_data(config)
-        write_page(Table(lines, path.name), config.save)
+        write_page(TableOnDisk(partial(table_source, config)).now().table, config.save)
         print(f"wrote {cli.shown(config.save)}: open it in any browser")
         return {"saved": config.save}
     serve = load_server()
     live = None if config.runs else LiveRun(corpus.load(config.data or DATA))
-    shelf = Shelf([RunOnDisk(path) for path in config.runs], live)
+    shelf, tables = Shelf([RunOnDisk(path) for path in config.runs], live), TableOnDisk(partial(table_source, config))
+    if config.data:  # where the data of a run is gone, the other views do without it
+        tables.now()
+    token = secrets.token_urlsafe()
     with listen(config.port) as listening:
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if live:
             print("no run was named, so a small GRU is trained while you watch", flush=True)
         if not config.no_open:
             threading.Thread(target=open_browser, args=(address,), daemon=True).start()
-        serve(shelf, table(config), listening)
+        serve(shelf, tables, token, listening)
     return {"address": address}
 
 
-def table_data(config: Config) -> tuple[Path, list[str]]:
-    """The file of the table and its lines."""
+def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
+    """The file of the table, and how it is read: the arguments of `read_lines`."""
     trained_on = {}
     if config.data is None and config.runs:
         trained_on = read_config(config.runs[0]) or {}
     require(not trained_on.get("stream"), "the first run streams its data; name a smaller file with `data`")
-    path = config.data or Path(trained_on.get("data") or DATA)
-    return path, read_lines(path, trained_on.get("max_length"), bool(trained_on.get("lowercase")))
-
-
-def table(config: Config) -> Table | str:
-    """The table, or, where the data of a run is gone, why there is none: the other views do without it."""
-    try:
-        path, lines = table_data(config)
-        return Table(lines, path.name)
-    except InputError as error:
-        if config.data is not None or not config.runs:
-            raise
-        return str(error)
+    path, how = config.data or Path(trained_on.get("data") or DATA), trained_on.get
+    return path, how("max_length"), bool(how("lowercase")), how("separator")
 
 
 def listen(port: int) -> socket.socket:
@@ -110,25 +101,22 @@ def open_browser(address: str) -> None:
 
 
 def load_server() -> Any:
-    """(shelf, table, socket) -> None: serve until a signal ends it."""
+    """(shelf, tables, token, socket) -> None: serve until a signal ends it."""
     try:
-        import uvicorn
-
-        from experiments.explore.server import app, warm_up
+        from experiments.explore.connections import server
+        from experiments.explore.server import HEADERS, app, warm_up
     except ImportError:
         raise InputError("the page needs other packages: pip install '.[explore]'") from None
 
-    def serve(shelf: Shelf, table: Table | str, listening: socket.socket) -> None:
-        options = {"log_level": "warning", "access_log": False, "server_header": False, "date_header": False}
-        options |= {"timeout_graceful_shutdown": 2, "limit_concurrency": 64, "h11_max_incomplete_event_size": 2**15}
-        config = uvicorn.Config(app(shelf, table), lifespan="off", ws="none", **options)
+    def serve(shelf: Shelf, tables: TableOnDisk, token: str, listening: socket.socket) -> None:
+        serving = server(app(shelf, tables, token), HEADERS)
         stopped = threading.Event()
         working = [threading.Thread(target=warm_up, args=(shelf, stopped), daemon=True)]
         working += [shelf.live.thread] if shelf.live else []
         for thread in working:
             thread.start()
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            serving.run(sockets=[listening])
         finally:
             stopped.set()
             if shelf.live:

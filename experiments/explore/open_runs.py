@@ -1,26 +1,48 @@
-"""The trained models that the page shows: runs that are opened again when they have changed, and one in training."""
+"""What the page shows: runs and a table, which are opened again when their files have changed, and a run in training.
 
+A view gets a value as it was read at one time, so that an answer never mixes two; `version` tells such values apart.
+"""
+
+import contextlib
+import hashlib
+import os
 import threading
 import time
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 import makemore_jax as mm
 from experiments.explore.symbols import label
-from makemore_jax.data.lines import Split
+from experiments.explore.table import Table
+from makemore_jax.data.lines import Split, file_status, read_lines
 from makemore_jax.errors import InputError, require
 from makemore_jax.learning.fit import Progress, follow, keep
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import name_of
-from makemore_jax.runs.folder import lines_of
+from makemore_jax.runs.folder import lines_of, states
 
-LOOK_EVERY = 1.0  # seconds between looks at whether a run has changed
+LOOK_EVERY = 1.0  # seconds between looks at whether a file has changed
+START = 2**16  # bytes of a file that are looked at: a whole configuration, the checksum of weights
 GRU: dict[str, Any] = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
 EVALUATE_EVERY = 50
 SAMPLES = 6  # samples at each evaluation
+
+
+class Opened:
+    """A model as it was read at one time. What is derived from it lives and goes with it."""
+
+    def __init__(self, trained: mm.Trained, version: str, find_lines: Callable[[], Split | None]):
+        """`find_lines` gives the lines that it was trained on, or None where they are not at hand."""
+        self.trained, self.version, self._find_lines, self._lines = trained, version, find_lines, None
+
+    @property
+    def lines(self) -> Split | None:
+        """The lines of its data; looked for until they are found."""
+        self._lines = self._lines or self._find_lines()
+        return self._lines
 
 
 class RunOnDisk:
@@ -28,35 +50,47 @@ class RunOnDisk:
 
     def __init__(self, path: Path):
         """Open it."""
-        self.path, self.version = path, 1
+        self.path, self.looked = path, time.monotonic()
         self.name = path.stem if path.is_file() else path.resolve().name
-        self.stamp, self.looked = self._stamp(), time.monotonic()
-        self.trained = mm.open(path)
+        self.now = self._open(self._version())
 
-    def _stamp(self) -> tuple:
-        file = self.path if self.path.is_file() else self.path / "best.safetensors"
-        try:
-            found = file.stat()
-        except OSError:
-            return ()
-        return found.st_mtime_ns, found.st_size, found.st_ino
+    def _version(self) -> str:
+        """What tells its states apart: its configuration, and the start of its weights, where their checksum stands."""
+        weights = [self.path, self.path / "best.safetensors", *states(self.path)]
+        return digest_of(self._config(), *[start(file) for file in filter(os.path.isfile, weights)][:1])
+
+    def _config(self) -> bytes:
+        return start(self.path / "config.json")
+
+    def _open(self, version: str) -> Opened:
+        config, trained = self._config(), mm.open(self.path)
+
+        def lines() -> Split | None:
+            found = lines_of(self.path, trained.vocab)
+            return found if self._config() == config else None  # another run's, written meanwhile
+
+        return Opened(trained, version, lines)
 
     def refresh(self) -> None:
         """Open it again if it has changed; what cannot be read now leaves the page as it is."""
         if time.monotonic() - self.looked < LOOK_EVERY:
             return
-        self.looked, stamp = time.monotonic(), self._stamp()
-        if stamp and stamp != self.stamp:
-            try:
-                trained = mm.open(self.path)
-            except InputError:
-                return
-            self.trained, self.stamp, self.version = trained, stamp, self.version + 1
+        self.looked, version = time.monotonic(), self._version()
+        if version != self.now.version:
+            with contextlib.suppress(InputError):
+                self.now = self._open(version)
 
-    @cached_property
-    def lines(self) -> Split | None:
-        """The lines of its data, if the data is still as it was; read when they are first asked for."""
-        return lines_of(self.path, self.trained.vocab)
+
+def start(file: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
+    with contextlib.suppress(OSError), file.open("rb") as opened:
+        return opened.read(START)
+    return b""
+
+
+def digest_of(*parts: bytes) -> str:
+    """A digest of these bytes in this order."""
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 class LiveRun:
@@ -66,9 +100,7 @@ class LiveRun:
 
     def __init__(self, corpus: mm.Corpus):
         """On this corpus; `thread` waits to be started."""
-        self.corpus, self.version = corpus, 0
-        self.trained: mm.Trained | None = None
-        self.lines = corpus.lines
+        self.corpus, self.now = corpus, None
         self.rows: list[dict] = []
         self.baselines: dict[str, float] = {}
         self.problem: str | None = None
@@ -85,8 +117,8 @@ class LiveRun:
     def _run(self) -> None:
         try:
             batch = min(64, len(self.corpus.lines.train))
-            key, sizes = jax.random.key(0), {"batch": batch, **GRU}
-            model, _, values = follow(key, "gru", self.corpus, evaluate_every=EVALUATE_EVERY, **sizes)
+            options: dict[str, Any] = {"evaluate_every": EVALUATE_EVERY, "batch": batch, **GRU}
+            model, _, values = follow(jax.random.key(0), "gru", self.corpus, **options)
             for run in values:
                 if run.dev is not None:
                     self._note(model, run)
@@ -97,10 +129,10 @@ class LiveRun:
         self.done = True
 
     def _note(self, model: mm.Model, run: Progress) -> None:
-        self.trained = mm.Trained(model, keep(run.state.weights), self.corpus.vocab, self.corpus.context)
-        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), self.trained, SAMPLES)]
+        trained = mm.Trained(model, keep(run.state.weights), self.corpus.vocab, self.corpus.context)
+        self.now = Opened(trained, f"step {run.step}", lambda: self.corpus.lines)
+        samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), trained, SAMPLES)]
         self.rows.append({"step": run.step, "train": run.train, "dev": run.dev, "samples": samples})
-        self.version += 1
         if not self.baselines:
             self.baselines = mm.baselines(self.corpus)
 
@@ -117,27 +149,22 @@ class Shelf:
                 name, number = f"{run.name} ({number})", number + 1
             self._runs[name] = run
 
-    def find(self, name: str) -> RunOnDisk | LiveRun:
+    def find(self, name: str) -> Opened:
         """The run of this name, as it is now."""
         require(name in self._runs, "there is no such run on this page")
         run = self._runs[name]
         run.refresh()
-        return run
-
-    def trained(self, name: str) -> mm.Trained:
-        """The model of this name, as it is now."""
-        trained = self.find(name).trained
-        if trained is None:
+        if run.now is None:
             raise InputError("the model has only begun to train; wait a few seconds")
-        return trained
+        return run.now
 
     def describe(self) -> list[dict]:
         """What the page says about each run."""
         found = []
         for name, run in self._runs.items():
             run.refresh()
-            if run.trained is not None:
-                found.append({"name": name, "version": run.version, **describe(run.trained)})
+            if now := run.now:
+                found.append({"name": name, "version": now.version, **describe(now.trained)})
         return found
 
 
@@ -146,3 +173,40 @@ def describe(trained: mm.Trained) -> dict:
     vocab = trained.vocab
     about = {"model": name_of(trained.model.config), "parameters": num_params(trained.params)}
     return {**about, "symbols": vocab.size, "tokens": vocab.tokens, "longest": trained.context - 1}
+
+
+class Counted(NamedTuple):
+    """The table of a file as it was read at one time."""
+
+    version: str
+    table: Table
+
+
+class TableOnDisk:
+    """The table of the lines of a file, counted again when they have changed."""
+
+    def __init__(self, source: Callable[[], tuple]):
+        """`source()` gives the arguments of `read_lines`: the path, and how it is read."""
+        self.source, self.looked, self._version, self._counted = source, 0.0, "", None
+
+    def version(self) -> str:
+        """What tells its states apart: the file, how it is read, its content; what cannot be read changes nothing."""
+        if not self._version or time.monotonic() - self.looked >= LOOK_EVERY:
+            self.looked = time.monotonic()
+            with contextlib.suppress(InputError, OSError):
+                source = self.source()
+                file_status(source[0])
+                self._version = digest_of(repr(source).encode(), source[0].read_bytes())
+        return self._version
+
+    def now(self) -> Counted:
+        """The table as it is now."""
+        version = self.version()
+        if not self._counted or self._counted.version != version:
+            try:
+                path, *how = self.source()
+                self._counted = Counted(version, Table(read_lines(path, *how), path.name))
+            except InputError:
+                if not self._counted:
+                    raise
+        return self._counted

@@ -1,7 +1,8 @@
 """The server of the page: Starlette routes from a request to a function of values.
 
-It is meant for one person's own browser: it answers only to the loopback names, so that no other site can reach it
-through that browser; no request names a path; every request is bounded in size, in what it asks and in how often.
+It is meant for one person's own browser: it answers only to the loopback names and to whoever holds the token of the
+printed address, so that neither another site nor another user of the machine can reach it. Every request is bounded in
+size and in what it asks; `connections` bounds how many there are, and how long they take to arrive.
 
 Starlette and uvicorn rather than the standard library's http.server: one event loop keeps slow clients from holding a
 thread each, and headers, methods and shutdown are handled by code that is maintained for it.
@@ -9,8 +10,8 @@ thread each, and headers, methods and shutdown are handled by code that is maint
 
 import contextlib
 import json
+import secrets
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,25 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from experiments.explore import inside, views
-from experiments.explore.open_runs import Shelf
-from experiments.explore.table import Table
+from experiments.explore.open_runs import Opened, Shelf, TableOnDisk
+from experiments.explore.symbols import label
 from makemore_jax.errors import InputError, require
 
 PAGE = Path(__file__).parent / "page"
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
+HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 MAX_BODY = 2**16  # bytes
-RATE, BURST = 60, 240  # requests a second in the long run, and at once
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
 POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-HEADERS = {
+HEADERS = {  # of every answer; `connections.server` puts them there
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -46,61 +48,36 @@ LIVE = ("rows", "baselines", "done", "problem")  # what the page shows of the ru
 WANTED = {"n": int, "prefix": str, "seed": int, "temperature": float, "top_k": (int, None), "top_p": float}
 
 
-class Bucket:
-    """A limit on how often: `rate` a second in the long run, `burst` at once."""
-
-    def __init__(self, rate: float = RATE, burst: float = BURST, clock: Callable[[], float] = time.monotonic):
-        """Full at first."""
-        self.rate, self.burst, self.clock = rate, burst, clock
-        self.left, self.at, self.lock = burst, clock(), threading.Lock()
-
-    def take(self) -> bool:
-        """Whether one more is allowed now."""
-        with self.lock:
-            now = self.clock()
-            self.left, self.at = min(self.burst, self.left + (now - self.at) * self.rate), now
-            allowed = self.left >= 1
-            self.left -= allowed
-            return allowed
-
-
 class Guard:
-    """Refuse what does not come from the page itself, and put the security headers on every answer."""
+    """Let in what comes from the page itself: from no other site, and from the browser that had the token."""
 
-    def __init__(self, app: ASGIApp, bucket: Bucket):
+    def __init__(self, app: Any, token: str):
         """Around this application."""
-        self.app, self.bucket = app, bucket
+        self.app, self.token, self.cookie = app, token, secrets.token_urlsafe()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+        await (self._instead(Request(scope)) or self.app)(scope, receive, send)
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                extra = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *extra]}
-            await send(message)
-
-        await (self._refusal(scope) or self.app)(scope, receive, send_with_headers)
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        names = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if len(names) != 1 or _host(names[0]) not in HOSTS:
-            return PlainTextResponse("this page answers to 127.0.0.1 and localhost only\n", 403)
-        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-        if any(origin != f"http://{names[0]}" for origin in origins):
+    def _instead(self, request: Request) -> Response | None:
+        """What is answered in place of the page: a refusal, or the cookie for the token; None lets the request in."""
+        if any(origin != f"http://{request.headers['host']}" for origin in request.headers.getlist("origin")):
             return PlainTextResponse("another site may not ask this page\n", 403)
-        if not self.bucket.take():
-            return PlainTextResponse("too many requests; wait a second\n", 429)
-        return None
+        name = f"makemore-{request.url.port}"  # the pages of all ports share one jar of cookies
+        if _same(request.query_params.get("token"), self.token):
+            # Not a redirect, on which a browser that follows another site's link would not send the cookie: the page
+            # itself, whose first act is to take the token out of the address.
+            answer = FileResponse(PAGE / "index.html")
+            answer.set_cookie(name, self.cookie, httponly=True, samesite="strict")
+            return answer
+        if _same(request.cookies.get(name), self.cookie):
+            return None
+        return PlainTextResponse("open the whole address that the terminal printed: it holds a token\n", 403)
 
 
-def _host(name: str) -> str:
-    """The host of a Host header, without its port."""
-    host, colon, port = name.rpartition(":")
-    return (host if colon and port.isdigit() else name).lower()
+def _same(given: str | None, secret: str) -> bool:
+    """Whether they are equal, in a time that does not tell where they differ."""
+    return secrets.compare_digest((given or "").encode(), secret.encode())
 
 
 def field(asked: dict, name: str, kind: Any) -> Any:
@@ -120,32 +97,48 @@ def field(asked: dict, name: str, kind: Any) -> Any:
     return float(value) if kind is float else value
 
 
-def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
-    """The application: these models, and this table or why there is none."""
+def app(shelf: Shelf, tables: TableOnDisk, token: str) -> Starlette:
+    """The application: these models and this table, for who has the token."""
     one_at_a_time = threading.Lock()  # JAX uses every core for one; several would only wait for each other
 
     def state(_: dict) -> dict:
         told = {name: getattr(shelf.live, name) for name in LIVE} if shelf.live else None
-        return {"runs": shelf.describe(), "live": told, "max_text": views.MAX_TEXT, "max_lines": views.MAX_LINES}
+        limits = {"max_text": views.MAX_TEXT, "max_lines": views.MAX_LINES}
+        return {"runs": shelf.describe(), "table": tables.version(), "live": told, **limits}
 
-    def counted() -> Table:
-        if not isinstance(table, Table):
-            raise InputError(table)
-        return table
+    def lines(asked: dict) -> dict:
+        counted = tables.now()
+        require(field(asked, "version", str) == counted.version, "the lines have changed; the table is counted again")
+        return counted.table.lines_with(field(asked, "first", int), field(asked, "second", int))
 
-    def wanted(asked: dict) -> dict:
-        return {name: field(asked, name, kind) for name, kind in WANTED.items()}
+    def append(run: Opened, asked: dict) -> dict:
+        symbols, token = run.trained.vocab.symbols, field(asked, "token", int)
+        known = 0 <= token < len(symbols) and label(symbols[token]) == field(asked, "label", str)
+        require(known, "there is no such symbol")
+        return {"text": views.append(run.trained, text(asked), token)}
 
-    trained = lambda asked: shelf.trained(field(asked, "run", str))
+    def replay(run: Opened, asked: dict) -> dict:
+        same = field(asked, "version", str) == run.version
+        require(same, "the run has changed since these lines were drawn; draw again")
+        return views.replay(run.trained, wanted(asked), field(asked, "index", int))
+
+    def of_run(view: Callable[[Opened, dict], dict]) -> Callable[[dict], dict]:
+        def answer(asked: dict) -> dict:
+            run = shelf.find(field(asked, "run", str))
+            return {"version": run.version, **view(run, asked)}
+
+        return answer
+
+    wanted = lambda asked: {name: field(asked, name, kind) for name, kind in WANTED.items()}
     text = lambda asked: field(asked, "text", str)
-    looks = {"state": state, "table": lambda _: counted().values}
+    looks = {"state": state, "table": lambda _: {"version": tables.now().version, **tables.now().table.values}}
     asks = {
-        "lines": lambda asked: counted().lines_with(field(asked, "first", int), field(asked, "second", int)),
-        "type": lambda asked: views.type_line(trained(asked), text(asked)),
-        "append": lambda asked: {"text": views.append(trained(asked), text(asked), field(asked, "token", int))},
-        "make": lambda asked: views.make(trained(asked), wanted(asked), shelf.find(asked["run"]).lines),
-        "replay": lambda asked: views.replay(trained(asked), wanted(asked), field(asked, "index", int)),
-        "inside": lambda asked: inside.inside(trained(asked), text(asked)),
+        "lines": lines,
+        "type": of_run(lambda run, asked: views.type_line(run.trained, text(asked))),
+        "append": of_run(append),
+        "make": of_run(lambda run, asked: views.make(run.trained, wanted(asked), run.lines)),
+        "replay": of_run(replay),
+        "inside": of_run(lambda run, asked: inside.inside(run.trained, text(asked))),
     }
 
     def answer(view: Callable[[dict], dict], asked: dict) -> Response:
@@ -162,11 +155,15 @@ def app(shelf: Shelf, table: Table | str, bucket: Bucket | None = None) -> Any:
 
         return respond
 
-    routes = [Route(f"/api/{name}", endpoint(view), methods=["GET"]) for name, view in looks.items()]
-    routes += [Route(f"/api/{name}", endpoint(view), methods=["POST"]) for name, view in asks.items()]
-    routes += [static(path) for path in sorted(PAGE.iterdir()) if path.suffix in KINDS]
-    handlers = {HTTPException: refuse, 500: broken}
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), bucket or Bucket())
+    routes = [Route(f"/{name}", endpoint(view), methods=["GET"]) for name, view in looks.items()]
+    routes += [Route(f"/{name}", endpoint(view), methods=["POST"]) for name, view in asks.items()]
+    trusted = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)
+    handlers: dict[Any, Any] = {HTTPException: refuse, ClientDisconnect: gone, 500: broken}
+    return Starlette(
+        routes=[Mount("/api", routes=routes), Mount("/", StaticFiles(directory=PAGE, html=True))],
+        middleware=[trusted, Middleware(Guard, token=token)],
+        exception_handlers=handlers,
+    )
 
 
 def warm_up(shelf: Shelf, stopped: threading.Event) -> None:
@@ -204,12 +201,6 @@ async def body(request: Request) -> dict:
     return asked
 
 
-def static(path: Path) -> Route:
-    """A file of the page, read when it is asked for, so that an edit shows at once; its name comes from the disk."""
-    respond = lambda _: Response(path.read_bytes(), media_type=KINDS[path.suffix])
-    return Route("/" if path.name == "index.html" else f"/{path.name}", respond, methods=["GET"])
-
-
 def json_response(value: dict, status: int = 200) -> Response:
     """JSON of plain values; a number that is not finite would be a bug of a view."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -219,6 +210,11 @@ def json_response(value: dict, status: int = 200) -> Response:
 def refuse(_: Request, error: HTTPException) -> Response:
     """What is no request of the page: one line."""
     return json_response({"error": " ".join(str(error.detail).split())}, error.status_code)
+
+
+def gone(*_: Any) -> Response:
+    """The client has left before its request was whole: an answer that nobody reads."""
+    return Response(status_code=400)
 
 
 def broken(_: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 // Tabs, the state that the views share, and what the server says about its runs.
 
 (async () => {
+  if (location.search) history.replaceState(null, "", `/${location.hash}`); // the token is a cookie now
   const { element, fill, ask } = page;
   const names = ["table", "type", "make", "inside", "train"];
   const section = (name) => document.getElementById(name), tab = (name) => document.getElementById(`tab-${name}`);
@@ -32,7 +33,7 @@
     fill(section("table"), element("p", { class: "lead", text: "Counting…" }));
     try {
       const data = await ask("table");
-      page.tableView(section("table"), data, (first, second) => ask("lines", { first, second }));
+      page.tableView(section("table"), data, (first, second) => ask("lines", { version: data.version, first, second }));
     } catch (error) {
       tableWanted = true;
       fill(section("table"), element("p", { class: "notice", text: error.message }));
@@ -63,7 +64,7 @@
   });
   addEventListener("hashchange", () => show(location.hash.slice(1)));
 
-  let before = "";
+  let before = "", counted = null;
   const look = async () => {
     try {
       const state = await ask("state");
@@ -75,6 +76,11 @@
       const now = JSON.stringify(state.runs);
       if (now !== before && current && current !== "table" && current !== "train") views[current]?.refresh();
       before = now;
+      if (counted !== null && counted !== state.table) {
+        tableWanted = true; // of other lines than those on the page
+        if (current === "table") openTable();
+      }
+      counted = state.table;
     } catch (error) {
       offline.hidden = false;
       offline.textContent = error.message;

@@ -16,8 +16,8 @@ page.makeView = (section, shared) => {
   const K = [null, 20, 15, 10, 8, 6, 5, 4, 3, 2, 1];
   const topK = page.slider("top-k", K.length, 0, (index) => { wanted.top_k = K[index]; return K[index] === null ? "all" : String(K[index]); });
   const topP = page.slider("top-p", 20, 0, (index) => { wanted.top_p = Math.round(100 - 5 * index) / 100; return wanted.top_p.toFixed(2); });
-  const told = element("p", { class: "lead", "aria-live": "polite" }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
-  let timer = null, arriving = [], drawn = null, asked = 0;
+  const told = element("p", { class: "lead", "aria-live": "polite" }), changed = element("p", { class: "notice", role: "status", hidden: true, text: "The run has changed since these lines were drawn; draw again." }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
+  let timer = null, arriving = [], drawn = null, asked = 0, replays = 0;
 
   const stop = () => {
     clearInterval(timer);
@@ -28,14 +28,18 @@ page.makeView = (section, shared) => {
     stop();
     for (const waiting of arriving) clearTimeout(waiting);
     fill(replayed);
+    replays += 1;
     let found;
     const mine = ++asked, now = request();
     try {
       found = await ask("make", now);
       if (mine !== asked) return; // somebody has asked for others meanwhile
-      drawn = now;
+      drawn = { ...now, version: found.version };
+      refresh();
     } catch (error) {
       if (mine !== asked) return;
+      drawn = null;
+      refresh();
       fill(list);
       fill(told, element("span", { class: "notice", text: error.message }));
       return;
@@ -58,9 +62,12 @@ page.makeView = (section, shared) => {
     stop();
     for (const other of list.querySelectorAll(".made")) other.setAttribute("aria-pressed", String(other === button));
     let steps;
+    const mine = ++replays;
     try {
       steps = (await ask("replay", { ...drawn, index })).steps;
+      if (mine !== replays) return; // another line, or other lines, are wanted meanwhile
     } catch (error) {
+      if (mine !== replays) return;
       fill(replayed, element("p", { class: "notice", text: error.message }));
       return;
     }
@@ -106,6 +113,7 @@ page.makeView = (section, shared) => {
       if (names.includes(before)) runs.value = before;
       if (!before && names.length) make();
     }
+    changed.hidden = !drawn || shared.runs.some((run) => run.name === drawn.run && run.version === drawn.version);
   };
   runs.addEventListener("change", make);
   const form = element("form", { onsubmit: (event) => { event.preventDefault(); make(); } },
@@ -115,6 +123,6 @@ page.makeView = (section, shared) => {
     slider.show();
     slider.input.addEventListener("change", make);
   }
-  fill(section, form, told, list, replayed);
+  fill(section, form, told, changed, list, replayed);
   return { refresh, focus: () => prefix.focus() };
 };

@@ -35,7 +35,7 @@ page.tableView = (section, data, linesWith) => {
 
   // The pair under the pointer, and below it lines or a row
   const pair = element("div", { class: "pair" }), below = element("div", { class: "below", "aria-live": "polite" });
-  let row = null;
+  let row = null, asked = 0;
   const showPair = (i, j) => {
     state.pair = [i, j];
     const rank = data.rank[i][j], where = counts[i][j] ? `${count(rank)} of ${count(vocab * vocab)} pairs` : "never seen";
@@ -46,6 +46,7 @@ page.tableView = (section, data, linesWith) => {
   };
   const listRow = (i) => {
     row = i;
+    asked += 1;
     const items = symbols.map((label, j) => ({ label, p: prob(i, j), n: counts[i][j] })).sort((a, b) => b.p - a.p);
     const head = element("h3", {}, "After ", symbol(symbols[i]), `: ${count(total[i])} pairs, sorted`);
     fill(below, head, page.ranking(items.map((item) => ({ ...item, text: percent(item.p) }))));
@@ -53,10 +54,13 @@ page.tableView = (section, data, linesWith) => {
   const listLines = async (i, j) => {
     row = null;
     showPair(i, j);
+    const mine = ++asked;
     let found;
     try {
       found = await linesWith(i, j);
+      if (mine !== asked) return; // another pair is wanted meanwhile
     } catch (error) {
+      if (mine !== asked) return;
       fill(below, element("p", { class: "notice", text: error.message }));
       return;
     }

@@ -75,7 +75,7 @@ page.typeView = (section, shared) => {
     const items = one.bars.map(([token, label], k) => ({ token, label, p: prob[k], key: `${one.run}/bar/${token}`, fixed: token === 0, chosen: place < last && label === one.symbols[place] }));
     const onpick = async (item) => {
       try {
-        setText((await ask("append", { run: one.run, text: shared.text, token: item.token })).text);
+        setText((await ask("append", { run: one.run, text: shared.text, token: item.token, label: item.label })).text);
       } catch (error) {
         found = found.map((other) => (other === one ? { run: one.run, error: error.message } : other));
         draw();

@@ -12,7 +12,7 @@ from makemore_jax.inference.sampler import Request, SamplingParams
 from makemore_jax.learning.training import first_state, jitted_steps, loss_of
 from makemore_jax.models.registry import NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
-from tests.test_laws import VARIANTS, sizes_of
+from tests.models.test_laws import VARIANTS, sizes_of
 
 PLATFORMS = ("cuda", "tpu", "rocm")
 CORPUS = encode(Split(["abcdef", "fed", "cafe", "decade", "bad"], ["a"], ["b"]), "")

@@ -27,8 +27,8 @@ import makemore_jax as mm
 from makemore_jax import checkpoint
 from makemore_jax.errors import InputError
 from makemore_jax.runs.folder import open_run
-from tests import test_run_folder as table
 from tests.campaign_files import ForeignFiles
+from tests.runs import test_folder as table
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"model": "mlp", "window": 3, "embed": 5, "hidden": 13, "batch": 8, "samples": 0}

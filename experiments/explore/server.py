@@ -176,7 +176,7 @@ def warm_up(shelf: Shelf, stopped: threading.Event) -> None:
         for view in (first, *rest):
             for run in shelf.describe():
                 if not stopped.is_set():
-                    view(shelf.trained(run["name"]))
+                    view(shelf.find(run["name"]).trained)
 
 
 async def body(request: Request) -> dict:

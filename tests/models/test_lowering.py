@@ -5,22 +5,19 @@ import numpy as np
 import pytest
 
 from makemore_jax.data.batches import plan_batches
-from makemore_jax.data.corpus import encode
-from makemore_jax.data.lines import Split
 from makemore_jax.inference import sampler
 from makemore_jax.inference.sampler import Request, SamplingParams
 from makemore_jax.learning.training import first_state, jitted_steps, loss_of
-from makemore_jax.models.registry import NEURAL, build
+from makemore_jax.models.registry import NEURAL
 from makemore_jax.recipe import Recipe, adamw
-from tests.test_laws import VARIANTS, sizes_of
+from tests.cases import CORPUS, shared_case
 
 PLATFORMS = ("cuda", "tpu", "rocm")
-CORPUS = encode(Split(["abcdef", "fed", "cafe", "decade", "bad"], ["a"], ["b"]), "")
 
 
 @pytest.mark.parametrize("name", NEURAL)
 def test_training_and_sampling_lower_for_accelerators(name):
-    model = build(name, **sizes_of(name, VARIANTS.get(name, [{}])[0]))
+    model = shared_case((name, 0)).model
     assert model.vocab == CORPUS.vocab.size
     tokens, plan = plan_batches(CORPUS.tokens.train, 4, micro_batches=2)
     recipe = Recipe(batch=4, micro_batches=2, average=0.9, bfloat16=True)

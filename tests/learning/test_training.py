@@ -16,7 +16,7 @@ from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.errors import InputError
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.learning.fit import train_loop
-from makemore_jax.learning.training import init_state, loss_of, steps_on, train_steps, training
+from makemore_jax.learning.training import init_state, loss_of, plan_of, steps_on, train_steps, training
 from makemore_jax.models.layers import dropout, sample_network
 from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe, adamw
@@ -28,6 +28,9 @@ DATA = jnp.array([1.0, 1.0])
 LINES = ["emma", "ava", "mia", "zoe", "anna", "maria", "eva"]
 CORPUS = encode(Split(LINES, ["ava"], ["mia"]), digest="")
 MODEL = build("mlp", vocab=CORPUS.vocab.size, window=3, embed=5, hidden=13)
+WEIGHTS = jax.tree.map(
+    lambda leaf: np.float32(0.5 * np.random.default_rng(0).normal(size=leaf.shape)), jax.eval_shape(MODEL.init, KEY)
+)
 
 
 def quadratic(params, data, hyper, key):
@@ -166,16 +169,24 @@ def test_vmap_over_the_two_functions_trains_seeds_and_rates_at_once():
     assert abs(loss_RN[0, 2] - loss_RN[2, 2]) > 1e-3  # rates differ after it
 
 
+def gradients(recipe, keys=3, corpus=CORPUS):
+    """The loss of a recipe and its gradient, of the batches that a few keys draw, (keys, ...)."""
+    tokens, plan = plan_of(MODEL, corpus, recipe)
+    loss, tokens = loss_of(MODEL, recipe, plan), jax.device_put(tokens)
+    gradient = jax.jit(jax.vmap(lambda key: jax.value_and_grad(loss)(WEIGHTS, tokens, {}, key)))
+    return jax.device_get(gradient(jax.random.split(KEY, keys)))
+
+
 def test_micro_batches_and_bfloat16():
     whole, parts, low = (
-        three_steps(Recipe(steps=20, batch=6, warmup=0, **options))
-        for options in ({}, {"micro_batches": 3}, {"bfloat16": True})
+        gradients(Recipe(batch=6, **options)) for options in ({}, {"micro_batches": 3}, {"bfloat16": True})
     )
-    chex.assert_trees_all_close(whole[1], parts[1], rtol=1e-4, atol=1e-6)
-    chex.assert_trees_all_close(whole[0].params, parts[0].params, rtol=1e-4, atol=1e-6)
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(low[0].params))
-    np.testing.assert_allclose(low[1], whole[1], rtol=0.03)
-    assert not np.array_equal(low[1], whole[1])
+    assert len(set(whole[0].tolist())) == 3
+    chex.assert_trees_all_close(whole, parts, rtol=1e-4, atol=1e-6)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(low))
+    np.testing.assert_allclose(low[0], whole[0], rtol=0.03)
+    chex.assert_trees_all_close(low[1], whole[1], atol=0.05)
+    assert not np.array_equal(low[0], whole[0])
 
 
 def test_dropout_scales_up_what_it_keeps():
@@ -189,14 +200,11 @@ def test_dropout_scales_up_what_it_keeps():
 
 
 def test_dropout_is_drawn_anew_in_each_step():
-    """With a rate of 0 for the weights, the steps differ by what is dropped alone."""
-    train = tokenize(["emma"] * 7, CORPUS.vocab)  # all batches are the same
-    corpus = CORPUS._replace(tokens=CORPUS.tokens._replace(train=train))
+    """The key of a step draws what is dropped, and not the batch alone: here all batches are the same."""
+    corpus = CORPUS._replace(tokens=CORPUS.tokens._replace(train=tokenize(["emma"] * 7, CORPUS.vocab)))
     for rate in (0.0, 0.5):
-        init, steps = training(MODEL, corpus, Recipe(steps=9, batch=5, warmup=0, dropout=rate))
-        state = init(KEY, {"learning_rate": jnp.float32(0), "weight_decay": jnp.float32(0)})
-        _, losses_N = steps(state, 3)
-        assert len(set(np.asarray(losses_N).tolist())) == (1 if rate == 0 else 3)
+        losses_N, _ = gradients(Recipe(batch=5, dropout=rate), corpus=corpus)
+        assert len(set(losses_N.tolist())) == (1 if rate == 0 else 3)
 
 
 def test_a_model_computes_its_blocks_again_with_the_same_gradient():
@@ -247,8 +255,9 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
     params = {"w": ones, "b": ones, "start": {"h": ones, "c": ones}, "norm": {"g": ones}, "more": [ones]}
     transform = adamw(recipe)(recipe.hyper)
     opt_state, zero, rates = transform.init(params), jax.tree.map(jnp.zeros_like, params), []
+    update = jax.jit(transform.update)
     for _ in range(100):
-        updates, opt_state = transform.update(zero, opt_state, params)
+        updates, opt_state = jax.device_get(update(zero, opt_state, params))
         for kept in (updates["b"], *updates["start"].values(), updates["norm"]["g"]):
             assert not kept.any()
         assert np.array_equal(updates["more"][0], updates["w"])

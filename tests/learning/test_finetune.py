@@ -17,7 +17,7 @@ from makemore_jax.learning.fit import follow
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from tests.test_gpt2 import folder  # noqa: F401 (a fixture)
+from tests.inference.test_gpt2 import folder  # noqa: F401 (a fixture)
 
 
 def equal(one, other):

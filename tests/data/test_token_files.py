@@ -24,7 +24,7 @@ from makemore_jax.errors import InputError
 from makemore_jax.learning.training import training
 from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from tests.test_data import MESSY
+from tests.data.test_lines import MESSY
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """The laws that every model obeys, over the table of models. The weights are random, so that no law holds by chance."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -14,80 +12,17 @@ import pytest
 from scipy.special import log_softmax
 
 from makemore_jax.inference.sampler import sample_tokens
-from makemore_jax.models import backoff
 from makemore_jax.models.interface import Model, positions, scan_step, shift_in_line, step_prefix, step_window
-from makemore_jax.models.registry import MODELS, Entry, build, configure
+from makemore_jax.models.registry import MODELS, Entry, configure
 from makemore_jax.recipe import Recipe
+from tests.cases import CASES, B, T, V, label, make_case, on_host, shared_case, sizes_of, variant
 
-V, B, T = 7, 3, 11  # distinct primes: a transposed axis cannot pass
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums in another order
-GPT = {"layers": 2, "heads": 3, "embed": 18}
-VARIANTS = {  # small prime sizes; a model that is not listed is tested at its default sizes
-    "ngram": [{"order": order} for order in (1, 2, 3, 4)],
-    "backoff": [{"order": 4}],
-    "mlp": [{"window": window, "embed": 5, "hidden": 17} for window in (3, T + 2)],
-    "wavenet": [{"layers": 3, "cycle": 2, "channels": 5, "skip": 13}],
-    "bow": [{"embed": 5, "hidden": 13}],
-    "rnn": [{"embed": 5, "hidden": 13}],
-    "gru": [{"embed": 5, "hidden": 13}],
-    "lstm": [{"embed": 5, "hidden": 13}],
-    "transformer": [GPT, GPT | {"tied": True}, GPT | {"modern": True}],
-    "mixture": [{"components": ("mlp", "lstm", "transformer")}],
-    "ensemble": [{"components": ("wavenet",), "members": 3}],
-}
-CASES = [(name, sizes) for name in MODELS for sizes in VARIANTS.get(name, [{}])]
 
 
-class Case(NamedTuple):
-    """A model with random parameters, tokens, its logits and activations, and its two forms, compiled once."""
-
-    sizes: dict
-    model: Model
-    params: Any
-    x_BT: jax.Array
-    logits_BTV: jax.Array
-    activations: dict
-    forward: Callable
-    stepped: Callable
-
-    @property
-    def indexes(self) -> bool:
-        """Whether the parameters hold indices, which other numbers cannot replace."""
-        return any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(self.params))
-
-
-def sizes_of(name, sizes):
-    """All sizes of a case; a model with a context reads rows of T; components have their first variant's sizes."""
-    decided = {"vocab": V} | ({"context": T} if "context" in inspect.signature(MODELS[name].config).parameters else {})
-    sizes = decided | sizes
-    if "components" in sizes:
-        of_component = [
-            sizes_of(component, VARIANTS[component][0] | {"vocab": sizes["vocab"]}) for component in sizes["components"]
-        ]
-        described = zip(sizes["components"], of_component, strict=True)
-        sizes["components"] = [
-            {"model": component, "sizes": component_sizes} for component, component_sizes in described
-        ]
-    return sizes
-
-
-def make_case(name, sizes):
-    model = build(name, **sizes_of(name, sizes))
-    random = np.random.default_rng(0)
-    params = jax.jit(model.init)(jax.random.key(0))
-    params = jax.tree.map(lambda leaf: np.asarray(leaf) + np.float32(0.3 * random.normal(size=leaf.shape)), params)
-    if name == "backoff":  # its parameters are a trie: counts of random data are its random weights
-        stream = random.integers(0, V, 300)
-        params = backoff.fit(model.config, stream[:-1], stream[1:])
-    x_BT = np.int32(random.integers(1, V, (B, T)))
-    x_BT[[0, 1, 2, 0, 0, 2], [0, 0, 0, 4, 7, 9]] = 0  # lines end to end
-    forward, stepped = jax.jit(model.forward), jax.jit(scan_step(model.init_cache, model.step))
-    return Case(sizes, model, params, x_BT, *forward(params, x_BT), forward, stepped)
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join([case[0], *map(str, case[1].values())]))
+@pytest.fixture(scope="module", params=CASES, ids=label)
 def case(request):
-    return make_case(*request.param)
+    return shared_case(request.param)
 
 
 def test_logits_of_every_position(case):
@@ -131,26 +66,49 @@ def test_the_mark_starts_a_line(case):
             chex.assert_trees_all_close(logits_BTV[row, begins:], case.logits_BTV[row, : T - begins], **CLOSE)
 
 
-def test_sampled_lines_have_the_probability_that_forward_gives_them(case):
-    """Drawn token by token with the cache, then read at once: the cache holds all that the prefix says."""
-    drawn = sample_tokens(jax.random.key(0), case.model, case.params, [[], [], [2, 3]], T)
+def test_drawn_lines_have_the_probability_that_forward_gives_them(case):
+    """Drawn token by token from `step`, then read at once: the cache holds all that the prefix says."""
+    noise_BTV = np.random.default_rng(0).gumbel(size=(B, T, V))
+    x_BT, stepped_BT = np.zeros((B, T + 1), np.int32), np.zeros((B, T))
+    for t in range(T):
+        log_prob_BV = log_softmax(case.stepped(case.params, x_BT[:, :T])[0][:, t], axis=-1)
+        x_BT[:, t + 1] = (log_prob_BV + noise_BTV[:, t]).argmax(-1)
+        stepped_BT[:, t] = log_prob_BV[np.arange(B), x_BT[:, t + 1]]
+    assert len({tuple(row) for row in x_BT.tolist()}) == B
+    chex.assert_trees_all_close(stepped_BT, read_at_once(case, x_BT[:, 1:]), **CLOSE)
+
+
+def read_at_once(case, y_BT):
+    """(B, T) the log-probability of each token after the ones before it, by `forward`."""
+    x_BT = np.pad(y_BT, ((0, 0), (1, 0)))[:, :-1]
+    log_prob_BTV = log_softmax(case.forward(case.params, x_BT)[0], axis=-1)
+    return np.take_along_axis(log_prob_BTV, y_BT[..., None], axis=-1)[..., 0]
+
+
+def sampled_lines_have_the_probability_that_forward_gives_them(case):
+    drawn = sample_tokens(jax.random.key(1), case.model, case.params, [[], [], [2, 3]], T)
     assert len({tuple(row) for row in drawn.token_BT.tolist()}) == B
     assert drawn.token_BT[2, :2].tolist() == [2, 3]
-    x_BT = np.pad(drawn.token_BT, ((0, 0), (1, 0)))[:, :-1]
-    log_prob_BTV = log_softmax(case.forward(case.params, x_BT)[0], axis=-1)
-    log_prob_BT = np.take_along_axis(log_prob_BTV, drawn.token_BT[..., None], axis=-1)[..., 0]
-    in_line_BT = (x_BT != 0) | (np.arange(T) == 0)
+    in_line_BT = np.cumsum(drawn.token_BT == 0, axis=1) - (drawn.token_BT == 0) == 0
+    log_prob_BT = read_at_once(case, drawn.token_BT)
     chex.assert_trees_all_close(drawn.log_prob_B, np.where(in_line_BT, log_prob_BT, 0).sum(-1), **CLOSE)
 
 
+@pytest.mark.parametrize("name", ["mlp", "gru", "transformer"])
+def test_sampled_lines_have_the_probability_that_forward_gives_them(name):
+    """By the sampler itself, of one model that reads a window, one with a state, and one with a cache of the line."""
+    sampled_lines_have_the_probability_that_forward_gives_them(shared_case((name, 0)))
+
+
 def test_rows_are_independent_and_activations_have_them_first(case):
-    """A row alone has the logits and the activations of that row in the batch."""
+    """A row among copies of itself has the logits and the activations of that row in the batch."""
     assert not np.array_equal(case.x_BT[0], case.x_BT[1])
-    logits_1TV, activations = case.forward(case.params, case.x_BT[1:2])
-    chex.assert_trees_all_close(logits_1TV, case.logits_BTV[1:2], **CLOSE)
+    copied = lambda value: np.repeat(value[1:2], B, axis=0)
+    logits_BTV, activations = case.forward(case.params, copied(case.x_BT))
+    chex.assert_trees_all_close(logits_BTV, copied(case.logits_BTV), **CLOSE)
     chex.assert_tree_all_finite(case.activations)
     assert all(isinstance(name, str) for name in case.activations)
-    chex.assert_trees_all_close(activations, {name: value[1:2] for name, value in case.activations.items()}, **CLOSE)
+    chex.assert_trees_all_close(activations, jax.tree.map(copied, case.activations), **CLOSE)
 
 
 def test_runs_vmap_over_parameters(case):
@@ -158,15 +116,15 @@ def test_runs_vmap_over_parameters(case):
     if case.indexes:
         pytest.skip("a trie is not trained")
     params_S = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf]), case.params)
-    logits_SBTV = jax.jit(jax.vmap(case.model.apply, (0, None)))(params_S, case.x_BT)
+    logits_SBTV = on_host(jax.vmap(case.model.apply, (0, None)))(params_S, case.x_BT)
     chex.assert_trees_all_close(logits_SBTV[0], case.logits_BTV, **CLOSE)
     assert not np.allclose(logits_SBTV[0], logits_SBTV[1], atol=1e-2)
 
 
 def test_what_every_model_has_by_its_adapters():
     """`apply` gives the logits of `forward`, and so does running the whole prefix again at each token."""
-    case = make_case("transformer", GPT)
-    apply, prefix_form = case.model.apply, jax.jit(scan_step(*step_prefix(case.model.forward, T)))
+    case = shared_case(("transformer", 0))
+    apply, prefix_form = case.model.apply, on_host(scan_step(*step_prefix(case.model.forward, T)))
     assert apply is case.model.apply  # or jit would compile it again each time
     chex.assert_trees_all_close(jax.jit(apply)(case.params, case.x_BT), case.logits_BTV, **CLOSE)
     chex.assert_trees_all_close(prefix_form(case.params, case.x_BT)[0], case.logits_BTV, **CLOSE)
@@ -177,8 +135,9 @@ LAWS = [test for test in TESTS if "case" in inspect.signature(test).parameters]
 
 
 def test_equal_configs_give_the_same_functions():
-    for name, sizes in CASES:
-        config, again, other = (configure(name, **sizes_of(name, {**sizes, "vocab": size})) for size in (V, V, V + 1))
+    for name, number in CASES:
+        sizes = [variant((name, number)) | {"vocab": size} for size in (V, V, V + 1)]
+        config, again, other = (configure(name, **sizes_of(name, of_case)) for of_case in sizes)
         assert config is not again
         assert MODELS[name].build(config) is MODELS[name].build(again)
         assert MODELS[name].build(config) is not MODELS[name].build(other)
@@ -224,7 +183,8 @@ def test_a_new_model_is_one_line_in_the_table(monkeypatch):
     [
         ("looks ahead", test_causality),
         ("forgets", test_two_forms_are_one_function),
-        ("forgets", test_sampled_lines_have_the_probability_that_forward_gives_them),
+        ("forgets", test_drawn_lines_have_the_probability_that_forward_gives_them),
+        ("forgets", sampled_lines_have_the_probability_that_forward_gives_them),
         ("looks past the mark", test_the_mark_starts_a_line),
         ("mixes rows", test_rows_are_independent_and_activations_have_them_first),
         ("time axis first", test_rows_are_independent_and_activations_have_them_first),

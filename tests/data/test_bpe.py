@@ -23,7 +23,7 @@ from makemore_jax.inference import baselines as counting
 from makemore_jax.inference.evaluate import bits_per_byte
 from makemore_jax.inference.gpt2 import convert
 from makemore_jax.models.registry import build
-from tests.test_gpt2 import ABOUT, weights
+from tests.inference.test_gpt2 import ABOUT, weights
 
 tokenizers = pytest.importorskip("tokenizers")
 LINES = ["the cat and the dog", "the other cat, and Zoë's", "a cat or 3 cats; the bird", "another dog than that"] * 3

@@ -6,8 +6,7 @@ import pytest
 
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import build
-
-V, B, T = 7, 2, 5
+from tests.cases import B, T, V, label, shared_case
 
 
 def sigmoid(x):
@@ -111,101 +110,83 @@ def transformer(p, x, layers, heads, modern=False, tied=False):
     return norm(p["norm"], e) @ (p["embed"].T if tied else p["head"])
 
 
-GPT = {"layers": 2, "heads": 3, "embed": 12}
-CASES = {
-    "mlp": ({"window": 3, "embed": 5, "hidden": 11}, lambda p, x: mlp(p, x, 3)),
-    "mlp, window over the line": ({"window": 8, "embed": 5, "hidden": 11}, lambda p, x: mlp(p, x, 8)),
-    "bow": ({"context": T, "embed": 5, "hidden": 11}, bow),
-    "rnn": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "rnn")),
-    "gru": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "gru")),
-    "lstm": ({"embed": 5, "hidden": 11}, lambda p, x: recurrent(p, x, "lstm")),
-    "wavenet": (
-        {"layers": 3, "cycle": 2, "channels": 5, "skip": 11},
-        lambda p, x: wavenet(p, x, (1, 2, 1)),
-    ),
-    "transformer": ({"context": T, **GPT}, lambda p, x: transformer(p, x, 2, 3)),
-    "transformer, tied": ({"context": T, "tied": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, tied=True)),
-    "transformer, modern": ({"context": T, "modern": True, **GPT}, lambda p, x: transformer(p, x, 2, 3, modern=True)),
+EQUATIONS = {
+    ("mlp", 0): lambda p, x: mlp(p, x, 3),
+    ("mlp", 1): lambda p, x: mlp(p, x, T + 2),  # a window over the line
+    ("bow", 0): bow,
+    ("rnn", 0): lambda p, x: recurrent(p, x, "rnn"),
+    ("gru", 0): lambda p, x: recurrent(p, x, "gru"),
+    ("lstm", 0): lambda p, x: recurrent(p, x, "lstm"),
+    ("wavenet", 0): lambda p, x: wavenet(p, x, (1, 2, 1)),
+    ("transformer", 0): lambda p, x: transformer(p, x, 2, 3),
+    ("transformer", 1): lambda p, x: transformer(p, x, 1, 3, tied=True),
+    ("transformer", 2): lambda p, x: transformer(p, x, 2, 3, modern=True),
 }
 
 
-def general(name, options):
-    """The model, and parameters in general position."""
-    model = build(name, vocab=V, **options)
-    random = np.random.default_rng(1)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    params = jax.tree.map(lambda leaf: np.float32(0.5 * random.normal(size=leaf.shape)), shapes)
-    x_BT = random.integers(1, V, (B, T))
-    x_BT[:, 0] = 0
-    return model, params, x_BT
+def lines_of(x_T):
+    """The lines of a row that are packed end to end."""
+    return np.split(x_T, np.flatnonzero(x_T == 0)[1:])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EQUATIONS, ids=label)
 def test_logits_are_the_equations(case):
-    options, equations = CASES[case]
-    model, params, x_BT = general(case.split(",")[0], options)
-    expected = np.stack([np.stack(list(equations(jax.tree.map(np.float64, params), x))) for x in x_BT])
+    equations, case = EQUATIONS[case], shared_case(case)
+    params = jax.tree.map(np.float64, case.params)
+    rows = [[logits for line in lines_of(x_T) for logits in equations(params, line)] for x_T in case.x_BT]
+    expected = np.array(rows)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(jax.jit(model.apply)(params, x_BT), expected, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(case.logits_BTV, expected, rtol=2e-5, atol=2e-5)
 
 
-L, N, D, H = 2, 3, 12, 11
-STATES = {"h": (B, T, H)}
-ACTIVATIONS = {  # sizes, the shapes of the activations, and the logits that follow from those
-    "mlp": (
-        {"window": 3, "embed": 5, "hidden": H},
-        {"embed": (B, T, 5), "hidden": (B, T, H)},
-        lambda p, a: affine(p["head"], a["hidden"]),
-    ),
-    "rnn": ({"embed": 5, "hidden": H}, STATES, lambda p, a: affine(p["head"], a["h"])),
-    "gru": (
-        {"embed": 5, "hidden": H},
-        STATES | {"reset": (B, T, H), "update": (B, T, H)},
+STATES = {"h": (B, T, 13)}
+ACTIVATIONS = {  # the shapes of the activations, and the logits that follow from those
+    ("mlp", 0): ({"embed": (B, T, 5), "hidden": (B, T, 17)}, lambda p, a: affine(p["head"], a["hidden"])),
+    ("rnn", 0): (STATES, lambda p, a: affine(p["head"], a["h"])),
+    ("gru", 0): (
+        STATES | {"reset": (B, T, 13), "update": (B, T, 13)},
         lambda p, a: affine(p["head"], a["h"]),
     ),
-    "lstm": (
-        {"embed": 5, "hidden": H},
-        STATES | dict.fromkeys(("c", "input", "forget", "output"), (B, T, H)),
+    ("lstm", 0): (
+        STATES | dict.fromkeys(("c", "input", "forget", "output"), (B, T, 13)),
         lambda p, a: affine(p["head"], a["output"] * np.tanh(a["c"])),
     ),
-    "wavenet": (
-        {"layers": 3, "cycle": 2, "channels": 5, "skip": H},
-        {"gate": (B, 3, T, 5), "skip": (B, T, H)},
+    ("wavenet", 0): (
+        {"gate": (B, 3, T, 5), "skip": (B, T, 13)},
         lambda p, a: affine(p["head"], np.maximum(affine(p["hidden"], np.maximum(a["skip"], 0)), 0)),
     ),
-    "transformer": (
-        {"context": T, **GPT, "modern": True},
-        {"attention": (B, L, N, T, T), "residual": (B, T, D)},
+    ("transformer", 2): (
+        {"attention": (B, 2, 3, T, T), "residual": (B, T, 18)},
         lambda p, a: p["norm"]["g"] * a["residual"] / np.sqrt((a["residual"] ** 2).mean(-1, keepdims=True)) @ p["head"],
     ),
 }
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations(name):
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=label)
+def test_activations(case):
     """Their names and shapes; and the logits follow from them."""
-    options, shapes, read_out = ACTIVATIONS[name]
-    model, params, x_BT = general(name, options)
-    logits_BTV, activations = jax.jit(model.forward)(params, x_BT)
-    assert {key: value.shape for key, value in activations.items()} == shapes
-    np.testing.assert_allclose(read_out(params, activations), logits_BTV, rtol=1e-4, atol=1e-4)
+    (shapes, read_out), case = ACTIVATIONS[case], shared_case(case)
+    assert {key: value.shape for key, value in case.activations.items()} == shapes
+    np.testing.assert_allclose(read_out(case.params, case.activations), case.logits_BTV, rtol=1e-4, atol=1e-4)
 
 
 def test_the_mean_of_the_bag_of_words():
-    model, params, x_BT = general("bow", {"context": T, "embed": 5, "hidden": H})
-    activations = jax.jit(model.forward)(params, x_BT)[1]
-    sum_BTD = np.cumsum(params["embed"][x_BT] + params["position"][:T], axis=1)
-    np.testing.assert_allclose(activations["mean"], sum_BTD / np.arange(1, T + 1)[:, None], rtol=1e-5, atol=1e-6)
-    assert activations["hidden"].shape == (B, T, H)
+    case = shared_case(("bow", 0))
+    embed, position = case.params["embed"], case.params["position"]
+    for row, x_T in enumerate(case.x_BT):
+        lines = [embed[line] + position[: len(line)] for line in lines_of(x_T)]
+        means = [np.cumsum(e, axis=0) / np.arange(1, len(e) + 1)[:, None] for e in lines]
+        np.testing.assert_allclose(case.activations["mean"][row], np.concatenate(means), rtol=1e-5, atol=1e-6)
+    assert case.activations["hidden"].shape == (B, T, 13)
 
 
-def test_attention_is_a_distribution_over_the_past():
-    options, *_ = ACTIVATIONS["transformer"]
-    model, params, x_BT = general("transformer", options)
-    weight_BLNTS = np.asarray(jax.jit(model.forward)(params, x_BT)[1]["attention"])
+def test_attention_is_a_distribution_over_the_past_of_the_line():
+    case = shared_case(("transformer", 2))
+    weight_BLNTS = case.activations["attention"]
     np.testing.assert_allclose(weight_BLNTS.sum(-1), 1, rtol=1e-5)
-    assert (np.triu(weight_BLNTS, 1) == 0).all()
-    assert (weight_BLNTS[..., -1, :] > 0).all()
+    line_BT = np.cumsum(case.x_BT == 0, axis=1)
+    past_BTS = np.tril(line_BT[:, :, None] == line_BT[:, None])
+    assert ((weight_BLNTS > 0) == past_BTS[:, None, None]).all()
 
 
 def test_transformer_has_the_peers_size_and_gpt2s_scales():

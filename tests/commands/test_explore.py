@@ -38,8 +38,8 @@ from makemore_jax.inference.trained import Trained
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import identity
+from tests.cases import VARIANTS
 from tests.conftest import ROOT
-from tests.test_laws import VARIANTS
 
 HOSTILE = ["<script>document.title='owned'</script>", "\"'&lt;</script>", "אבג a", "\u202eabc", "e\u0301\u0323 x"]
 WANTED = {"n": 5, "prefix": "a", "seed": 3, "temperature": 0.9, "top_k": 8, "top_p": 0.9}

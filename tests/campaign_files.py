@@ -13,7 +13,7 @@ from makemore_jax.data.lines import digest
 from makemore_jax.data.token_files import load
 from makemore_jax.errors import InputError
 from makemore_jax.runs.folder import open_run
-from tests import test_run_folder as table
+from tests.runs import test_folder as table
 
 ROOT = Path(__file__).parent.parent
 OTHER_USER = """

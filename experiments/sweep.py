@@ -15,7 +15,7 @@ from experiments.shared import cli
 from experiments.shared.figures import drawing
 from experiments.shared.flags import Output, Text, Trains, chosen_sizes, with_model
 from makemore_jax.distributed.mesh import spread
-from makemore_jax.errors import require_positive
+from makemore_jax.errors import require, require_positive
 from makemore_jax.models.registry import NEURAL
 
 
@@ -36,6 +36,7 @@ class Config(Output, Trains, Text):
 
     def __post_init__(self):
         require_positive(self, "seeds", "evaluations")
+        require(self.seeds <= 10**4, f"`seeds` is {self.seeds}; it must be from 1 to 10,000")
 
 
 def run(config: Any) -> dict:

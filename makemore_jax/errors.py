@@ -18,10 +18,11 @@ def require(ok: bool, message: str) -> None:
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """Raise `InputError` unless each of these attributes of `config` is at least 1, or None."""
+    """Raise `InputError` unless each of these attributes of `config` is at least 1 and fits into int32, or is None."""
     for name in names:
         value = getattr(config, name)
         require(value is None or value > 0, f"`{name}` is {value}; it must be at least 1")
+        require(value is None or value < 2**31, f"`{name}` is {value}; it must be below 2**31")
 
 
 def require_nonempty(config: Any, *names: str) -> None:

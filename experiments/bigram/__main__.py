@@ -67,7 +67,7 @@ class Config(Output, Seed):
     def __post_init__(self):
         super().__post_init__()
         require_float("smoothing", self.smoothing)
-        require(self.steps >= 0, f"`steps` is {self.steps}; it must be 0 or more")
+        require(0 <= self.steps < 2**31, f"`steps` is {self.steps}; it must be 0 or more, and below 2**31")
         require_float("learning_rate", self.learning_rate, zero=False)
         require_float("penalty", self.penalty)
         require(0 < self.samples <= 10**5, f"`samples` is {self.samples}; it must be from 1 to 100,000")

@@ -48,8 +48,8 @@ def tokenize(lines: Sequence[str], vocab: Vocab, context_length: int | None = No
     predicted. So every token of the text and every end mark is predicted exactly once, from the tokens before it in
     its window, on average half of `context_length`.
     """
-    valid = context_length is None or context_length > 1
-    require(valid, f"`context_length` is {context_length}; it must be at least 2")
+    valid = context_length is None or 1 < context_length < 2**31
+    require(valid, f"`context_length` is {context_length}; it must be at least 2, and below 2**31")
     if vocab.multiline:  # a line end is no mark, so each line is encoded by itself
         ids = [np.append(vocab.encode(line), MARK) for line in lines]
         stream_M = np.concatenate([[MARK], *ids]).astype(np.int32)

@@ -40,8 +40,9 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     require(all(given) or not any(given), "`coordinator`, `processes` and `process` belong together; give all three")
     if coordinator is not None and processes is not None and process is not None:
         host, _, port = coordinator.rpartition(":")
-        require(bool(host) and port.isdigit(), f"`coordinator` is {coordinator!r}; it must be HOST:PORT")
-        require(processes > 0, f"`processes` is {processes}; it must be at least 1")
+        valid = bool(host) and port.isdecimal() and int(port) < 2**16
+        require(valid, f"`coordinator` is {coordinator!r}; it must be HOST:PORT")
+        require(0 < processes < 2**31, f"`processes` is {processes}; it must be at least 1, and below 2**31")
         require(0 <= process < processes, f"`process` is {process}; it must be from 0 to {processes - 1}")
         if process > 0:
             _wait_for(coordinator, host, int(port))

@@ -103,11 +103,12 @@ def test_a_damaged_cache_of_programs_is_named(monkeypatch, capsys):
             cli.main(partial(type(error), *error.args), run)
 
 
-COMMANDS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "cli.main(" in path.read_text())
+MODULES = {path.stem for path in (ROOT / "experiments").glob("*.py")} - {"__init__"}
+PACKAGES = {path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py")}
 POSITIONAL = {"benchmark", "gpt2", "inspect", "sample"}  # commands that cannot do without an argument
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "benchmark"])
+@pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))
 def test_every_command_without_a_flag(command, monkeypatch, name):
     """The first thing that people type: it begins its work, or says in one line what it needs."""
     begun = []

@@ -27,8 +27,8 @@ import makemore_jax as mm
 from makemore_jax import checkpoint
 from makemore_jax.errors import InputError
 from makemore_jax.runs.folder import open_run
+from tests import tiny_run
 from tests.campaign_files import ForeignFiles
-from tests.runs import test_folder as table
 
 ROOT = Path(__file__).parent.parent
 SMALL = {"model": "mlp", "window": 3, "embed": 5, "hidden": 13, "batch": 8, "samples": 0}
@@ -53,10 +53,10 @@ class Campaign(ForeignFiles):
         assert self.start(self.whole).wait() == 0
         self.seconds = time.monotonic() - began
         self.tiny_whole, self.tiny_half = folder / "tiny", folder / "half"
-        table.train(self.tiny_whole)
-        table.train(self.tiny_half, until=30)
+        tiny_run.train(self.tiny_whole)
+        tiny_run.train(self.tiny_half, until=30)
         self.foreign = folder / "foreign"
-        table.train(self.foreign, until=30, seed=1)
+        tiny_run.train(self.foreign, until=30, seed=1)
 
     def new(self) -> Path:
         """A folder that is not there yet."""
@@ -81,7 +81,7 @@ class Campaign(ForeignFiles):
         errors = resumed.communicate()[1]
         if resumed.returncode:
             return f"resume: {resumed.returncode} {errors[-300:]}"
-        same = table.contents(out) == table.contents(self.whole)
+        same = tiny_run.contents(out) == tiny_run.contents(self.whole)
         shutil.rmtree(out)
         return None if same else "the resumed run is another run"
 
@@ -162,8 +162,8 @@ class Campaign(ForeignFiles):
                     if fingerprint(open_run(out)) not in own:
                         return f"{what}: the weights of no checkpoint of this run"
                 else:
-                    table.train(out, resume=True)
-                    if table.contents(out) != table.contents(self.tiny_whole):
+                    tiny_run.train(out, resume=True)
+                    if tiny_run.contents(out) != tiny_run.contents(self.tiny_whole):
                         return f"{what}: another run"
             except InputError as error:
                 if "\n" in str(error) or "overwrite" in str(error).split("configuration")[0]:

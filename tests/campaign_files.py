@@ -13,7 +13,7 @@ from makemore_jax.data.lines import digest
 from makemore_jax.data.token_files import load
 from makemore_jax.errors import InputError
 from makemore_jax.runs.folder import open_run
-from tests.runs import test_folder as table
+from tests import tiny_run
 
 ROOT = Path(__file__).parent.parent
 OTHER_USER = """
@@ -57,7 +57,7 @@ class ForeignFiles:
         if kind == "deleted":
             shutil.rmtree(away)
         if kind == "replaced":
-            table.train(out, until=10, seed=1)
+            tiny_run.train(out, until=10, seed=1)
         before = snapshot(out)
         errors = child.communicate()[1]
         lines = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -82,7 +82,7 @@ class ForeignFiles:
                 if draw.random() < 0.3:
                     open_run(out)
                 else:
-                    table.train(out, **draw.choice([{"resume": True}, {"overwrite": True}, {}]))
+                    tiny_run.train(out, **draw.choice([{"resume": True}, {"overwrite": True}, {}]))
             except InputError as error:
                 if "\n" in str(error):
                     return f"{what}: {error}"
@@ -152,14 +152,14 @@ class ForeignFiles:
             return None
         out, mask = self.new(), self.random.choice([0o022, 0o077])
         before = os.umask(mask)
-        table.train(out, until=10)
+        tiny_run.train(out, until=10)
         os.umask(before)
         for folder in (self.folder, *self.folder.parents):
             if str(folder).startswith(tempfile.gettempdir() + "/"):
                 folder.chmod(0o755)
         command = [sys.executable, "-c", OTHER_USER, str(self.tiny_whole), str(out)]
         said = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True)
-        expected = str(table.CORPUS.vocab.size) if mask == 0o022 else "InputError"
+        expected = str(tiny_run.CORPUS.vocab.size) if mask == 0o022 else "InputError"
         return None if said.stdout.startswith(expected) else f"other user, {mask:o}: {said.stdout} {said.stderr[-300:]}"
 
 

@@ -1,4 +1,4 @@
-"""What test files share: one table of tiny models, with their parameters, tokens and compiled forms.
+"""What test files share: text, weights in GPT-2's layout, and one table of tiny models with their compiled forms.
 
 The laws, the equations in NumPy, the gradients and the lowering all ask for the same cases, so that each program is
 traced and compiled once. The sizes are distinct primes where a model allows it: a transposed axis cannot pass.
@@ -12,16 +12,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import strategies as st
 
 from makemore_jax.data.corpus import encode
-from makemore_jax.data.lines import Split
+from makemore_jax.data.lines import Split, normalize
 from makemore_jax.models import backoff
 from makemore_jax.models.interface import Model, scan_step
 from makemore_jax.models.registry import MODELS, NEURAL, build
 
+# Any text that can be one line of a file: no line ends, no surrogates, in NFC.
+LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])).map(normalize)
+LINES = st.lists(LINE, min_size=1, max_size=20)
+# Of every kind of line end, with blanks, a byte-order mark and a name in two cases.
+MESSY = "\ufeffemma \r\n\r\n  olivia\rzoë\n\tava\nZoë\n" + "".join(f"name {i}\n" for i in range(97))
+
 V, B, T = 7, 3, 11
-LINES = ("abcdef", "fed", "cafe", "decade", "bad", "fad", "aced")
-CORPUS = encode(Split(list(LINES), ["cafe"], ["bad"]), digest="")  # of V symbols
+CORPUS = encode(Split(["abcdef", "fed", "cafe", "decade", "bad", "fad", "aced"], ["cafe"], ["bad"]), digest="")  # of V
 GPT = {"layers": 2, "heads": 3, "embed": 18}
 VARIANTS = {  # the variants of each model; one that is not listed is tested at its default sizes
     "ngram": [{"order": order} for order in (1, 2, 3, 4)],
@@ -108,3 +114,25 @@ def make_case(name, sizes):
 def shared_case(case):
     """The case, made once for all test files."""
     return make_case(case[0], variant(case))
+
+
+GPT2 = {"vocab_size": 23, "n_positions": 11, "n_layer": 2, "n_head": 3, "n_embd": 12, "eos_token_id": 22}
+
+
+def gpt2_weights(about=GPT2, seed=0):
+    """Random tensors in the layout that OpenAI published."""
+    random = np.random.default_rng(seed)
+    width, vocab = about["n_embd"], about["vocab_size"]
+    shapes = {"wte.weight": (vocab, width), "wpe.weight": (about["n_positions"], width)}
+    shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
+    for number in range(about["n_layer"]):
+        h = f"h.{number}."
+        for name, inputs, outputs in (
+            ("attn.c_attn", 1, 3),
+            ("attn.c_proj", 1, 1),
+            ("mlp.c_fc", 1, 4),
+            ("mlp.c_proj", 4, 1),
+        ):
+            shapes |= {f"{h}{name}.weight": (inputs * width, outputs * width), f"{h}{name}.bias": (outputs * width,)}
+        shapes |= {f"{h}ln_{i}.{part}": (width,) for i in (1, 2) for part in ("weight", "bias")}
+    return {name: np.float32(0.3 * random.normal(size=shape)) for name, shape in shapes.items()}

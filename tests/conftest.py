@@ -6,6 +6,7 @@ takes a fifth less time; `pytest --cache-clear` empties it. There are two simula
 """
 
 import gc
+import json
 import os
 import platform
 import runpy
@@ -28,10 +29,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit what the first pr
 
 import hypothesis
 import jax
+from safetensors.numpy import save_file
 
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
+from tests.cases import GPT2, gpt2_weights
 
 ROOT = Path(__file__).parent.parent
 gc.set_threshold(50_000, 20, 50)  # tracing makes many objects and few cycles: this saves a twentieth of the time
@@ -52,6 +55,20 @@ def vocab(names):
 @pytest.fixture(scope="session")
 def tokens(names, vocab):
     return tokenize(names, vocab)
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory, names):
+    """A whole GPT-2 folder, with byte pairs learned from the names."""
+    tokenizers = pytest.importorskip("tokenizers")
+    path = tmp_path_factory.mktemp("gpt2")
+    encoding = tokenizers.ByteLevelBPETokenizer()
+    encoding.train_from_iterator(names[:500], vocab_size=290, special_tokens=["<|endoftext|>"], show_progress=False)
+    encoding.save_model(str(path))
+    about = GPT2 | {"vocab_size": 290, "eos_token_id": 0}
+    (path / "config.json").write_text(json.dumps(about))
+    save_file(gpt2_weights(about), path / "model.safetensors")
+    return path
 
 
 @pytest.fixture(scope="session")

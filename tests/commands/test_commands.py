@@ -25,7 +25,7 @@ from makemore_jax.data.corpus import _torch_permutation, makemore_split
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import states
 from tests.conftest import ROOT, run_command
-from tests.runs.test_folder import contents
+from tests.tiny_run import contents
 
 SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures", "--samples", 0]
 RUN = [*SMALL, "--steps", 40, "--evaluate-every", 10, "--warmup", 5]
@@ -103,11 +103,12 @@ def test_a_damaged_cache_of_programs_is_named(monkeypatch, capsys):
             cli.main(partial(type(error), *error.args), run)
 
 
-COMMANDS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "cli.main(" in path.read_text())
+MODULES = {path.stem for path in (ROOT / "experiments").glob("*.py")} - {"__init__"}
+PACKAGES = {path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py")}
 POSITIONAL = {"benchmark", "gpt2", "inspect", "sample"}  # commands that cannot do without an argument
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "benchmark"])
+@pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))
 def test_every_command_without_a_flag(command, monkeypatch, name):
     """The first thing that people type: it begins its work, or says in one line what it needs."""
     begun = []

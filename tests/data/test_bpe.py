@@ -23,7 +23,7 @@ from makemore_jax.inference import baselines as counting
 from makemore_jax.inference.evaluate import bits_per_byte
 from makemore_jax.inference.gpt2 import convert
 from makemore_jax.models.registry import build
-from tests.inference.test_gpt2 import ABOUT, weights
+from tests.cases import GPT2, gpt2_weights
 
 tokenizers = pytest.importorskip("tokenizers")
 LINES = ["the cat and the dog", "the other cat, and Zoë's", "a cat or 3 cats; the bird", "another dog than that"] * 3
@@ -86,8 +86,8 @@ def test_a_tokenizer_in_gpt2s_layout_encodes_as_the_package_does(folder):
     vocab = Vocab.read(folder)
     assert vocab == Vocab.read(folder / "whole")
     assert vocab.symbols[0] == bpe.END_OF_TEXT
-    about = ABOUT | {"vocab_size": vocab.size, "eos_token_id": 7}
-    symbol_V = convert(about, weights(about)).symbol_V
+    about = GPT2 | {"vocab_size": vocab.size, "eos_token_id": 7}
+    symbol_V = convert(about, gpt2_weights(about)).symbol_V
     theirs = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     for text in (*LINES, "\n <|endoftext|>\n\n", "naïve  東京"):
         ids = vocab.encode(text)

@@ -25,7 +25,7 @@ from makemore_jax.inference.evaluate import exact_loss, stream_nll
 from makemore_jax.models.ngram import Config, count_stream
 from makemore_jax.models.registry import build
 from makemore_jax.runs.folder import lines_of
-from tests.data.test_lines import LINES
+from tests.cases import LINES
 
 NOVEL = "\ufeffChapter I\r\n\r\n\r\n  It was\rnight. \n It “rained”.\n\n \n\nZoe\u0308 said: 3,5\n\n" + "".join(
     f"Page {i}\nof many.\n\n" for i in range(60)

@@ -13,10 +13,8 @@ from makemore_jax.data.chunks import read_chunks
 from makemore_jax.data.lines import Split, digest, normalize, printable, read_lines, split
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
+from tests.cases import MESSY
 
-# Any text that can be one line of a file: no line ends, no surrogates, in NFC.
-LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])).map(normalize)
-LINES = st.lists(LINE, min_size=1, max_size=20)
 # What the order of lowercase and NFC, and the length of a letter, depend on.
 TRICKY = ["İ", "I\u0307", "J\u030c", "ǰ", "Σ", "ΑΣ", "ΑΣΑ", "ẞ", "e\u0301", "É", "Ω", "K", "ﬁ", "\u0345", "a", " ", "."]
 
@@ -105,9 +103,6 @@ def test_long_lines(tmp_path):
     for length in (0, -1):
         with pytest.raises(InputError, match=f"`max_length` is {length}; it must be at least 1"):
             read_lines(path, max_length=length)
-
-
-MESSY = "\ufeffemma \r\n\r\n  olivia\rzoë\n\tava\nZoë\n" + "".join(f"name {i}\n" for i in range(97))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10**6])

@@ -24,7 +24,7 @@ from makemore_jax.errors import InputError
 from makemore_jax.learning.training import training
 from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from tests.data.test_lines import MESSY
+from tests.cases import MESSY
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from makemore_jax.data.batches import gather, pack, plan_batches
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError
-from tests.data.test_lines import LINES
+from tests.cases import LINES
 
 
 @given(LINES)

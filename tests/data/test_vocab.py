@@ -13,8 +13,8 @@ from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.data.words import CLOSING, OPENING, UNKNOWN, join_words, split_words
 from makemore_jax.errors import InputError
+from tests.cases import LINE, LINES
 from tests.conftest import ROOT
-from tests.data.test_lines import LINE, LINES
 
 PUNCTUATED = st.text(st.sampled_from("ab É'’-\"().,;:!?«»…¿ 1\t\u0301ा")).map(normalize)  # words and marks, often
 

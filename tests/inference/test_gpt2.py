@@ -13,33 +13,13 @@ from makemore_jax.inference import gpt2
 from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.finetune import shorten
 from makemore_jax.models.transformer import transformer
-
-ABOUT = {"vocab_size": 23, "n_positions": 11, "n_layer": 2, "n_head": 3, "n_embd": 12, "eos_token_id": 22}
-
-
-def weights(about=ABOUT, seed=0):
-    """Random tensors in the layout that OpenAI published."""
-    random = np.random.default_rng(seed)
-    width, vocab = about["n_embd"], about["vocab_size"]
-    shapes = {"wte.weight": (vocab, width), "wpe.weight": (about["n_positions"], width)}
-    shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
-    for number in range(about["n_layer"]):
-        h = f"h.{number}."
-        for name, inputs, outputs in (
-            ("attn.c_attn", 1, 3),
-            ("attn.c_proj", 1, 1),
-            ("mlp.c_fc", 1, 4),
-            ("mlp.c_proj", 4, 1),
-        ):
-            shapes |= {f"{h}{name}.weight": (inputs * width, outputs * width), f"{h}{name}.bias": (outputs * width,)}
-        shapes |= {f"{h}ln_{i}.{part}": (width,) for i in (1, 2) for part in ("weight", "bias")}
-    return {name: np.float32(0.3 * random.normal(size=shape)) for name, shape in shapes.items()}
+from tests.cases import GPT2, gpt2_weights
 
 
 def test_every_tensor_finds_its_place():
     """Each of ours against the published name that the paper's code gives it; symbols start with the end of text."""
-    tensors = weights()
-    converted = gpt2.convert(ABOUT, tensors)
+    tensors = gpt2_weights()
+    converted = gpt2.convert(GPT2, tensors)
     like = jax.eval_shape(transformer(converted.config).init, jax.random.key(0))
     assert jax.tree.map(jnp.shape, converted.params) == jax.tree.map(jnp.shape, like)
     params, block = converted.params, converted.params["blocks"][1]
@@ -74,7 +54,7 @@ def test_logits_are_those_of_hugging_face(tmp_path, options):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    about = ABOUT | options
+    about = GPT2 | options
     theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=22, **about)).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
@@ -94,11 +74,11 @@ def test_logits_are_those_of_hugging_face(tmp_path, options):
 
 
 def test_half_precision_files_become_float32(tmp_path):
-    tensors = weights()
+    tensors = gpt2_weights()
     for name, kind in (("f16", np.float16), ("bf16", jnp.bfloat16)):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(ABOUT))
+        (folder / "config.json").write_text(json.dumps(GPT2))
         save_file(
             {key: np.asarray(jnp.asarray(value, kind)) for key, value in tensors.items()}, folder / "w.safetensors"
         )
@@ -136,14 +116,14 @@ BAD_CONFIGS = [
 @pytest.mark.parametrize(("about", "message"), BAD_CONFIGS, ids=lambda value: str(value)[:30])
 def test_a_configuration_that_is_not_gpt2s_is_named(about, message):
     with pytest.raises(InputError, match=f"^some/folder: .*{message}") as error:
-        gpt2.convert(ABOUT | about, weights(), "some/folder")
+        gpt2.convert(GPT2 | about, gpt2_weights(), "some/folder")
     assert "\n" not in str(error.value)
     assert "`" not in str(error.value)  # these are no parameters of ours
 
 
 def test_a_size_that_is_missing_is_named():
     with pytest.raises(InputError, match=r"config\.json has no n_head; is it a GPT-2"):
-        gpt2.convert({name: value for name, value in ABOUT.items() if name != "n_head"}, weights())
+        gpt2.convert({name: value for name, value in GPT2.items() if name != "n_head"}, gpt2_weights())
 
 
 @pytest.mark.parametrize(
@@ -163,19 +143,19 @@ def test_a_size_that_is_missing_is_named():
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_bad_tensors_are_named(name, change, message):
-    tensors = weights()
+    tensors = gpt2_weights()
     if change:
         tensors[name] = change(tensors.get(name, np.zeros(12, np.float32)))
     else:
         del tensors[name]
     with pytest.raises(InputError, match=message):
-        gpt2.convert(ABOUT, tensors)
+        gpt2.convert(GPT2, tensors)
 
 
 def test_the_causal_mask_that_some_files_hold_is_no_parameter():
     mask = {"h.0.attn.bias": np.ones((1, 1, 11, 11), np.float32), "h.1.attn.masked_bias": np.float32(-1e4)}
-    assert mask.keys().isdisjoint(weights())
-    expected, converted = (gpt2.convert(ABOUT, tensors).params for tensors in (weights(), weights() | mask))
+    assert mask.keys().isdisjoint(gpt2_weights())
+    expected, converted = (gpt2.convert(GPT2, tensors).params for tensors in (gpt2_weights(), gpt2_weights() | mask))
     assert all(map(np.array_equal, jax.tree.leaves(expected), jax.tree.leaves(converted)))
 
 
@@ -201,38 +181,24 @@ def test_bad_folders(tmp_path):
             gpt2.load(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, names):
-    """A whole GPT-2 folder, with byte pairs learned from the names."""
-    tokenizers = pytest.importorskip("tokenizers")
-    path = tmp_path_factory.mktemp("gpt2")
-    encoding = tokenizers.ByteLevelBPETokenizer()
-    encoding.train_from_iterator(names[:500], vocab_size=290, special_tokens=["<|endoftext|>"], show_progress=False)
-    encoding.save_model(str(path))
-    about = ABOUT | {"vocab_size": 290, "eos_token_id": 0}
-    (path / "config.json").write_text(json.dumps(about))
-    save_file(weights(about), path / "model.safetensors")
-    return path
-
-
-def test_the_command_continues_a_prompt(command, folder):
-    status, out, err = command("gpt2", folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")
+def test_the_command_continues_a_prompt(command, gpt2_folder):
+    status, out, err = command("gpt2", gpt2_folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")
     assert status == 0, err
     rows = json.loads(out.splitlines()[-1])["samples"]
     assert len({row["text"] for row in rows}) == 3
     assert all(row["text"].startswith("mary ann") and row["log_prob"] < 0 for row in rows)
-    assert command("gpt2", folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")[1] == out
-    greedy = command("gpt2", folder, "--greedy", "--tokens", 9, "--n", 2)[1].splitlines()
+    assert command("gpt2", gpt2_folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")[1] == out
+    greedy = command("gpt2", gpt2_folder, "--greedy", "--tokens", 9, "--n", 2)[1].splitlines()
     assert greedy[0] == greedy[1]
 
 
-def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(command, folder):
+def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(command, gpt2_folder):
     """The cached sampler against `apply` on the text so far, token by token."""
     import tokenizers
 
-    out = command("gpt2", folder, "--prompt", "mar", "--greedy", "--tokens", 5, "--json")[1]
-    encoding = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    loaded = gpt2.load(folder)
+    out = command("gpt2", gpt2_folder, "--prompt", "mar", "--greedy", "--tokens", 5, "--json")[1]
+    encoding = tokenizers.ByteLevelBPETokenizer(str(gpt2_folder / "vocab.json"), str(gpt2_folder / "merges.txt"))
+    loaded = gpt2.load(gpt2_folder)
     symbols = [0, *loaded.symbol_V[encoding.encode("mar").ids]]
     apply = jax.jit(transformer(loaded.config).apply)
     for _ in range(5):
@@ -244,12 +210,12 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
     assert json.loads(out.splitlines()[-1])["samples"][0]["text"] == text
 
 
-def test_the_command_says_what_is_wrong(command, folder, tmp_path):
+def test_the_command_says_what_is_wrong(command, gpt2_folder, tmp_path):
     for flags, message in (
         ([tmp_path / "none"], "none': no tokenizer; it must hold vocab.json and merges.txt"),
-        ([folder, "--tokens", 12], "exceed the model's 11 positions; ask for fewer"),
-        ([folder, "--tokens", 0], "--tokens is 0"),
-        ([folder, "--n", 0], "--n is 0"),
+        ([gpt2_folder, "--tokens", 12], "exceed the model's 11 positions; ask for fewer"),
+        ([gpt2_folder, "--tokens", 0], "--tokens is 0"),
+        ([gpt2_folder, "--n", 0], "--n is 0"),
     ):
         status, _, err = command("gpt2", *flags)
         assert status == 2

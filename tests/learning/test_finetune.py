@@ -17,7 +17,6 @@ from makemore_jax.learning.fit import follow
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import build
 from makemore_jax.recipe import Recipe
-from tests.inference.test_gpt2 import folder  # noqa: F401 (a fixture)
 
 
 def equal(one, other):
@@ -92,15 +91,15 @@ def test_what_does_not_fit_is_named(bigram, text):
         mm.train(jax.random.key(0), trained, other)
 
 
-def test_gpt2_is_opened_with_its_vocabulary(folder, text, tmp_path):  # noqa: F811
-    trained = gpt2.open(folder)
+def test_gpt2_is_opened_with_its_vocabulary(gpt2_folder, text, tmp_path):
+    trained = gpt2.open(gpt2_folder)
     assert trained.vocab.size == trained.model.vocab == 290
     corpus = mm.load(text, tokens="bpe", vocab=trained.vocab, context_length=4)
     model = shorten(trained, 4).model
     begun = initial_params(trained, model, corpus)
     assert np.array_equal(begun["embed"], trained.params["embed"])
     assert np.array_equal(begun["position"], trained.params["position"][:4])
-    copy = shutil.copytree(folder, tmp_path / "copy")
+    copy = shutil.copytree(gpt2_folder, tmp_path / "copy")
     about = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(about | {"eos_token_id": 3}))
     with pytest.raises(InputError, match="eos_token_id is 3, which is not"):
@@ -117,7 +116,7 @@ def test_gpt2_small_can_be_built():
     assert num_params(jax.eval_shape(model.init, jax.random.key(0))) == 124_439_808
 
 
-def test_the_command(command, bigram, tmp_path, monkeypatch, folder):  # noqa: F811
+def test_the_command(command, bigram, tmp_path, monkeypatch, gpt2_folder):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     first, second = tmp_path / "first.safetensors", tmp_path / "second"
     mm.save(bigram[1], first)
@@ -143,7 +142,7 @@ def test_the_command(command, bigram, tmp_path, monkeypatch, folder):  # noqa: F
             ["--init-from", first, "--out", tmp_path / "third"],
             "first.safetensors': no such run folder",
         ),
-        (["--init-from", folder, "--out", tmp_path / "third"], "a transformer was trained; the --model is bigram"),
+        (["--init-from", gpt2_folder, "--out", tmp_path / "third"], "a transformer was trained; the --model is bigram"),
     ):
         status, out, err = command("train", *moved, *flags)
         assert (status, err.count("\n")) == (2, 1), err

@@ -121,16 +121,15 @@ def learning(names):
     lines = Split(names[::16], names[5::64], names[7::64])
     by_length = {len(line): line for part in lines for line in part}  # the last of each length
     few = lines.map(lambda part: [by_length[len(line)] for line in part])
-    corpora = [encode(lines, digest="")]
-    vocab = corpora[0].vocab
-    tokens = few.map(lambda part: tokenize(part, vocab))
-    counted = {order: mm.evaluate(mm.count(corpora[0], order), corpora[0].tokens.dev).nats for order in (1, 2)}
-    return Learning(corpora[0], corpora[0]._replace(lines=few, tokens=tokens), counted)
+    corpus = encode(lines, digest="")
+    tokens = few.map(lambda part: tokenize(part, corpus.vocab))
+    counted = {order: mm.evaluate(mm.count(corpus, order), corpus.tokens.dev).nats for order in (1, 2)}
+    return Learning(corpus, corpus._replace(in_memory=few, tokens=tokens), counted)
 
 
 def trained(name, corpus):
     """A short run, and its dev loss; on both corpora it is one program."""
-    model = build(name, **(sizes_for(name, corpus) | variant((name, 0))))
+    model = build(name, **(sizes_for(name, corpus.sizes) | variant((name, 0))))
     recipe = Recipe(steps=300, batch=32, learning_rate=0.02 if name != "bigram" else 0.3, warmup=10)
     run = mm.train(jax.random.key(0), model, corpus, recipe, evaluate_every=300, progress=False)
     return mm.evaluate(run, corpus.tokens.dev).nats

@@ -19,7 +19,7 @@ from makemore_jax.runs.folder import open_run, states
 from makemore_jax.runs.lock import claim
 from makemore_jax.runs.saved_run import SavedRun
 from makemore_jax.runs.writer import Moved
-from tests.runs.test_folder import CONFIG, CORPUS, MODEL, RECIPE, contents, train
+from tests.tiny_run import CONFIG, CORPUS, MODEL, RECIPE, contents, train
 
 
 def snapshot(folder):

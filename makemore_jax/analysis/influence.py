@@ -91,9 +91,9 @@ def _substitute(model: Model, params: Params, symbols_K: jax.Array, x_BT: jax.Ar
         (cache, total_KK), (x_B, mask_B) = carry, column
         logits_KBV = jax.vmap(lambda symbol: model.step(params, cache, jnp.full_like(x_B, symbol))[0])(symbols_K)
         logits_BV, cache = model.step(params, cache, x_B)
-        change_KB = total_variation(logits_KBV, logits_BV)
-        real_KB = (x_B == symbols_K[:, None]) & mask_B
-        return (cache, total_KK + jnp.where(real_KB[:, None], change_KB, 0).sum(-1)), None
+        change_KB = total_variation(logits_KBV, logits_BV[None])
+        real_KB = (x_B[None] == symbols_K[:, None]) & mask_B[None]
+        return (cache, total_KK + jnp.where(real_KB[:, None], change_KB[None], 0).sum(-1)), None
 
     carry = model.init_cache(params, len(x_BT)), jnp.zeros((len(symbols_K), len(symbols_K)))
     return jax.lax.scan(body, carry, (x_BT.T, mask_BT.T))[0][1]
@@ -102,16 +102,16 @@ def _substitute(model: Model, params: Params, symbols_K: jax.Array, x_BT: jax.Ar
 @partial(jax.jit, static_argnames="model")
 def _replace(model: Model, params: Params, x_BT: jax.Array, other_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
     """(2, T) by distance: the sum of the changes, and the number of predictions in it."""
-    t_T, logits_BTV = jnp.arange(x_BT.shape[1]), model.apply(params, x_BT)
+    t_1T, logits_BTV = jnp.arange(x_BT.shape[1])[None], model.apply(params, x_BT)
 
     def body(sums_2T, start):
-        change_BT = total_variation(logits_BTV, model.apply(params, jnp.where(t_T == start, other_BT, x_BT)))
+        change_BT = total_variation(logits_BTV, model.apply(params, jnp.where(t_1T == start, other_BT, x_BT)))
         replaced_B = x_BT[:, start] != other_BT[:, start]
-        counted_BT = mask_BT & (t_T >= start) & replaced_B[:, None]
-        new_2T = jnp.stack([jnp.where(counted_BT, change_BT, 0).sum(0), counted_BT.sum(0)])
+        counted_BT = mask_BT & (t_1T >= start) & replaced_B[:, None]
+        new_2T = jnp.stack([jnp.where(counted_BT, change_BT, 0).sum(0), counted_BT.sum(0, dtype=change_BT.dtype)])
         return sums_2T + jnp.roll(new_2T, -start, axis=1), None  # from positions to distances
 
-    return jax.lax.scan(body, jnp.zeros((2, len(t_T))), t_T[1:])[0]
+    return jax.lax.scan(body, jnp.zeros((2, x_BT.shape[1])), t_1T[0, 1:])[0]
 
 
 @partial(jax.jit, static_argnames="model")
@@ -120,10 +120,11 @@ def _along_line(model: Model, params: Params, x_T: jax.Array, others_K: jax.Arra
     t_T, logits_TV = jnp.arange(len(x_T)), model.apply(params, x_T[None])[0]
 
     def replace(start: jax.Array) -> jax.Array:
-        x_KT = jnp.where(t_T == start, others_K[:, None], x_T)
-        change_KT = total_variation(model.apply(params, x_KT), logits_TV)
+        x_KT = jnp.where((t_T == start)[None], others_K[:, None], x_T[None])
+        change_KT = total_variation(model.apply(params, x_KT), logits_TV[None])
         other_K1 = (others_K != x_T[start])[:, None]
-        mean_T = jnp.where(other_K1, change_KT, 0).sum(0) / jnp.maximum(other_K1.sum(), 1)
+        count = jnp.maximum(other_K1.sum(), 1).astype(change_KT.dtype)
+        mean_T = jnp.where(other_K1, change_KT, 0).sum(0) / count
         return jnp.where(t_T >= start, mean_T, 0)
 
     def column(start: jax.Array) -> jax.Array:  # the marks after a line that is padded cost nothing

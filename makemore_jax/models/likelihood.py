@@ -33,7 +33,7 @@ def mean_nll(logits_BTV: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None =
     nll_BT = token_nll(logits_BTV, y_BT)
     mask_BT = jnp.ones_like(y_BT, bool) if mask_BT is None else mask_BT
     chex.assert_equal_shape([y_BT, mask_BT])
-    return jnp.where(mask_BT, nll_BT, 0).sum() / jnp.maximum(mask_BT.sum(), 1)
+    return jnp.where(mask_BT, nll_BT, 0).sum() / jnp.maximum(mask_BT.sum(), 1).astype(nll_BT.dtype)
 
 
 def batch_nll(model: Model, params: Params, x_BT: jax.Array, y_BT: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""JAX's own settings: 64 bits, no jit, strict promotion, checks of keys and transfers; whole table: `tests.settings`."""
+"""JAX's own settings: 64 bits, no jit, strict promotion, checks of keys and transfers; see `tests.settings`."""
 
 import contextlib
 import json

@@ -87,7 +87,20 @@ def test_half_precision_files_become_float32(tmp_path):
         np.testing.assert_allclose(params["embed"][1:], tensors["wte.weight"][:22], rtol=0.01)
 
 
+@pytest.mark.parametrize("names", [("wte.weight", "wte.weight"), ("wte.weight", "transformer.wte.weight")])
+def test_a_tensor_in_two_files_is_named(tmp_path, names):
+    (tmp_path / "config.json").write_text(json.dumps(ABOUT))
+    tensors = weights()
+    for number, name in enumerate(names):
+        save_file({name: tensors.pop("wte.weight", np.zeros((23, 12), np.float32))}, tmp_path / f"{number}.safetensors")
+    save_file(tensors, tmp_path / "2.safetensors")
+    with pytest.raises(InputError, match=r"1\.safetensors: wte\.weight is in two files") as error:
+        gpt2.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 BAD_CONFIGS = [
+    ({"model_type": "llama"}, "model_type is 'llama'; it must be 'gpt2'"),
     ({"activation_function": "relu"}, "activation_function is 'relu'; it must be 'gelu_new' or 'gelu_pytorch_tanh'"),
     ({"activation_function": ["gelu_new"]}, "activation_function is \\['gelu_new'\\]"),
     ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06; it must be 1e-05"),

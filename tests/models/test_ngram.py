@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makemore_jax.data.batches import gather
+from makemore_jax.data.corpus import load
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
+from makemore_jax.inference.baselines import count_table
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.models import ngram
 
@@ -135,3 +137,12 @@ def test_second_count_compiles_nothing(compilations):
         ngram.count(ngram.Config(V), x, y)
     assert len(first) == 1
     assert not second
+
+
+@pytest.mark.parametrize("smoothing", [-1.0, float("nan"), float("inf")])
+def test_a_smoothing_that_is_none_is_named(tmp_path, smoothing):
+    path = tmp_path / "few.txt"
+    path.write_text("\n".join(f"{first}{second}" for first in "abcde" for second in "abcd"))
+    corpus = load(path)
+    with pytest.raises(InputError, match=f"`smoothing` is {smoothing}; it must be 0 or from 1e-30 to 1e30"):
+        count_table(corpus, smoothing=smoothing)

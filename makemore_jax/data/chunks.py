@@ -24,7 +24,7 @@ SIZE = 2**24  # bytes
 def read_chunks(
     path: str | Path, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
 ) -> Iterator[str]:
-    """Yield the lines of `read_lines` in chunks, joined by \\n, with about `size` bytes of the file in memory at once."""
+    """Yield the lines of `read_lines` in chunks, joined by \\n, with `size` bytes of the file in memory at once."""
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
     empty, blank = file_status(path).st_size == 0, True
     name, number = repr(str(path)), 1  # the number of a chunk's first line

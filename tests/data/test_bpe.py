@@ -203,7 +203,7 @@ def test_what_is_missing_is_named(command, text, tmp_path, monkeypatch):
             ["--tokens", "bpe", "--vocab-size", 257],
             "--vocab-size is 257; it must be at least 258: the mark, 256 bytes",
         ),
-        (["--vocab-size", 300], "--vocab-size is 300; it is for --tokens bpe, and these are character"),
+        (["--vocab-size", 300], "--vocab-size is 300; it needs --tokens bpe, and these are character"),
         (
             ["--tokens", "bpe", "--tokenizer", tmp_path],
             "no tokenizer; it must hold vocab.json and merges.txt, or token",

@@ -7,19 +7,20 @@ print(mm.evaluate(gru, corpus.tokens.test))
 print(mm.sample(jax.random.key(1), gru, 10, prefix="ma"))
 mm.plot.traces(mm.activations(gru, "charlotte"))
 
-The folders in the order of reading. The first four and `recipe` are the core; the others are attached from outside:
+The folders, in the order to read them. The first four and `recipe` are the core; the others are attached from outside:
 
 data         text -> tokens -> batches: `corpus.load` reads, splits and encodes; `batches` draws a batch with a key
-models       `interface` says what a model is; then a file for each, made of `layers`; `registry` has all by name
-recipe       how to train: `Recipe`, and `adamw`, the optimiser that `training` makes of one; another stands beside it
-learning     `objective` is what training descends, `transforms` what a recipe adds to it (where dropout happens),
-             `training` a run as two pure functions, `fit` the loop over them; `sweep` trains many at once
+models       `interface` says what a model is; each model is a file, built from `layers`; `registry` lists them by name
+recipe       how to train: `Recipe`, and `adamw`, which builds the optimiser of a recipe
+learning     `objective` is the quantity to minimise, `transforms` add to it what a recipe asks for (such as dropout),
+             `training` is a run as two pure functions, `fit` the loop over them; `sweep` trains many runs at once
 inference    `trained` is a model with its weights and vocabulary: `evaluate` it, draw from it (`sampler`), mix it
 analysis     what a prediction depends on (`influence`), data of known entropy (`sources`), figures (`plot`)
 distributed  many devices (`mesh`) and processes; batches made on the host (`feed`)
 runs         a run on disk: `saved_run` trains it, `writer` writes its checkpoints, `folder` reads them
 
-`checkpoint` is one tree as one file, `files` writes whole files, `errors` has the exception for a user's mistake.
+`checkpoint` stores a pytree in one file, `files` writes files atomically, and `errors` has the exception for mistakes
+of the user.
 """
 
 import importlib

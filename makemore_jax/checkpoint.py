@@ -1,7 +1,7 @@
-"""A pytree of arrays and its description in one safetensors file, which is verified when it is read.
+"""Store a pytree of arrays and its description in one safetensors file, and verify the file when reading it.
 
-The name of an array is the path to its leaf, joined by dots. The header holds the description as JSON, and a
-SHA-256 over it and over every array: a damaged file is refused, whichever bit has flipped.
+The name of an array is the path to its leaf, joined by dots. The header holds the description as JSON and a SHA-256 of
+the description and all arrays, so that a file is refused if even one bit has flipped.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from makemore_jax.files import read_bytes, require_regular, write_bytes
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by name; random keys as their raw integers."""
+    """Return the leaves of a pytree by name, with random keys as their raw integers."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): _plain(leaf) for path, leaf in leaves}
 
@@ -38,16 +38,16 @@ def _plain(leaf: Any) -> Any:
 
 
 def unflatten(leaves: dict[str, Any], like: Any, any_shape: Callable[[str], bool] = lambda name: False) -> Any:
-    """The inverse of `flatten`: put the leaves into the structure of `like`, as JAX arrays.
+    """Put named leaves into the structure of `like`, as JAX arrays: the inverse of `flatten`.
 
-    What was written with JAX's 64-bit numbers can be read without them, and the other way round.
+    Arrays written with JAX's 64-bit types enabled can be read without them, and vice versa.
     """
     narrow = lambda leaf: leaf.dtype.name.replace("64", "32")
     kind = lambda name, leaf: (narrow(leaf), len(leaf.shape) if any_shape(name) else leaf.shape)
     expected = flatten(like)
     kinds = ({name: kind(name, leaf) for name, leaf in tree.items()} for tree in (leaves, expected))
     if next(kinds) != next(kinds):
-        raise ValueError("arrays of other names, shapes or types")
+        raise ValueError("the arrays differ in name, shape or type")
     cast = [np.asarray(leaves[name], leaf.dtype) for name, leaf in expected.items()]
     ordered = jax.device_put(cast, may_alias=False)  # a run may overwrite them
     tree = jax.tree.unflatten(jax.tree.structure(like), ordered)
@@ -55,7 +55,7 @@ def unflatten(leaves: dict[str, Any], like: Any, any_shape: Callable[[str], bool
 
 
 def fingerprint(leaves: dict[str, np.ndarray], about: str) -> str:
-    """SHA-256 over a description and over the name, type, shape and bytes of every array."""
+    """Return the SHA-256 of a description and of the name, type, shape and bytes of every array."""
     found = hashlib.sha256(about.encode())
     for name in sorted(leaves):
         leaf = np.ascontiguousarray(leaves[name])
@@ -65,20 +65,20 @@ def fingerprint(leaves: dict[str, np.ndarray], about: str) -> str:
 
 
 def write(path: str | Path, tree: Any, about: dict) -> None:
-    """Write a pytree and its description: synced, then renamed, so that a reader finds the whole file or none."""
+    """Write a pytree and its description atomically: a reader finds either the whole file or none."""
     write_bytes(path, to_bytes(tree, about))
 
 
 def to_bytes(tree: Any, about: dict) -> bytes:
-    """The contents of the file of a pytree and its description."""
+    """Return the contents of the file that stores a pytree and its description."""
     leaves = {name: np.asarray(leaf) for name, leaf in flatten(tree).items()}
     text = json.dumps(about, ensure_ascii=False, sort_keys=True)
-    # One entry: the order of several would differ from file to file.
+    # One entry, since the order of several would vary from file to file.
     return save(leaves, metadata={"makemore_jax": f"{fingerprint(leaves, text)} {text}"})
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays of a file that `write` wrote, by name, and its description."""
+    """Return the arrays, by name, and the description in a file written by `write`."""
     try:
         raw = read_bytes(path)
     except OSError as error:
@@ -89,7 +89,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
         leaves = load(raw)
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError(f"{str(path)!r}: damaged, or not a safetensors file") from None
-    require(header is not None, f"{str(path)!r}: another program's weights; only what makemore_jax wrote can be read")
+    require(header is not None, f"{str(path)!r}: weights of another program; give a file written by makemore_jax")
     checksum, _, text = str(header).partition(" ")
     require(checksum == fingerprint(leaves, text), f"{str(path)!r}: damaged (its checksum does not match)")
     try:
@@ -102,7 +102,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of any safetensors file by name; raises `SafetensorError` or `OSError`."""
+    """Return the arrays of any safetensors file by name; raise `SafetensorError` or `OSError` if it cannot be read."""
     require_regular(os.stat(path), path)
     with safe_open(path, "numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

@@ -1,10 +1,10 @@
-"""The one exception for a user's mistake, and the checks that raise it."""
+"""The one exception for mistakes of the user, and the checks that raise it."""
 
 from typing import Any
 
 
 class InputError(ValueError):
-    """Bad input. The message is one line: what is wrong, where, and what to do.
+    """Invalid input. The message is one line: what is wrong, where, and what to do.
 
     Names of parameters are in backticks, as in "`hidden` is 0; it must be at least 1"; commands print them as flags
     and exit with status 2. Any other exception is a bug in this project and keeps its traceback.
@@ -18,7 +18,7 @@ def require(ok: bool, message: str) -> None:
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """Raise `InputError` unless each of these attributes of `config` is at least 1 and fits into int32, or is None."""
+    """Raise `InputError` unless each of these attributes of `config` is None or a positive int32."""
     for name in names:
         value = getattr(config, name)
         require(value is None or value > 0, f"`{name}` is {value}; it must be at least 1")
@@ -28,10 +28,10 @@ def require_positive(config: Any, *names: str) -> None:
 def require_nonempty(config: Any, *names: str) -> None:
     """Raise `InputError` if one of these attributes of `config` is empty."""
     for name in names:
-        require(len(getattr(config, name)) > 0, f"`{name}` names none; give at least one")
+        require(len(getattr(config, name)) > 0, f"`{name}` is empty; give at least one")
 
 
 def require_float(name: str, value: float, zero: bool = True) -> None:
-    """Raise `InputError` unless `value` is positive and well within float32's range, or is 0 and `zero` is true."""
+    """Raise `InputError` unless `value` is positive and well within float32's range, or is 0 where `zero` allows it."""
     fits = 1e-30 <= value <= 1e30 or (zero and value == 0)
     require(fits, f"`{name}` is {value}; it must be {'0 or ' if zero else ''}from 1e-30 to 1e30")

@@ -1,4 +1,4 @@
-"""Files on disk: strict JSON, and atomic writes, which leave either the whole file or none of it."""
+"""Files on disk: strict JSON, and atomic writes, which leave either the whole file or nothing."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
-    """Strict JSON, for any parser: NumPy and JAX numbers as plain ones, infinities as strings, paths as text."""
+    """Return strict JSON for any parser: NumPy and JAX numbers become plain ones, infinities and paths strings."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -39,20 +39,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """The contents of a JSON file that people read, too."""
+    """Return the contents of a JSON file, indented for people to read."""
     return (to_json(value, indent=2) + "\n").encode()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Replace a file atomically: write a new file beside it, sync, rename. Permissions follow the umask.
 
-    A link is replaced, too, and the file that it points to stays as it is; a pipe or a device is refused.
+    A link is replaced as well, and the file that it points to stays unchanged; a pipe or a device is refused.
     """
     path = Path(path)
     if path.exists():
         require_regular(path.stat(), path)
     part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    new = part.open("xb")  # never a file that somebody has put there, nor through a link
+    new = part.open("xb")  # fails if a file or a link of that name exists already
     try:
         with new as file:
             file.write(content)
@@ -61,23 +61,23 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    sync(path.parent)  # so that the rename survives a power cut, too
+    sync(path.parent)  # so that the rename, too, survives a power cut
 
 
 def begun(folder: Path, names: str) -> list[Path]:
-    """What killed processes left of files that they had begun to write, whose names match the pattern `names`."""
+    """Return the partial files that killed processes left, for files whose names match the pattern `names`."""
     return [part for part in folder.glob("*.part") if re.fullmatch(rf"({names})\.[0-9a-f]{{16}}\.part", part.name)]
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The contents of a regular file; anything else is an `OSError`: a pipe would block, and a device may never end."""
+    """Return the contents of a regular file; raise `OSError` for a pipe, which would block, or an endless device."""
     with open(path, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         require_regular(os.fstat(file.fileno()), path)
         return file.read()
 
 
 def require_regular(status: os.stat_result, path: str | Path) -> None:
-    """Raise an `OSError` if this is the status of anything but a regular file."""
+    """Raise `OSError` unless this is the status of a regular file."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
@@ -85,12 +85,15 @@ def require_regular(status: os.stat_result, path: str | Path) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether this is a regular file itself, and not a link to one."""
+    """Whether this is a regular file, not a link to one."""
     return path.is_file() and not path.is_symlink()
 
 
 def inode(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another that takes its place, as long as it is open; None if there is none."""
+    """Return the device and inode numbers of a file, which distinguish it from a later file at the same path.
+
+    They do so as long as the file is open. Return None if there is no file.
+    """
     try:
         status = path.lstat()
     except OSError:
@@ -99,7 +102,7 @@ def inode(path: Path) -> tuple[int, int] | None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
+    """Wait until a file, or the list of files in a folder, is on the disk."""
     if os.name == "posix":
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

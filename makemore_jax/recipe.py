@@ -31,14 +31,14 @@ class Recipe:
     clip: float = 1.0
     """Clip the gradient to this global norm."""
     dropout: float = 0.0
-    """Dropout: zero this fraction of the hidden units (of recurrent weights, too) in each training step."""
+    """Dropout: zero this fraction of the hidden units, and of recurrent weights, in each training step."""
     average: float = 0.0
-    """Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999; 0 for none."""
+    """Evaluate and keep an exponential moving average of the weights with this decay, such as 0.999; 0 turns it off."""
     micro_batches: int = 1
-    """Accumulate the gradient over this many micro-batches of each batch: less memory, the same gradient."""
+    """Accumulate the gradient over this many micro-batches of each batch, which needs less memory."""
     remat: bool = False
-    """Keep only what passes between a transformer's blocks, and compute the rest again in the backward pass: less
-    memory, the same gradient, about a third more time."""
+    """Recompute the inside of a transformer's blocks in the backward pass, which needs less memory and about a third
+    more time for the same gradient."""
     bfloat16: bool = False
     """Compute in bfloat16; parameters and loss stay in float32."""
 
@@ -59,13 +59,13 @@ class Recipe:
 
     @property
     def hyper(self) -> dict:
-        """The floats that may differ between runs, as arrays: `vmap` over them trains many runs as one program."""
+        """The floats that may differ between runs, as arrays, so that `vmap` can train many runs as one program."""
         floats = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
         return jax.device_put({name: np.float32(value) for name, value in floats.items()})
 
 
 def is_matrix(path: tuple, leaf: jax.Array) -> bool:
-    """Whether weight decay applies to a parameter: not to biases `b`, gains `g` and initial states `h`, `c`."""
+    """Whether weight decay applies to a parameter: all but biases `b`, gains `g` and initial states `h`, `c`."""
     return getattr(path[-1], "key", None) not in ("b", "g", "h", "c")
 
 
@@ -94,19 +94,19 @@ def average_weights(decay: float) -> optax.GradientTransformation:
 
 
 def averaged(params: Any, opt_state: optax.OptState) -> Any:
-    """The moving average of the weights if the optimiser keeps one, otherwise the weights as they are."""
+    """Return the moving average of the weights if the optimiser keeps one, otherwise the weights themselves."""
     return optax.tree_utils.tree_get(opt_state, "average", params)
 
 
 class Optimizer(Protocol):
-    """The gradient transformation of a run with these floats; the same structure whatever they are."""
+    """Build the gradient transformation of a run from its floats, which do not change its structure."""
 
     def __call__(self, hyper: Any, /) -> optax.GradientTransformation: ...
 
 
 @cache
 def adamw(recipe: Recipe) -> Optimizer:
-    """The optimiser of a recipe: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    """Build the optimiser of a recipe: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
     warmup = min(recipe.warmup, recipe.steps - 1)
     shape = optax.warmup_cosine_decay_schedule(
         0.0 if warmup else 1.0, 1.0, warmup, max(recipe.steps, warmup + 1), recipe.final

@@ -1,4 +1,4 @@
-"""Text to tokens and batches: lines, what a token is (words, byte pairs), vocabulary, token stream, corpus, batches.
+"""From text to batches: lines, tokenizers (words, byte pairs), vocabulary, token stream, corpus, batches.
 
-Then the same in chunks and files, for data larger than memory.
+For data larger than memory, `chunks` and `token_files` do the same in pieces and on disk.
 """

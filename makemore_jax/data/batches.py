@@ -1,6 +1,6 @@
 """Batches of lines: which lines make up a batch, and how they are packed end to end into rows.
 
-A batch is a function of a key, so there is no iterator, and nothing to save.
+A batch is a pure function of a key, so there is no iterator whose state would have to be saved.
 """
 
 from bisect import bisect_right
@@ -17,14 +17,14 @@ Array = Any  # NumPy's on the host, JAX's inside a program
 
 
 class Packing(NamedTuple):
-    """How lines are packed into rows: for each cell, which line it belongs to and its position in that line."""
+    """Lines packed into rows: for each cell, the line that it belongs to and its position in that line."""
 
     segment_BT: np.ndarray  # int32: segment id, the line's index in length_N; 0 for padding
     position_BT: np.ndarray  # int32: position in the line; T for padding
 
 
 def pack(length_N: np.ndarray, width: int, rows: int = 1) -> Packing:
-    """Pack lines of these lengths into rows of `width` cells, as wide as the longest line or wider.
+    """Pack lines of these lengths into rows of `width` cells, which must be at least as wide as the longest line.
 
     First-fit decreasing (Johnson 1973): each row takes the longest remaining line that fits, until none does. The
     number of rows is rounded up to a multiple of `rows`.
@@ -41,10 +41,10 @@ def pack(length_N: np.ndarray, width: int, rows: int = 1) -> Packing:
 
 
 def _first_fit(length_N: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-    """(N,) the flat index of the cell where each line starts, and the number of rows."""
+    """Return (N,) the flat index of the cell where each line starts, and the number of rows."""
     remaining = {length: np.flatnonzero(length_N == length).tolist() for length in np.unique(length_N).tolist()}
     lengths, first_N, row = list(remaining), [0] * len(length_N), 0  # the lengths ascend
-    require(max(lengths, default=0) <= width, f"`width` is {width}; a line is longer")
+    require(max(lengths, default=0) <= width, f"`width` is {width}; it must be at least the longest line")
     while lengths:
         free = width
         while fitting := bisect_right(lengths, free):
@@ -58,11 +58,11 @@ def _first_fit(length_N: np.ndarray, width: int) -> tuple[np.ndarray, int]:
 
 
 def gather(tokens: Tokens, segment_BT: Array, position_BT: Array) -> tuple[Array, Array, Array]:
-    """x_BT, y_BT (int32) and mask_BT (bool) for cells of these lines and positions, as `Packing` has them.
+    """Return x_BT, y_BT (int32) and mask_BT (bool) for the lines and positions of each cell of a `Packing`.
 
-    A line in x is the mark and then the line, in y the line and then the mark; the mask is true where y counts. It is
-    made from lengths: padding is 0 like the mark, so `y != 0` would drop every end mark. For one line per row, give
-    `line_B[:, None], np.arange(width)`. Pure indexing: it runs on NumPy arrays and inside a jitted program alike.
+    In x a line comes after its mark, in y before its end mark; the mask is true where y counts. The mask is made from
+    lengths, because padding is 0 like the mark: `y != 0` would drop every end mark. For one line per row, pass
+    `line_B[:, None], np.arange(width)`. This is pure indexing, for NumPy arrays and inside jitted programs alike.
     """
     mask_BT = position_BT < tokens.length_N[segment_BT]
     one_BT = mask_BT.astype(np.int32)
@@ -71,20 +71,20 @@ def gather(tokens: Tokens, segment_BT: Array, position_BT: Array) -> tuple[Array
 
 
 class Batch(NamedTuple):
-    """B rows of T tokens: lines packed end to end. A batch of K micro-batches has one more axis, K, in front."""
+    """B rows of T tokens, with lines packed end to end. A batch of K micro-batches has a leading axis K."""
 
     x_BT: jax.Array  # int32: what the model reads
-    y_BT: jax.Array  # int32: what follows it
+    y_BT: jax.Array  # int32: the token after each of them
     mask_BT: jax.Array  # bool: false where y is padding
-    row_B: jax.Array  # int32: the rows' numbers, on which their dropout masks depend
+    row_B: jax.Array  # int32: the number of each row, on which its dropout masks depend
 
 
 class BatchPlan(NamedTuple):
-    """The fixed layout of random batches: slot n holds a line of stratum n, and is as wide as the longest of them."""
+    """The fixed layout of random batches: slot n holds a line of stratum n and is as wide as its longest line."""
 
     lines: int  # N, the lines of the data set
     line_tokens: float  # mean tokens per line
-    widths: tuple[int, ...]  # of the slots of a micro-batch, in tokens
+    widths: tuple[int, ...]  # of each slot of a micro-batch, in tokens
     rows: int = 1  # the number of rows is a multiple of this
     micro_batches: int = 1  # K
 
@@ -100,11 +100,11 @@ class BatchPlan(NamedTuple):
 
 
 def plan_batches(tokens: Tokens, lines: int, rows: int = 1, micro_batches: int = 1) -> tuple[Tokens, BatchPlan]:
-    """Sort the lines by length, and plan batches of `lines` lines, one from each of as many equal strata.
+    """Sort the lines by length, divide them into `lines` equal strata, and plan batches of one line from each stratum.
 
-    The lines of a stratum are of nearly equal length, so its slot needs little padding, and every batch has one shape.
-    Each of the `micro_batches` takes its share of every length. Its number of rows is a multiple of `rows`, so that as
-    many devices can share them.
+    The lines of a stratum have nearly the same length, so its slot needs little padding, and all batches have the same
+    shape. Each micro-batch gets lines of every length, and its number of rows is a multiple of `rows`, so that as many
+    devices can share them.
     """
     count, slots = len(tokens.length_N), lines // micro_batches
     order_N = np.argsort(tokens.length_N, kind="stable")
@@ -115,24 +115,24 @@ def plan_batches(tokens: Tokens, lines: int, rows: int = 1, micro_batches: int =
 
 
 def stratified(key: jax.Array, lines: int, count: int) -> jax.Array:
-    """(count,) line numbers, one drawn uniformly from each of `count` equal strata of range(lines).
+    """Draw (count,) line numbers, one uniformly from each of `count` equal strata of range(lines).
 
-    Number n is floor((n + u) / count * lines) for u uniform in [0, 1), so every line is drawn equally often. A sum over
-    the batch is an unbiased estimate, of less variance than one over independent draws.
+    Number n is floor((n + u) / count * lines) for u uniform in [0, 1), so every line is equally likely. A sum over the
+    batch is an unbiased estimate with less variance than a sum over independent draws.
     """
     first_N, rest_N = np.divmod(np.arange(count) * lines, count)
     offset_N = jax.random.randint(key, (count,), 0, lines)
-    return jnp.int32(first_N) + (jnp.int32(rest_N) + offset_N) // count  # in integers, no rounding
+    return jnp.int32(first_N) + (jnp.int32(rest_N) + offset_N) // count  # integers, so nothing is rounded
 
 
 def draw_lines(plan: BatchPlan, key: jax.Array) -> jax.Array:
-    """(N,) the lines of a batch, or (K, N) of its micro-batches, for the key of its draw."""
+    """Draw (N,) the lines of a batch, or (K, N) the lines of its micro-batches."""
     line_N = stratified(key, plan.lines, plan.micro_batches * len(plan.widths))
     return line_N if plan.micro_batches == 1 else line_N.reshape(-1, plan.micro_batches).T
 
 
 def draw_batch(plan: BatchPlan, tokens: Tokens, key: jax.Array) -> Batch:
-    """A random batch; pure, for use inside a program."""
+    """Draw a random batch; a pure function, for use inside a jitted program."""
     packing = plan.packing
     line_BT = draw_lines(plan, key)[..., packing.segment_BT]
     x_BT, y_BT, mask_BT = gather(tokens, line_BT, jnp.broadcast_to(packing.position_BT, line_BT.shape))

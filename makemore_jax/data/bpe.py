@@ -1,11 +1,11 @@
 """Byte-level byte-pair encoding, as in GPT-2 (Sennrich et al. 2016, arXiv:1508.07909; Radford et al. 2019).
 
-A pattern cuts text into pieces, each at most a word with the space before it. A piece starts as its UTF-8 bytes. Of all
-neighbours that the list of merges has, those that stand first in it become one token, until none is left. So any text
-can be encoded, and decodes to itself.
+A pattern cuts text into pieces, each at most a word with the space before it. A piece starts as its UTF-8 bytes. The
+neighbouring tokens that come first in the list of merges are joined into one token, again and again, until no
+neighbours are in the list. Any text can therefore be encoded, and decodes to itself.
 
-A symbol is spelled as GPT-2 spells it, one printable character for each byte: Ġ for the space, Ċ for the line end.
-Encoding and learning are done by the package tokenizers.
+Symbols are spelled as in GPT-2, with one printable character for each byte: Ġ for the space, Ċ for the line end. The
+package tokenizers does the encoding and the learning.
 """
 
 import json
@@ -17,12 +17,12 @@ import numpy as np
 
 from makemore_jax.errors import InputError, require
 
-VOCAB_SIZE = 2000  # symbols, if nothing else is asked for
-MAX_VOCAB_SIZE = 10**6  # four times the largest in use; the package reserves memory for as many
-MIN_COUNT = 2  # a pair seen less often in the lines to learn from is not merged
+VOCAB_SIZE = 2000  # symbols, by default
+MAX_VOCAB_SIZE = 10**6  # four times the largest in use; the package reserves memory for this many
+MIN_COUNT = 2  # a pair that occurs less often in the lines to learn from is not merged
 END_OF_TEXT = "<|endoftext|>"  # the mark of GPT-2, between two documents
 LINE_END = "Ċ"
-NEUTRAL = {  # what a tokenizer.json may say beside vocabulary and merges, and the values that change no encoding
+NEUTRAL = {  # settings of a tokenizer.json besides vocabulary and merges, with the values that leave encodings alone
     "model": {
         "type": ("BPE",),
         "dropout": (None, 0),
@@ -39,7 +39,7 @@ NEUTRAL = {  # what a tokenizer.json may say beside vocabulary and merges, and t
 
 
 def _spell() -> str:
-    """The character for each of the 256 bytes: itself if it is printable Latin-1, otherwise one past those."""
+    """Return the character for each of the 256 bytes: itself if it is printable Latin-1, otherwise one from U+0100."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = iter(range(256, 512))
     return "".join(chr(byte if byte in printable else next(others)) for byte in range(256))
@@ -58,11 +58,13 @@ def _package() -> Any:
 
 
 def learn(texts: Iterable[str], vocab_size: int | None = None) -> tuple[list[str], tuple[str, ...]]:
-    """The symbols but the mark, bytes first, and the merges, the most frequent first; fewer where no pair repeats.
+    """Learn symbols, bytes first and without the mark, and merges, the most frequent first.
+
+    There are fewer symbols than `vocab_size` if no pair repeats.
 
     Args:
-      texts: what to learn from. Equal texts give equal symbols.
-      vocab_size: how many symbols, the mark included.
+      texts: the texts to learn from; equal texts give equal symbols.
+      vocab_size: the number of symbols, the mark included.
     """
     size, least = VOCAB_SIZE if vocab_size is None else vocab_size, 1 + len(SPELLING) + 1
     limits = f"from {least} (the mark, 256 bytes and one merge) to {MAX_VOCAB_SIZE:,}"
@@ -74,7 +76,7 @@ def learn(texts: Iterable[str], vocab_size: int | None = None) -> tuple[list[str
 
 
 def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
-    """Symbols in the order of their numbers, and merges, of the model in a tokenizer.json."""
+    """Return the symbols, ordered by number, and the merges of the model in a tokenizer.json."""
     symbols = sorted(model["vocab"], key=model["vocab"].get)
     if [model["vocab"][symbol] for symbol in symbols] != list(range(len(symbols))):
         raise ValueError("tokens are not numbered from 0")
@@ -83,7 +85,7 @@ def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
 
 
 def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The symbols by number and the merges of a folder: of vocab.json and merges.txt, or of tokenizer.json."""
+    """Read the symbols, ordered by number, and the merges from vocab.json and merges.txt, or from tokenizer.json."""
     apart, whole = (folder / "vocab.json", folder / "merges.txt"), folder / "tokenizer.json"
     files = apart if all(path.is_file() for path in apart) else (whole,)
     where = f"{str(folder)!r}"
@@ -110,7 +112,7 @@ def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _require_neutral(about: dict, where: str) -> None:
-    """Raise `InputError` if a tokenizer.json asks for more than vocabulary and merges say."""
+    """Raise `InputError` if a tokenizer.json has settings that change the encoding by vocabulary and merges."""
     for part, fields in NEUTRAL.items():
         for name, values in fields.items():
             value = (about.get(part) or {}).get(name)
@@ -122,16 +124,16 @@ def _require_neutral(about: dict, where: str) -> None:
 
 
 def fits(symbols: Sequence[str], merges: Sequence[str]) -> bool:
-    """Whether these can be a vocabulary: every byte has a symbol, and both sides of a merge and its result are some."""
+    """Whether these can be a vocabulary: there is a symbol for every byte, and for both sides and result of a merge."""
     known, pairs = set(symbols[1:]), [merge.split(" ") for merge in merges]
     spelled = set(SPELLING) <= known and set("".join(symbols[1:])) <= set(SPELLING)
     return spelled and all(len(pair) == 2 and {*pair, "".join(pair)} <= known for pair in pairs)
 
 
 def build(symbols: Sequence[str], merges: Sequence[str]) -> Any:
-    """What `encode` encodes with; raises `InputError` if the package for it is not installed."""
+    """Build the encoder for `encode`; raise `InputError` if the package tokenizers is not installed."""
     package = _package()
-    numbers = {symbol: number for number, symbol in enumerate(symbols)}  # no merge makes the mark
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}  # merges never produce the mark
     model = package.models.BPE(vocab=numbers, merges=[tuple(merge.split(" ")) for merge in merges])
     encoder = package.Tokenizer(model)
     encoder.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -139,13 +141,13 @@ def build(symbols: Sequence[str], merges: Sequence[str]) -> Any:
 
 
 def encode(text: str, encoder: Any) -> np.ndarray:
-    """(tokens,) int32 of a text, its line ends included; raises `InputError` if it is not Unicode."""
+    """Return (tokens,) int32 of a text, its line ends included; raise `InputError` if it is not valid Unicode."""
     try:
         return np.array(encoder.encode(text).ids, np.int32)
     except TypeError:
-        raise InputError(f"{text!r} is not valid Unicode") from None
+        raise InputError(f"{text!r} is not valid Unicode; remove lone surrogates") from None
 
 
 def decode(ids: Sequence[int], symbols: Sequence[str]) -> str:
-    """The text of these tokens; bytes that are not UTF-8 become replacement characters."""
+    """Return the text of these tokens; bytes that are not UTF-8 become replacement characters."""
     return bytes(BYTE_OF[character] for i in ids for character in symbols[i]).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A text file in chunks, for data larger than memory: the lines or documents of `read_lines`, some at a time."""
+"""Read a text file in chunks, for data larger than memory: the lines or documents of `read_lines`, a few at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ SIZE = 2**24  # bytes
 def read_chunks(
     path: str | Path, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
 ) -> Iterator[str]:
-    """The lines of `read_lines` in chunks, joined by \\n: about `size` bytes of the file are in memory at a time."""
+    """Yield the lines of `read_lines` in chunks, joined by \\n, with `size` bytes of the file in memory at once."""
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
     empty, blank = file_status(path).st_size == 0, True
     name, number = repr(str(path)), 1  # the number of a chunk's first line
@@ -43,9 +43,9 @@ def read_chunks(
 def read_documents(
     path: str | Path, separator: str, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
 ) -> Iterator[list[str]]:
-    """The documents of `read_lines`, some at a time.
+    """Yield the documents of `read_lines`, a few at a time.
 
-    Besides `size` bytes of the file, one document is in memory, however long it is.
+    Memory holds about `size` bytes of the file and one whole document, however long it is.
     """
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
     separator = normalize_separator(separator, lowercase)
@@ -59,25 +59,25 @@ def read_documents(
         if documents := clean_documents(whole, max_length):
             blank = False
             yield documents
-    require(found, f"{name}: the `separator` {printable(separator)!r} does not occur in it")
+    require(found, f"{name}: the `separator` {printable(separator)!r} does not occur in it; give one that does")
     if documents := clean_documents([rest], max_length):
         yield documents
     require(bool(documents) or not blank, f"{name}: only blank documents; put text between the separators")
 
 
 def _raw_chunks(path: str | Path, size: int) -> Iterator[bytes]:
-    """The bytes of a file in chunks of whole lines."""
+    """Yield the bytes of a file in chunks of whole lines."""
     with named(path), open(path, "rb") as file:
         while raw := file.read(size) + file.readline():
             yield raw
 
 
 def _is_clean(text: str) -> bool:
-    """Whether `clean_lines` would return a stripped text as it is. Quick to check, and true of most ASCII files."""
+    """Whether `clean_lines` would return a stripped text unchanged: a quick check, true of most ASCII files."""
     if not text.isascii():
         return False
     code_M = np.frombuffer(text.encode(), np.uint8)
     end_N = np.flatnonzero(code_M == ord("\n"))
     longest = np.diff(end_N, prepend=-1, append=len(text)).max() - 1
     beside_end = np.concatenate([code_M[end_N - 1], code_M[end_N + 1]])
-    return bool(longest <= LONGEST_LINE and beside_end.min(initial=127) > ord(" "))  # white space is not above it
+    return bool(longest <= LONGEST_LINE and beside_end.min(initial=127) > ord(" "))  # white space is at or below it

@@ -15,45 +15,48 @@ from makemore_jax.errors import InputError, require
 
 
 class Encoding(NamedTuple):
-    """What the tokens of a text depend on."""
+    """The settings that determine the tokens of a text."""
 
     tokens: str = "character"
     lowercase: bool = False
     min_count: int = 1
     max_length: int | None = None
     vocab_size: int | None = None
-    vocab: Vocab | None = None  # one that exists already
+    vocab: Vocab | None = None  # a given vocabulary, instead of one made from the text
     separator: str | None = None  # between documents
     context_length: int | None = None
 
     def find_vocab(self, texts: Iterable[str]) -> Vocab:
-        """The vocabulary of these texts, or the one that exists already."""
+        """Return the given vocabulary, or make one from these texts."""
         settings = self.tokens, self.lowercase, self.min_count, self.vocab_size
         return self.vocab or Vocab.of(texts, *settings, multiline=self.separator is not None)
 
     def require_consistent(self) -> None:
-        """Raise `InputError` if the settings contradict the vocabulary that is given."""
+        """Raise `InputError` if the settings contradict the given vocabulary."""
         if not self.vocab:
             return
-        require(self.vocab_size is None, "`vocab_size` is for a vocabulary to be learned, and one is given")
+        require(self.vocab_size is None, "`vocab_size` is for learning a vocabulary; leave it out, since one is given")
         for name in ("tokens", "lowercase"):
             asked, own = getattr(self, name), getattr(self.vocab, name)
-            require(asked == own, f"`{name}` is {asked}; the vocabulary that is given has {own}")
+            require(asked == own, f"`{name}` is {asked}; it must be {own}, as in the given vocabulary")
         fits = self.separator is None or self.vocab.multiline
-        require(fits, "the vocabulary that is given is one of lines, without a symbol for the line ends of documents")
+        require(
+            fits,
+            "the given vocabulary has no symbol for line ends, so it cannot encode documents; leave out `separator`",
+        )
 
     @property
     def about(self) -> dict[str, Any]:
-        """The settings, ready for JSON; those that came later only where they are used."""
+        """The settings, ready for JSON, without those that are unused."""
         settings = self._asdict() | {"vocab": self.vocab and self.vocab.digest}
         return {name: value for name, value in settings.items() if value is not None or name == "max_length"}
 
 
 class Corpus(NamedTuple):
-    """The data of a run."""
+    """The data of a run: its vocabulary, lines and tokens."""
 
     vocab: Vocab
-    in_memory: Split[list[str]] | None  # the lines; None where the text is larger than memory
+    in_memory: Split[list[str]] | None  # the lines; None if the text is larger than memory
     tokens: Split[Tokens]  # train, dev, test
     digest: str  # SHA-256 of the lines
     context: int  # the longest line, in tokens with its end mark
@@ -65,18 +68,18 @@ class Corpus(NamedTuple):
 
     @property
     def lines(self) -> Split[list[str]]:
-        """Train, dev, test: lists of lines; raises `InputError` for streamed data."""
+        """The lines of train, dev and test; raises `InputError` for streamed data."""
         if self.in_memory is None:
-            raise InputError("streamed data has no lines in memory; read its tokens, or load it with `load`")
+            raise InputError("the lines of streamed data are not in memory; read its tokens, or load it with `load`")
         return self.in_memory
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The sizes of a model that the data decides."""
+        """The sizes of a model that follow from the data."""
         return {"vocab": self.vocab.size, "context": self.context}
 
     def novelty(self, texts: list[str]) -> dict:
-        """How many of these texts are new: `novelty`, with the lines spelled as the vocabulary decodes them."""
+        """Count how many of these texts are new, comparing them with the lines as the vocabulary decodes them."""
         train, dev, test = (map(self.vocab.canonical, lines) for lines in self.lines)
         return novelty(texts, train, itertools.chain(dev, test))
 
@@ -93,19 +96,19 @@ def load(
     separator: str | None = None,
     context_length: int | None = None,
 ) -> Corpus:
-    """Read a text file, one thing per line, and hold out a tenth of the lines for dev and a tenth for test.
+    """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
 
-    With a `separator`, documents take the place of lines, and line ends are symbols.
+    With a `separator`, the items are documents, and line ends are symbols.
 
     Args:
       path: a UTF-8 text file.
       max_length: cut lines to this many characters.
-      tokens: what a token is: "character", "word", "byte" or "bpe", byte pairs as in GPT-2.
-      lowercase: lowercase all text.
-      min_count: with words as tokens, rarer words of the train lines are unknown.
-      vocab_size: with byte pairs as tokens, the number of symbols to learn from the train lines; by default 2,000.
+      tokens: the kind of token: "character", "word", "byte" or "bpe" (byte pairs, as in GPT-2).
+      lowercase: convert all text to lowercase.
+      min_count: for words: a word that occurs fewer times in the train lines is unknown.
+      vocab_size: for byte pairs: the number of symbols to learn from the train lines; by default 2,000.
       vocab: a vocabulary to use instead of one made from the text, such as `Vocab.read(folder)` or that of a trained
-        model; `tokens` and `lowercase` must be its own.
+        model; `tokens` and `lowercase` must agree with it.
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
 
@@ -120,8 +123,9 @@ def load(
 
 
 def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
-    """A corpus of lines that are split already. Characters are those of all lines, words and byte pairs those of the
-    train lines.
+    """Make a corpus from lines that are already split.
+
+    Characters are found in all lines, words and byte pairs in the train lines only.
     """
     require_lines(source, [len(part) for part in lines])
     learned = find_tokenizer(encoding.tokens).learned
@@ -134,10 +138,11 @@ def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding()
 def makemore_split(
     path: str | Path, max_length: int | None = None, lowercase: bool = False
 ) -> tuple[Split[list[str]], str]:
-    """The lines of a file split as makemore.py does it, and their digest: up to 1,000 random lines are held out.
+    """Split the lines of a file as makemore.py does, and return them with their digest.
 
-    They are those that makemore.py holds out with its default seed. Lines repeat, so some of them are in train as well,
-    and dev and test are the same lines: losses come out too low, and are for comparison with published figures only.
+    The held-out lines, at most 1,000, are the ones that makemore.py draws with its default seed. Some of them are in
+    train as well, because lines repeat, and dev and test are the same lines. Losses are therefore too low: compare them
+    only with published figures.
     """
     lines = read_lines(path, max_length, lowercase)
     require(len(lines) >= 10, f"{str(path)!r}: {len(lines)} lines are too few to hold a tenth out; add more")
@@ -147,7 +152,7 @@ def makemore_split(
 
 
 def _torch_permutation(seed: int, count: int) -> list[int]:
-    """`torch.manual_seed(seed)`, then `torch.randperm(count)`: a shuffle by the Mersenne Twister, on the CPU."""
+    """Return `torch.randperm(count)` after `torch.manual_seed(seed)`: a shuffle by the Mersenne Twister, on the CPU."""
     order, bits = list(range(count)), np.random.MT19937()
     bits._legacy_seeding(seed)
     for i, raw in enumerate(bits.random_raw(count - 1).tolist()):
@@ -157,11 +162,11 @@ def _torch_permutation(seed: int, count: int) -> list[int]:
 
 
 def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:
-    """How many samples are in train, in held-out data (dev and test), new, and repeated among themselves.
+    """Count the samples that occur in train, in held-out data (dev and test), in neither, and more than once.
 
-    The baseline: a model that copies nothing hits held-out lines as often as train lines. `expected_in_train` is the
-    number of hits on held-out lines, scaled by how many more distinct lines train has; hits on train far above it are
-    copies.
+    A model that copies nothing hits a held-out line as often as a train line. `expected_in_train` is therefore the
+    number of hits on held-out lines, scaled up to the number of distinct train lines. If `in_train` is far higher, the
+    model copies.
     """
     train, held_out = set(train), set(held_out)
     held_out -= train
@@ -178,7 +183,7 @@ def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str
 
 
 def longest_line(tokens: Split[Tokens], encoding: Encoding, source: str) -> int:
-    """The longest line, in tokens with its end mark; raises `InputError` for a document that has to be cut."""
+    """Return the longest line, in tokens with its end mark; raise `InputError` if a document is too long."""
     longest = max(int(np.max(part.length_N)) for part in tokens)
     fits = encoding.separator is None or encoding.context_length is not None or longest <= LONGEST_LINE
     limit = f"over the limit of {LONGEST_LINE:,}; cut documents into windows with `context_length`"
@@ -187,5 +192,5 @@ def longest_line(tokens: Split[Tokens], encoding: Encoding, source: str) -> int:
 
 
 def require_lines(source: str, lines: list[int]) -> None:
-    """Raise `InputError` if a split of so many lines is empty."""
+    """Raise `InputError` if one of the splits, which have these numbers of lines, is empty."""
     require(all(lines), f"{source}: {sum(lines)} lines are too few to hold some out for dev and test; add more")

@@ -1,4 +1,4 @@
-"""A text file as lines, one thing per line, and their split into train, dev and test."""
+"""Read a text file with one item per line, and split the lines into train, dev and test."""
 
 import contextlib
 import hashlib
@@ -12,34 +12,34 @@ from typing import Generic, NamedTuple, TypeVar
 
 from makemore_jax.errors import InputError, require
 
-LONGEST_LINE = 4096  # characters; a longer line is more likely a wrong file than a thing to learn
+LONGEST_LINE = 4096  # characters; with longer lines, it is probably the wrong file
 BYTE_ORDER_MARK = "\ufeff"
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 def normalize(text: str, lowercase: bool = False) -> str:
-    """The one spelling of a text, for data and for what a person types: Unicode NFC, in lowercase if asked for.
+    """Return the canonical spelling of data or typed text: Unicode NFC, in lowercase if `lowercase` is true.
 
-    In NFC, an é typed as one character and an é typed as two are the same. Normalizing twice changes nothing.
+    In NFC, an é typed as one character equals an é typed as two. Normalizing twice changes nothing.
     """
     text = unicodedata.normalize("NFC", text)
     return unicodedata.normalize("NFC", text.lower()) if lowercase else text  # J̌ is two characters, ǰ is one
 
 
 def printable(text: str) -> str:
-    """`text` with escapes for control characters, which a terminal would obey instead of showing."""
+    """Escape control characters, which a terminal would obey instead of showing."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def read_lines(
     path: str | Path, max_length: int | None = None, lowercase: bool = False, separator: str | None = None
 ) -> list[str]:
-    """Read the lines of a UTF-8 text file, in file order; with a `separator`, the documents between its occurrences.
+    """Read the lines of a UTF-8 text file in file order, or the documents between its separators.
 
     Lines end in \\n, \\r\\n or \\r. Byte-order marks at the start of lines, spaces around a line and blank lines are
-    dropped; the text is normalized, in lowercase if asked for, so that lines that become equal are on one side of a
-    split. Lines longer than `max_length` characters are cut.
+    dropped. The text is normalized first, so that lines that become equal are in the same split. Lines longer than
+    `max_length` characters are cut.
     """
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
     name, status = repr(str(path)), file_status(path)
@@ -48,7 +48,10 @@ def read_lines(
     text = normalize(decode(raw, name), lowercase)
     if separator is not None:
         separator = normalize_separator(separator, lowercase)
-        require(separator in text, f"{name}: the `separator` {printable(separator)!r} does not occur in it")
+        require(
+            separator in text,
+            f"{name}: the `separator` {printable(separator)!r} does not occur in it; give one that does",
+        )
         documents = clean_documents(text.split(separator), max_length)
         require(bool(documents), f"{name}: only blank documents; put text between the separators")
         return documents
@@ -59,7 +62,7 @@ def read_lines(
 
 
 def file_status(path: str | Path) -> os.stat_result:
-    """The status of a text file, without opening it: opening a pipe would block, and a device may never end."""
+    """Return the status of a text file without opening it: opening a pipe would block, and a device may never end."""
     with named(path):
         status = os.stat(path)
     what = "is a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
@@ -77,9 +80,9 @@ def named(path: str | Path) -> Iterator[None]:
 
 
 def decode(raw: bytes, name: str, number: int = 1) -> str:
-    """UTF-8 as text, with \\n as the only line end; the first line is line `number` of the file of this name.
+    """Decode UTF-8, with \\n as the only line end; errors count lines from `number` in the file of this name.
 
-    A file made of several may have a byte-order mark at the start of each: all are dropped.
+    A file joined from several may have a byte-order mark at the start of each part: all are dropped.
     """
     bad, problem = raw.find(b"\0"), "a NUL character, so it is probably UTF-16"
     if bad < 0:
@@ -95,7 +98,7 @@ def decode(raw: bytes, name: str, number: int = 1) -> str:
 
 
 def clean_lines(lines: list[str], name: str, number: int, max_length: int | None) -> list[str]:
-    """Lines stripped, cut to `max_length`, and without the blank ones; the first is line `number` of the file."""
+    """Strip lines, cut them to `max_length`, and drop blank ones; the first is line `number` of the file."""
     lines = list(map(str.strip, lines))
     if max_length is not None:
         lines = [line[:max_length].rstrip() for line in lines]
@@ -107,42 +110,42 @@ def clean_lines(lines: list[str], name: str, number: int, max_length: int | None
 
 
 def normalize_separator(separator: str, lowercase: bool) -> str:
-    """The separator of documents as it occurs in normalized text."""
+    """Return the separator of documents as it occurs in normalized text."""
     separator = normalize(separator.replace("\r\n", "\n"), lowercase)
     require(bool(separator), "`separator` is empty; give the text between two documents")
     return separator
 
 
 def clean_documents(documents: list[str], max_length: int | None) -> list[str]:
-    """Documents without the white space around them, cut to `max_length`, and without the empty ones."""
+    """Strip documents, cut them to `max_length`, and drop empty ones."""
     return [text for document in documents if (text := document.strip()[:max_length].rstrip())]
 
 
 def digest(lines: Iterable[str]) -> str:
-    """SHA-256 of the lines: identifies the data, whatever the file is called."""
+    """Return the SHA-256 of the lines, which identifies the data whatever the file is called."""
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 class Split(NamedTuple, Generic[T]):
-    """One value each for train, dev and test: lines, tokens, losses."""
+    """One value for each of train, dev and test, such as lines, tokens or losses."""
 
     train: T
     dev: T
     test: T
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """(name, value) pairs, like those of a dict."""
+        """Yield (name, value) pairs, like a dict."""
         return zip(self._fields, self, strict=True)
 
     def map(self, function: Callable[[T], U]) -> "Split[U]":
-        """`function` of each value."""
+        """Apply `function` to each value."""
         return Split(*map(function, self))
 
 
 def split(lines: Iterable[str], dev: float = 0.1, test: float = 0.1) -> Split[list[str]]:
-    """Deal lines into train, dev and test by a hash of the line (BLAKE2b of its UTF-8, as a fraction of one).
+    """Divide lines into train, dev and test by a hash of each line (BLAKE2b of its UTF-8, as a fraction of 1).
 
-    Equal lines always land in the same part, and adding lines to the file moves none of the others.
+    Equal lines always land in the same split, and adding lines to the file moves none of the others.
     """
     parts = Split([], [], [])
     for line in lines:

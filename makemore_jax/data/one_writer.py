@@ -1,4 +1,4 @@
-"""One process at a time writes a folder, and says why it cannot."""
+"""Let one process at a time write to a folder, and report why one cannot."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from makemore_jax.files import is_regular
 
 @contextmanager
 def one_writer(folder: Path, report: Callable[[str], object] = lambda message: None) -> Iterator[None]:
-    """Hold the lock beside the folder, and remove what processes that were killed had begun to write."""
+    """Hold the lock beside the folder, and remove the partial folders that killed processes left."""
     file = folder.with_name(f"{folder.name}.lock")
     lock = FileLock(file)
     with writing(folder):
@@ -32,7 +32,7 @@ def one_writer(folder: Path, report: Callable[[str], object] = lambda message: N
     finally:
         with suppress(OSError):
             if is_regular(file) and file.stat().st_size == 0:
-                file.unlink()  # whoever waits for it finds that it is gone, and makes another
+                file.unlink()  # a process that waits for it sees that it is gone and creates another
         lock.release()
 
 

@@ -1,8 +1,8 @@
-"""Tokens in files, for data larger than memory: encoded in two passes over the text, then memory-mapped.
+"""Store tokens in files, for data larger than memory: encode the text in two passes, then map the files into memory.
 
-A folder holds the token stream and the line lengths of each of train, dev and test, the vocabulary, and about.json,
-which says what they were made from, with a checksum of each file and of itself. One process writes at a time: it holds
-a lock beside the folder, and removes it when it is done. Readers need no lock: they find a whole folder, or wait.
+A folder holds a token stream and line lengths for each of train, dev and test, the vocabulary, and about.json. That
+file records the source of the tokens, with a checksum of each file and of itself. One process writes at a time, holding
+a lock beside the folder. Readers need no lock: they find either a complete folder or none.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ from makemore_jax.files import sync
 from makemore_jax.progress import progress_bar
 
 ARRAYS = tuple(f"{part}.{array}" for part in Split._fields for array in ("stream", "length"))
-EVALUATED = 10_000  # lines of dev and of test
-SAMPLED = 2**28  # bytes; a text larger than this is told from others by samples
-SAMPLE = 2**20  # bytes of each
+EVALUATED = 10_000  # lines kept of dev and of test
+SAMPLED = 2**28  # bytes; a larger text is identified by samples
+SAMPLE = 2**20  # bytes per sample
 FILES = {"about.json", "vocab.json", *ARRAYS}
 
 
@@ -43,16 +43,13 @@ def load(
     progress: bool = True,
     report: Callable[[str], object] = lambda message: None,
 ) -> Corpus:
-    """`corpus.load` for data larger than memory: the tokens stay in files beside the text, and the lines are not kept.
+    """Load data larger than memory, as `corpus.load` does for smaller data.
 
-    The files are written if they are missing, damaged or out of date: `progress` shows a bar, and `report` is called
-    with the reason. Out of date means of another text: up to `SAMPLED` bytes, its SHA-256 tells; beyond, its size, its
-    time of change and the SHA-256 of 256 samples of it, the beginning and the end among them.
+    The tokens stay in files beside the text, and the lines are not kept. The files are written if they are missing,
+    damaged or out of date; `progress` shows a bar, and `report` is called with the reason. They are out of date if the
+    text has changed; see `_source`. Only the first `EVALUATED` lines of dev and of test are used.
 
-    Of dev and of test, the first `EVALUATED` lines are taken.
-
-    Raises:
-      InputError: what `corpus.load` raises, or the token files cannot be written.
+    Raise `InputError` as `corpus.load` does, or if the token files cannot be written.
     """
     encoding.require_consistent()
     path = Path(path)
@@ -73,7 +70,7 @@ def load(
 
 
 def _open_or_write(folder: Path, path: Path, encoding: Encoding, progress: bool, report: Callable) -> "Stored":
-    """With the lock held: what another process may have written meanwhile, or else what this one writes."""
+    """Open the files if another process has written them meanwhile, otherwise write them; the lock must be held."""
     try:
         return open_store(folder, path, encoding)
     except InputError as error:
@@ -83,20 +80,20 @@ def _open_or_write(folder: Path, path: Path, encoding: Encoding, progress: bool,
 
 
 def first_lines(tokens: Tokens) -> Tokens:
-    """The first `EVALUATED` lines."""
+    """Return the first `EVALUATED` lines."""
     return Tokens(tokens.stream_M, tokens.start_N[:EVALUATED], tokens.length_N[:EVALUATED])
 
 
 class Stored(NamedTuple):
-    """The contents of a folder."""
+    """The contents of a folder of tokens."""
 
     vocab: Vocab
-    tokens: Split[Tokens]  # the streams are maps of files
+    tokens: Split[Tokens]  # with memory-mapped streams
     digest: str  # SHA-256 of the lines
 
 
 def open_store(folder: Path, path: Path, encoding: Encoding = Encoding()) -> Stored:
-    """Map the tokens of the text file `path` that `write_store` put into `folder`."""
+    """Map the tokens of the text file `path`, which `write_store` put into `folder`."""
     source = _source(path, encoding)
     require((folder / "about.json").is_file(), f"{str(folder)!r}: holds no encoded text")
     about = _read_about(folder / "about.json")
@@ -129,16 +126,16 @@ def write_store(
 ) -> Stored:
     """Encode the text file `path` into `folder`, in memory that does not grow with the file, and map the result.
 
-    One pass over the text finds the vocabulary (bytes need none), one encodes it; `progress` gets the bytes of each
-    chunk of each pass. What `folder` held before is replaced only when everything is written. If another process is
-    writing there, this one waits for it.
+    One pass over the text finds the vocabulary, another encodes the text; `progress` is called with the number of bytes
+    of each chunk of each pass. The old contents of `folder` are replaced only when everything is written. If another
+    process is writing there, this one waits for it.
     """
     with one_writer(folder):
         return _replace(folder, path, encoding, progress)
 
 
 def _replace(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> Stored:
-    """With the lock held: write a new folder beside this one, and let it take its place."""
+    """Write a new folder beside this one, and put it in its place; the lock must be held."""
     part = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.part")
     with writing(folder):
         try:
@@ -166,7 +163,7 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
     lines = separator is None
 
     def chunks() -> Iterator[list[str]]:
-        """Some documents, or one text of many lines, which is split only where it must be."""
+        """Yield lists of documents, or of a single text of many lines, which is split only if necessary."""
         if separator is None:
             many = ([text] for text in read_chunks(path, *limits))
         else:
@@ -203,10 +200,10 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
 
 
 def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
-    """Identifies the text as it is now, and its encoding.
+    """Return a description that identifies the current text and its encoding.
 
-    A text of up to `SAMPLED` bytes by a digest of the whole. A larger one by its size, its time of change and a digest
-    of samples, the beginning and the end among them: of two that agree in all of these, one may be taken for the other.
+    A text of up to `SAMPLED` bytes is identified by its SHA-256, a larger one by its size, its time of change and the
+    SHA-256 of 256 samples, including the beginning and the end. Texts that agree in all of these are not distinguished.
     """
     status = file_status(path)
     about = {"file": path.name, "bytes": status.st_size, **encoding.about}
@@ -221,7 +218,7 @@ def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
 
 
 def _checksum(path: Path) -> str | None:
-    """The SHA-256 of a file; None if it cannot be read."""
+    """Return the SHA-256 of a file, or None if it cannot be read."""
     if not (path.is_file() and os.access(path, os.R_OK)):
         return None
     with path.open("rb") as file:
@@ -229,12 +226,12 @@ def _checksum(path: Path) -> str | None:
 
 
 def _sealed(about: dict[str, Any]) -> str:
-    """`about` as JSON, with the SHA-256 of its own JSON."""
+    """Return `about` as JSON, with the SHA-256 of its own JSON added."""
     return json.dumps(about | {"sha256": hashlib.sha256(json.dumps(about).encode()).hexdigest()}, indent=2) + "\n"
 
 
 def _read_about(path: Path) -> dict[str, Any]:
-    """Read back what `_sealed` wrote; a change of any byte is noticed."""
+    """Read back the output of `_sealed`; raise `InputError` if any byte has changed."""
     try:
         text = path.read_bytes()
         about = json.loads(text)

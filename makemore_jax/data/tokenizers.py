@@ -1,4 +1,4 @@
-"""What a token is: a character, a word, a byte, or a byte pair."""
+"""Four kinds of token: characters, words, bytes and byte pairs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
@@ -13,7 +13,7 @@ from makemore_jax.errors import require
 if TYPE_CHECKING:
     from makemore_jax.data.vocab import Vocab
 
-MARK = 0
+MARK = 0  # the mark, the boundary token: it starts every line and ends it (BOS and EOS in one), as `.` in the lecture
 MAX_CHARACTERS = 2**16  # distinct ones; a file with more is hardly text, and its embeddings would fill the memory
 NEWLINE = ord("\n")
 BYTES = np.append(np.delete(np.arange(256, dtype=np.uint8), NEWLINE), np.uint8(NEWLINE))  # of tokens 1, 2, ..., 256
@@ -21,14 +21,14 @@ BYTE_SYMBOLS = tuple(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in BYTES)
 
 
 def code_points(text: str) -> np.ndarray:
-    """(characters,) uint8 or uint32. Lone surrogates pass, so that `encode` can refuse them by name."""
+    """Return (characters,) uint8 or uint32, keeping lone surrogates so that `encode` can name them in its error."""
     if text.isascii():
         return np.frombuffer(text.encode(), np.uint8)  # a quarter of the memory, and twice as fast
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def find_characters(texts: Iterable[str]) -> list[str]:
-    """All characters, in code-point order."""
+    """Return all characters of the texts in code-point order, without the line end."""
     seen = np.zeros(0x110000, bool)
     for text in texts:
         seen[code_points(text)] = True
@@ -40,7 +40,7 @@ def find_characters(texts: Iterable[str]) -> list[str]:
 
 
 def character_table(symbols: Sequence[str]) -> np.ndarray:
-    """Token by code point, -1 where there is none."""
+    """Return a table of tokens by code point, with -1 for characters that are not symbols."""
     table = np.full(0x110000, -1, np.int32)
     table[NEWLINE] = MARK
     table[[ord(symbol) for symbol in symbols[1:]]] = np.arange(1, len(symbols))
@@ -48,7 +48,7 @@ def character_table(symbols: Sequence[str]) -> np.ndarray:
 
 
 class Find(Protocol):
-    """The symbols of these texts, without the mark and the line end, and their merges."""
+    """Find the symbols of these texts, without the mark and the line end, and their merges."""
 
     def __call__(
         self, texts: Iterable[str], min_count: int, vocab_size: int | None, /
@@ -56,30 +56,30 @@ class Find(Protocol):
 
 
 class Encode(Protocol):
-    """(tokens,) int32: the mark for a line end, -1 for what the table lacks."""
+    """Return (tokens,) int32 of a text: the mark for a line end, -1 for a symbol that the table lacks."""
 
     def __call__(self, text: str, table: Any, /) -> np.ndarray: ...
 
 
 class Decode(Protocol):
-    """The text of tokens."""
+    """Return the text of tokens."""
 
     def __call__(self, ids: Sequence[int], symbols: Sequence[str], /) -> str: ...
 
 
 class Tokenizer(NamedTuple):
-    """How text becomes tokens of one kind, and tokens become text."""
+    """The functions that turn text into tokens of one kind and back."""
 
     find: Find
-    fits: Callable[["Vocab"], bool]  # whether its symbols can be those of this kind
-    table: Callable[["Vocab"], Any]  # what `encode` looks tokens up in
+    fits: Callable[["Vocab"], bool]  # whether the symbols of a vocabulary are valid for this kind
+    table: Callable[["Vocab"], Any]  # makes the table in which `encode` looks up tokens
     encode: Encode
     decode: Decode
-    respace: Callable[[str], str] = str  # the text with the spacing of `decode`
+    respace: Callable[[str], str] = str  # gives a text the spacing of `decode`
     unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
-    unit: str | None = None  # what to call a token in "nats per ..."; by default the name of the kind
-    learned: bool = False  # whether the symbols are those of the train lines, and not of all
-    line_end: str = "\n"  # how the symbol of the line end is spelled, where there is one
+    unit: str | None = None  # the name of a token in "nats per ..."; by default the name of the kind
+    learned: bool = False  # whether the symbols come from the train lines only
+    line_end: str = "\n"  # the spelling of the symbol for the line end, in vocabularies that have one
 
 
 _TOKENIZERS = {
@@ -123,6 +123,6 @@ TOKENIZERS = tuple(_TOKENIZERS)
 
 
 def find_tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of this name; raises `InputError` if there is none."""
+    """Return the tokenizer of this name; raise `InputError` if there is none."""
     require(name in TOKENIZERS, f"`tokens` is {name!r}; it must be one of {', '.join(TOKENIZERS)}")
     return _TOKENIZERS[name]

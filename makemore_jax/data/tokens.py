@@ -1,11 +1,11 @@
 """Lines as one stream of tokens.
 
-All lines lie end to end in one stream,
+All lines lie end to end in the stream,
 
     . e m m a . o l i v i a . a v a .
 
-where the mark that ends one line starts the next. Every pair of neighbours is then a bigram of the data, a line is a
-slice, and nothing is padded before a batch is made.
+where the mark that ends one line starts the next. Each pair of neighbours is a bigram of the data, each line is a
+slice, and nothing is padded until a batch is made.
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,20 @@ class Tokens(NamedTuple):
 
     stream_M: np.ndarray  # int32, or smaller in files: the mark, then each line followed by the mark
     start_N: np.ndarray  # int32, in files int64: the position in the stream of the mark before each line
-    length_N: np.ndarray  # int32: the number of tokens of each line to predict: its symbols and the end mark if any
+    length_N: np.ndarray  # int32: the number of tokens to predict in each line: its symbols, and its end mark if any
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """(M-1,) and (M-1,): every token and the one that follows it, the bigrams of the data.
 
-        But for the marks that cut a line into windows: they follow nothing.
+        Marks that start a later window of the same line are left out.
         """
         x_N, y_N, cuts = self.stream_M[:-1], self.stream_M[1:], self.cuts
         return (np.delete(x_N, cuts), np.delete(y_N, cuts)) if len(cuts) else (x_N, y_N)
 
     @property
     def cuts(self) -> np.ndarray:
-        """The positions in the stream of tokens after which a line was cut: the mark that follows is not predicted."""
+        """The positions in the stream of tokens after which a line was cut; the mark that follows is not predicted."""
         end_N = (self.start_N + self.length_N)[:-1]
         return end_N[end_N < self.start_N[1:]]
 
@@ -43,31 +43,32 @@ class Tokens(NamedTuple):
 def tokenize(lines: Sequence[str], vocab: Vocab, context_length: int | None = None) -> Tokens:
     """Encode lines into one stream, without a Python loop over characters.
 
-    A line of more than `context_length` tokens, its end mark included, is cut into consecutive windows of that many
-    and a shorter last one. A mark is put before each, as before any line, so nothing earlier is seen; this mark is not
-    predicted. So every token of the text and every end mark is predicted exactly once, from the tokens before it in
-    its window, on average half of `context_length`.
+    A line of more than `context_length` tokens, its end mark included, is cut into consecutive windows of that length
+    and a shorter last one. Each window starts with a mark, so the model sees nothing before it, but only the mark at
+    the end of the line is predicted. Every token of the text and every end mark is thus predicted exactly once, with
+    half a window of context on average.
     """
     valid = context_length is None or 1 < context_length < 2**31
     require(valid, f"`context_length` is {context_length}; it must be at least 2, and below 2**31")
-    if vocab.multiline:  # a line end is no mark, so each line is encoded by itself
+    if vocab.multiline:  # line ends are symbols instead of marks, so each line is encoded on its own
         ids = [np.append(vocab.encode(line), MARK) for line in lines]
         stream_M = np.concatenate([[MARK], *ids]).astype(np.int32)
     else:
         stream_M = vocab.encode("\n".join(["", *lines, ""]) or "\n")
     marks = np.flatnonzero(stream_M == MARK).astype(np.int32)
-    require(len(marks) == len(lines) + 1, "a line has a line end inside; give one thing per line")
+    require(len(marks) == len(lines) + 1, "a line has a line end inside; give one item per line")
     if context_length is None:
         return Tokens(stream_M, marks[:-1], np.diff(marks))
-    place_M = np.arange(len(stream_M) - 1) - np.repeat(marks[:-1], np.diff(marks))  # in its line, of each token but 0
+    # The position in its line of each token but the first.
+    place_M = np.arange(len(stream_M) - 1) - np.repeat(marks[:-1], np.diff(marks))
     stream_M = np.insert(stream_M, 1 + np.flatnonzero((place_M > 0) & (place_M % context_length == 0)), MARK)
     marks = np.flatnonzero(stream_M == MARK).astype(np.int32)
     return Tokens(stream_M, marks[:-1], np.minimum(np.diff(marks), context_length).astype(np.int32))
 
 
 def count_bytes(tokens: Tokens, vocab: Vocab) -> int:
-    """The UTF-8 bytes of the lines of byte pairs, each with one byte for its end."""
-    size_V = np.array([len(symbol) for symbol in vocab.symbols])  # in GPT-2's spelling, a character for each byte
+    """Count the UTF-8 bytes of lines of byte pairs, with one byte for the end of each line."""
+    size_V = np.array([len(symbol) for symbol in vocab.symbols])  # GPT-2 spells each byte as one character
     size_V[MARK] = 1
     last_N = tokens.start_N + tokens.length_N
     total_M = np.cumsum(size_V[tokens.stream_M[: last_N.max(initial=0) + 1]], dtype=np.int64)
@@ -75,7 +76,7 @@ def count_bytes(tokens: Tokens, vocab: Vocab) -> int:
 
 
 def distinct(tokens: Tokens) -> dict[bytes, int]:
-    """Each different line, as the bytes of its tokens, and the index of the last line that is the same."""
+    """Return the distinct lines, as the bytes of their tokens, each with the index of its last occurrence."""
     ends_N = tokens.start_N + 1 + tokens.length_N
     spans = enumerate(zip(tokens.start_N + 1, ends_N, strict=True))
     return {tokens.stream_M[first:end].tobytes(): n for n, (first, end) in spans}

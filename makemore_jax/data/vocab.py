@@ -1,7 +1,7 @@
-"""A vocabulary maps text to token ids and back.
+"""The vocabulary, which maps text to tokens and back.
 
-Token 0 is the mark: it starts every line and ends it (BOS and EOS in one), as `.` does in the lecture. Text of many
-lines encodes with a mark at each line end, unless the vocabulary has a symbol for the line end (`multiline`).
+Text of many lines is encoded with a mark at each line end, unless the vocabulary has a symbol for the line end
+(`multiline`).
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Vocab:
     symbols: tuple[str, ...]
     tokens: str = "character"
     lowercase: bool = False
-    merges: tuple[str, ...] = ()  # of byte pairs: two symbols with a space between, the first to be merged first
+    merges: tuple[str, ...] = ()  # for byte pairs: two symbols with a space between them, in the order of merging
 
     def __post_init__(self):
         symbols, merges = self.symbols, self.merges
@@ -50,14 +50,15 @@ class Vocab:
         vocab_size: int | None = None,
         multiline: bool = False,
     ) -> "Vocab":
-        """The vocabulary of these lines, or texts of many lines, with the words that occur `min_count` times or more.
+        """Make the vocabulary of these lines, or texts of many lines.
 
-        Byte pairs are learned until there are `vocab_size` symbols. The mark is shown as `.` unless the data has that
-        symbol itself. `multiline` gives the line end a symbol, so that texts are documents; byte pairs always have one.
+        Words must occur at least `min_count` times. Byte pairs are learned until there are `vocab_size` symbols. The
+        mark is shown as `.` unless the data has that symbol itself. `multiline` adds a symbol for the line end, so that
+        texts can be documents; byte pairs always have one.
         """
         require(min_count > 0, f"`min_count` is {min_count}; it must be at least 1")
         sized = vocab_size is None or tokens == "bpe"
-        require(sized, f"`vocab_size` is {vocab_size}; it is for `tokens` bpe, and these are {tokens}")
+        require(sized, f"`vocab_size` is {vocab_size}; it needs `tokens` bpe, and these are {tokens}")
         normal = (normalize(text, lowercase) for text in texts)
         symbols, merges = find_tokenizer(tokens).find(normal, min_count, vocab_size)
         if multiline and (line_end := find_tokenizer(tokens).line_end) not in symbols:
@@ -67,35 +68,37 @@ class Vocab:
 
     @classmethod
     def read(cls, folder: str | Path, lowercase: bool = False) -> "Vocab":
-        """GPT-2's byte pairs, or others in its layout, from a folder; raises `InputError` as `bpe.read` does.
+        """Read GPT-2's byte pairs, or others in its format, from a folder; raise `InputError` as `bpe.read` does.
 
-        The mark is <|endoftext|>, or a symbol more if there is none; the other symbols keep their order.
+        The mark is <|endoftext|>, or an additional symbol if that is missing; the other symbols keep their order.
         """
         symbols, merges = bpe.read(Path(folder))
         mark = bpe.END_OF_TEXT if bpe.END_OF_TEXT in symbols else "⏎"
         try:
             return cls((mark, *(symbol for symbol in symbols if symbol != mark)), "bpe", lowercase, merges)
         except InputError:
-            raise InputError(f"{str(folder)!r}: its merges and its vocabulary do not fit together") from None
+            raise InputError(
+                f"{str(folder)!r}: its merges and its vocabulary do not fit together; fetch it again"
+            ) from None
 
     @property
     def size(self) -> int:
-        """V, the mark included."""
+        """V: the number of symbols, the mark included."""
         return len(self.symbols)
 
     @property
     def sampleable_V(self) -> np.ndarray:
-        """(V,) bool: the tokens that a sample may hold, all but UNKNOWN."""
+        """(V,) bool: the tokens that a sample may contain: all but UNKNOWN."""
         return np.arange(self.size) != self._tokenizer.unknown
 
     @property
     def unit(self) -> str:
-        """What to call a token, as in "nats per character"."""
+        """The name of a token, as in "nats per character"."""
         return self._tokenizer.unit or self.tokens
 
     @property
     def multiline(self) -> bool:
-        """Whether the line end has a symbol of its own, and is no mark."""
+        """Whether the line end has a symbol of its own instead of becoming a mark."""
         return self._tokenizer.line_end in self.symbols
 
     @cached_property
@@ -112,11 +115,11 @@ class Vocab:
         return self._tokenizer.table(self)
 
     def canonical(self, line: str) -> str:
-        """A line as `decode` gives it back, except that unknown words stay."""
+        """Return a line as it would be after encoding and decoding, but with its unknown words."""
         return self._tokenizer.respace(normalize(line, self.lowercase))
 
     def encode(self, text: str) -> np.ndarray:
-        """(tokens,) int32; a line end without a symbol becomes the mark, a word without one UNKNOWN."""
+        """Return (tokens,) int32; without symbols of their own, line ends become the mark and words UNKNOWN."""
         text = normalize(text, self.lowercase)
         ids_N = self._tokenizer.encode(text, self._table)
         if ids_N.min(initial=MARK) < MARK:
@@ -127,7 +130,7 @@ class Vocab:
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:
-        """Tokens of one line, or of the start of one, that a person typed."""
+        """Return the tokens of one typed line, or of the start of one."""
         require(self.multiline or "\n" not in text, f"{text!r} has a line end inside; give one line")
         ids_N, unknown = self.encode(text), self._tokenizer.unknown
         if unknown > 0 and unknown in ids_N:
@@ -136,18 +139,18 @@ class Vocab:
         return ids_N
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of these tokens up to the first mark; bytes that are not UTF-8 become replacement characters."""
+        """Return the text of tokens up to the first mark; bytes that are not UTF-8 become replacement characters."""
         found = np.asarray(ids).tolist()
         return self._tokenizer.decode(found[: found.index(MARK)] if MARK in found else found, self.symbols)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `from_dict` reads, ready for JSON."""
+        """Return the vocabulary in the form that `from_dict` reads, ready for JSON."""
         merges = {"merges": self.merges} if self.merges else {}
         return {"tokens": self.tokens, "lowercase": self.lowercase, "symbols": self.symbols} | merges
 
     @classmethod
     def from_dict(cls, value: Any, source: str) -> "Vocab":
-        """The vocabulary that `to_dict` gave."""
+        """Rebuild the vocabulary from the result of `to_dict`."""
         try:
             symbols, merges = (
                 tuple(part) if isinstance(part, list) else part for part in (value["symbols"], value.get("merges", ()))

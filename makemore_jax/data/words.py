@@ -1,4 +1,4 @@
-"""Text as words, and words as text."""
+"""Split text into words, and join words into text."""
 
 import re
 import unicodedata
@@ -9,27 +9,27 @@ from functools import cache
 from makemore_jax.errors import require
 
 UNKNOWN = 1  # the token of any word that is not in the vocabulary
-CLOSING, OPENING = frozenset(".,;:!?%)]}'’”»…"), frozenset("([{“‘«¿¡")  # no space before; none after
+CLOSING, OPENING = frozenset(".,;:!?%)]}'’”»…"), frozenset("([{“‘«¿¡")  # without a space before; without one after
 
 
 @cache
 def word_pattern() -> re.Pattern:
-    """A line end; letters, with apostrophes and hyphens inside; a number; any other single character but a space."""
+    """Compile the pattern of a word: a line end, letters (with ' and - inside), a number, or another non-space."""
     combining = "".join(chr(c) for c in range(0x110000) if unicodedata.category(chr(c)).startswith("M"))
     letters = rf"[^\W\d_](?:[^\W\d_]|[{combining}\u200c\u200d])*"
     return re.compile(rf"\n|{letters}(?:['’-]{letters})*|\d+(?:[.,]\d+)*|\S")
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text, its numbers and punctuation marks, and its line ends."""
+    """Return the words, numbers, punctuation characters and line ends of a text."""
     return word_pattern().findall(text)
 
 
 def join_words(words: Iterable[str]) -> str:
-    """Words as well-spaced text, which `split_words` splits into the same words.
+    """Join words into well-spaced text, which `split_words` splits into the same words.
 
-    One space between two words, none before `CLOSING`, none after `OPENING` and none beside a line end; a straight
-    double quote opens and closes in turn.
+    There is one space between two words, but none before `CLOSING`, after `OPENING` or beside a line end. Straight
+    double quotes open and close in turn.
     """
     pieces, tight, quoted = [], True, False
     for word in words:
@@ -41,7 +41,7 @@ def join_words(words: Iterable[str]) -> str:
 
 
 def find_words(texts: Iterable[str], min_count: int) -> list[str]:
-    """UNKNOWN and the words that occur at least `min_count` times, the most frequent first."""
+    """Return the unknown word and the words that occur at least `min_count` times, the most frequent first."""
     counts = Counter()
     for text in texts:
         counts.update(split_words(text))

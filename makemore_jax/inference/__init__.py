@@ -1,1 +1,1 @@
-"""What a trained model is for: exact losses, samples, baselines to beat, mixtures; and GPT-2's weights as one."""
+"""Uses of a trained model: exact losses, samples, baselines and mixtures; also GPT-2's weights as a trained model."""

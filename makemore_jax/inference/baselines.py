@@ -1,4 +1,4 @@
-"""Counting as the baseline: what a neural model has to beat, without any training."""
+"""Baselines for neural models: models that are counted instead of trained."""
 
 import math
 
@@ -13,14 +13,14 @@ from makemore_jax.models import backoff, ngram
 
 
 def count(corpus: Corpus, order: int = 5) -> Trained:
-    """An n-gram with back-off (Kneser-Ney), counted on the train lines: the strongest of the counting models."""
+    """Count an n-gram with back-off (Kneser-Ney) on the train lines: the strongest of the counting models."""
     config = backoff.Config(corpus.vocab.size, order)
     params = backoff.fit(config, *corpus.tokens.train.pairs)
     return Trained(backoff.backoff(config), params, corpus.vocab, corpus.context)
 
 
 def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Trained:
-    """A dense n-gram, counted on the train lines, with `smoothing` added to each count. Streams are read in chunks."""
+    """Count a dense n-gram on the train lines, in chunks, and add `smoothing` to each count."""
     require_float("smoothing", smoothing)
     config, tokens = ngram.Config(corpus.vocab.size, order), corpus.tokens.train
     counts = ngram.count_stream(config, tokens.stream_M, cuts=tokens.cuts)
@@ -30,9 +30,9 @@ def count_table(corpus: Corpus, order: int = 2, smoothing: float = 1.0) -> Train
 
 
 def baselines(corpus: Corpus) -> dict[str, float]:
-    """Dev losses, in nats per token, of models that need no training: uniform, and n-grams of orders 1, 2 and 5.
+    """Return dev losses, in nats per token, of models that need no training: uniform, and n-grams of orders 1, 2 and 5.
 
-    They back off to shorter contexts, as `count` does; for streamed data they are dense tables of orders 1 and 2.
+    The n-grams back off to shorter contexts, as in `count`; for streamed data they are dense tables of orders 1 and 2.
     """
     dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
     for name, order in (("unigram", 1), ("bigram", 2), ("backoff", 5)):

@@ -1,4 +1,4 @@
-"""How good a model is: its exact loss over a data set, every token scored once, end marks included."""
+"""Evaluate a model: its exact loss over a data set, with every token and end mark scored once."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,18 +18,18 @@ from makemore_jax.models.likelihood import batch_nll
 
 BATCH_TOKENS = 2**16  # largest evaluation batch: large enough to fill the cores, small enough for any machine
 BATCH_LOGITS = 2**23  # the same limit in logits, for large vocabularies
-ROUNDING = 1e-6  # of a sum of probabilities from float32
+ROUNDING = 1e-6  # the rounding error of a sum of float32 probabilities
 PACK_TOKENS = 2**20  # lines are packed this many tokens at a time, so that memory does not grow with the data
 
 
 class ScoreBatch(Protocol):
-    """The nats of each token of a batch, (B, T), on the host. `distributed.mesh` has one for many devices."""
+    """Return the nats of each token of a batch, (B, T), on the host; `distributed.mesh` has one for many devices."""
 
     def __call__(self, model: Model, params: Params, x_BT: np.ndarray, y_BT: np.ndarray, /) -> np.ndarray: ...
 
 
 def on_one_device(model: Model, params: Params, x_BT: np.ndarray, y_BT: np.ndarray) -> np.ndarray:
-    """`batch_nll`, compiled, on one device."""
+    """Run `batch_nll`, compiled, on one device."""
     return jax.device_get(_batch_nll(model, params, *jax.device_put((x_BT, y_BT))))
 
 
@@ -37,36 +37,36 @@ _batch_nll = jax.jit(batch_nll, static_argnums=0)
 
 
 class MeanLoss(NamedTuple):
-    """A loss in the units that people use."""
+    """A loss in several units."""
 
     nats: float  # per token
     bits: float  # per token: nats / ln 2
     perplexity: float  # exp(nats): as uncertain as a fair choice among this many symbols
-    tokens: int  # how many were predicted
+    tokens: int  # the number of predicted tokens
 
 
 def mean_loss(total_nats: float, tokens: int) -> MeanLoss:
-    """The loss of `tokens` tokens whose negative log-likelihoods sum to `total_nats`."""
+    """Return the loss of `tokens` tokens whose negative log-likelihoods sum to `total_nats`."""
     nats = float(total_nats) / int(tokens)
     return MeanLoss(nats, nats / math.log(2), math.exp(nats) if nats < 700 else math.inf, int(tokens))
 
 
 def exact_loss(model: Model, params: Params, tokens: Tokens, score_batch: ScoreBatch = on_one_device) -> MeanLoss:
-    """The exact loss over a data set: every token is scored once, and the sum over lines is in float64."""
+    """Compute the exact loss over a data set: every token is scored once, and the sum over lines is in float64."""
     return mean_loss(line_nll(model, params, tokens, score_batch).sum(), np.sum(tokens.length_N))
 
 
 def standard_error(nats_N: np.ndarray, length_N: np.ndarray) -> float:
-    """How far a loss per token may be off because the test lines are a sample: its standard error over lines.
+    """Return the standard error of a loss per token that comes from the test lines being a sample.
 
-    Lines are independent, and tokens of a line are not. The loss is a ratio of sums over lines, so (Cochran 1977,
+    Lines are independent, but the tokens of a line are not. The loss is a ratio of sums over lines, so (Cochran 1977,
     "Sampling Techniques", chapter 6, for many lines)
 
         loss = sum_n nats_n / sum_n length_n,    error = sqrt(sum_n (nats_n - loss * length_n) ** 2) / sum_n length_n.
 
     Args:
       nats_N: the nats of each line, from `line_nll`.
-      length_N: its length in tokens, with the end mark.
+      length_N: the length of each line in tokens, with its end mark.
     """
     nats_N, length_N = np.asarray(nats_N, np.float64), np.asarray(length_N, np.float64)
     residual_N = nats_N - nats_N.sum() / length_N.sum() * length_N
@@ -74,21 +74,21 @@ def standard_error(nats_N: np.ndarray, length_N: np.ndarray) -> float:
 
 
 def bits_per_byte(nats: float, tokens: Tokens, vocab: Vocab) -> float:
-    """A loss in nats per byte pair, over these lines, as bits for each byte of text and each line end.
+    """Convert a loss over these lines from nats per byte pair to bits per byte, with one byte for each line end.
 
-    Between vocabularies, losses per token cannot be compared: the longer the tokens, the higher the loss.
+    Losses per token cannot be compared between vocabularies, because longer tokens have higher losses.
     """
     return nats / math.log(2) * float(np.sum(tokens.length_N, dtype=np.int64)) / count_bytes(tokens, vocab)
 
 
 def line_nll(model: Model, params: Params, tokens: Tokens, score_batch: ScoreBatch = on_one_device) -> np.ndarray:
-    """(N,) float64: the nats of each whole line with its end mark; inf if the model gives it probability 0."""
+    """Return (N,) float64 nats of each line with its end mark; inf if the model gives the line probability 0."""
     nll_M, length_N = stream_nll(model, params, tokens, score_batch), np.asarray(tokens.length_N, np.int64)
     return np.add.reduceat(nll_M, np.cumsum(length_N) - length_N, dtype=np.float64)
 
 
 def stream_nll(model: Model, params: Params, tokens: Tokens, score_batch: ScoreBatch = on_one_device) -> np.ndarray:
-    """(M,) float32: the nats of each predicted token, line after line."""
+    """Return (M,) float32 nats of each predicted token, line after line."""
     width, length_N = longest_line(model, tokens), np.asarray(tokens.length_N, np.int64)
     first_N, nll_M = np.cumsum(length_N) - length_N, np.empty(length_N.sum(), np.float32)
     for segment_BT, position_BT in _packings(tokens.length_N, width, model):
@@ -99,17 +99,17 @@ def stream_nll(model: Model, params: Params, tokens: Tokens, score_batch: ScoreB
 
 
 def longest_line(model: Model, tokens: Tokens) -> int:
-    """The length of the longest line, in tokens with its end mark."""
-    require(len(tokens.length_N) > 0, "there are no lines to score")
+    """Return the length of the longest line, in tokens with its end mark."""
+    require(len(tokens.length_N) > 0, "there are no lines to score; give at least one")
     longest = int(np.max(tokens.length_N))
     require_context(model, longest)
     return longest
 
 
 def _packings(length_N: np.ndarray, width: int, model: Model) -> Iterator[Packing]:
-    """All lines, packed into batches whose number of rows is a power of two or the largest that memory allows.
+    """Pack all lines into batches; the number of rows of each is a power of two or the largest that memory allows.
 
-    Data sets of similar size then share a compiled program.
+    Data sets of similar size thus share a compiled program.
     """
     at_once = min(BATCH_TOKENS, BATCH_LOGITS // model.vocab) // getattr(model.config, "networks", 1)
     max_rows = max(1, at_once // width)
@@ -119,17 +119,17 @@ def _packings(length_N: np.ndarray, width: int, model: Model) -> Iterator[Packin
         rows = min(max_rows, 2 ** (len(segment_BT) - 1).bit_length())
         empty = ((0, -len(segment_BT) % rows), (0, 0))
         segment_BT = line_N[np.pad(segment_BT, empty)]
-        position_BT = np.pad(position_BT, empty, constant_values=width)  # past the end of any line: padding
+        position_BT = np.pad(position_BT, empty, constant_values=width)  # padding: past the end of any line
         for first in range(0, len(segment_BT), rows):
             yield Packing(segment_BT[first : first + rows], position_BT[first : first + rows])
 
 
 def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) -> MeanLoss:
-    """The exact loss over a data set, such as `corpus.tokens.test`; every token is scored once.
+    """Compute the exact loss over a data set, such as `corpus.tokens.test`; every token is scored once.
 
-    `excluding` are lines that are known not to occur in it, such as `corpus.tokens.train` where the split keeps equal
-    lines together. Their probability goes to all others, P(line) / (1 - `mass`); if one does occur, or if nothing is
-    left for the others, the loss is inf.
+    `excluding` holds lines that are known not to occur in it, such as `corpus.tokens.train` if equal lines are always
+    in the same split. Their probability is given to all other lines, P(line) / (1 - `mass`). The loss is inf if one of
+    them does occur, or if no probability is left for other lines.
 
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
@@ -145,21 +145,21 @@ def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) 
 
 
 def mass(trained: Trained, tokens: Tokens) -> float:
-    """The probability that a sample is one of these lines, such as `corpus.tokens.train`: the sum over different ones.
+    """Compute the probability that a sample is one of these lines, such as `corpus.tokens.train`; repeats count once.
 
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
     """
     line_N = list(distinct(tokens).values())
     once = Tokens(tokens.stream_M, tokens.start_N[line_N], tokens.length_N[line_N])
-    return min(1.0, float(np.exp(-line_nll(trained.model, trained.params, once)).sum()))  # 1, but for rounding
+    return min(1.0, float(np.exp(-line_nll(trained.model, trained.params, once)).sum()))  # rounding may take it above 1
 
 
 def score(trained: Trained, lines: Sequence[str]) -> list[MeanLoss]:
-    """The loss of each line, its end mark included: nats, bits and perplexity per token, and the number of tokens.
+    """Compute the loss of each line, its end mark included.
 
     Raises:
-      InputError: a line with a character that the model does not know, or a line longer than it was trained on.
+      InputError: a line has a character that the model does not know, or is longer than the lines it was trained on.
     """
     lines = [normalize(line, trained.vocab.lowercase) for line in lines]
     for line in lines:

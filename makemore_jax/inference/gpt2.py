@@ -1,9 +1,9 @@
-"""GPT-2's published weights as parameters of our transformer (Radford et al. 2019; the layout of Hugging Face).
+"""Load GPT-2's published weights into our transformer (Radford et al. 2019; the format of Hugging Face).
 
 A folder holds `config.json` and `*.safetensors` and, for text, `vocab.json` and `merges.txt`. Our tensors match theirs
 one to one, and matrices are (inputs, outputs) in both. Only the order of symbols differs: ours start with the mark,
-which is GPT-2's <|endoftext|>, the token between two documents. (GPT-2 can look past it into the previous document; by
-the law of the mark, our transformer does not.)
+which is GPT-2's <|endoftext|>, the token between two documents. GPT-2 can look past that token into the previous
+document; our transformer cannot, by the law of the mark.
 """
 
 import json
@@ -24,7 +24,7 @@ from makemore_jax.models.registry import configure
 from makemore_jax.models.transformer import Config, transformer
 
 SIZES = {"vocab": "vocab_size", "context": "n_positions", "layers": "n_layer", "heads": "n_head", "embed": "n_embd"}
-SUPPORTED = {  # settings that our transformer lacks, and the values that it implements; the first is the default
+SUPPORTED = {  # settings that are fixed in our transformer, with the values that it implements, the default first
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "layer_norm_epsilon": (1e-5,),
@@ -33,7 +33,7 @@ SUPPORTED = {  # settings that our transformer lacks, and the values that it imp
     "add_cross_attention": (False,),
     "tie_word_embeddings": (True, False),
 }
-NAMES = {  # each part of our tensors' names, and theirs
+NAMES = {  # our name for each part of a tensor's name, and theirs
     "embed": "wte.weight",
     "position": "wpe.weight",
     "head": "lm_head.weight",
@@ -49,12 +49,12 @@ NAMES = {  # each part of our tensors' names, and theirs
     "g": "weight",
     "b": "bias",
 }
-BUFFERS = (".attn.bias", ".attn.masked_bias")  # in some files: the causal mask, which is no parameter
+BUFFERS = (".attn.bias", ".attn.masked_bias")  # the causal mask, which some files hold although it is not a parameter
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 class GPT2(NamedTuple):
-    """Weights, sizes, and which of GPT-2's tokens each of our symbols is."""
+    """The weights and sizes of a GPT-2, and the order of its tokens among our symbols."""
 
     config: Config
     params: Params
@@ -80,21 +80,23 @@ def load(folder: str | Path) -> GPT2:
 
 
 def open(folder: str | Path) -> Trained:
-    """GPT-2 with its vocabulary, as a trained model.
+    """Read GPT-2 with its vocabulary, as a trained model.
 
-    Raises:
-      InputError: as for `load` and `Vocab.read`; or the weights are for other tokens.
+    Raise `InputError` as `load` and `Vocab.read` do, or if the weights are for other tokens.
     """
     folder = Path(folder)
     (symbols, _), vocab, gpt2 = bpe.read(folder), Vocab.read(folder), load(folder)
     count, end = len(symbols), gpt2.token_V[0]
-    require(count == len(gpt2.token_V), f"{folder}: {count:,} tokens, and weights for {len(gpt2.token_V):,}")
+    require(
+        count == len(gpt2.token_V),
+        f"{folder}: {count:,} tokens, but weights for {len(gpt2.token_V):,}; fetch both again",
+    )
     require(symbols[end] == bpe.END_OF_TEXT, f"{folder}: eos_token_id is {end}, which is not {bpe.END_OF_TEXT}")
     return Trained(transformer(gpt2.config), gpt2.params, vocab, gpt2.config.context)
 
 
 def tensors(folder: Path) -> dict[str, np.ndarray]:
-    """Every tensor of the folder's safetensors files, by name, without the prefix for the whole model."""
+    """Read all tensors of the folder's safetensors files, by name, without the prefix for the whole model."""
     found = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
@@ -112,7 +114,7 @@ def tensors(folder: Path) -> dict[str, np.ndarray]:
 
 
 def configuration(about: dict[str, Any], source: str) -> Config:
-    """Our transformer's sizes from the contents of `config.json`; raises what `convert` raises."""
+    """Return our transformer's sizes from the contents of `config.json`; raise `InputError` as `convert` does."""
     for name, values in SUPPORTED.items():
         value, supported = about.get(name, values[0]), " or ".join(map(repr, values))
         require(value in values, f"{source}: {name} is {value!r:.60}; it must be {supported}")
@@ -123,7 +125,7 @@ def configuration(about: dict[str, Any], source: str) -> Config:
     sizes = {ours: about[theirs] for ours, theirs in SIZES.items()}
     try:
         config = configure("transformer", **sizes, tied=bool(about.get("tie_word_embeddings", True)))
-    except InputError as error:  # in its message, sizes have our names
+    except InputError as error:  # its message uses our names of the sizes
         raise InputError(f"{source}: {error}".replace("`", "")) from None
     width = about.get("n_inner")
     fits = width is None or width == config.hidden
@@ -132,7 +134,7 @@ def configuration(about: dict[str, Any], source: str) -> Config:
 
 
 def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str = "GPT-2") -> GPT2:
-    """Our float32 parameters from a configuration and its tensors, such as `h.0.attn.c_attn.weight`."""
+    """Return our float32 parameters from a configuration and its tensors, such as `h.0.attn.c_attn.weight`."""
     config = configuration(about, source)
     end = about.get("eos_token_id", config.vocab - 1)
     require(type(end) is int and 0 <= end < config.vocab, f"{source}: eos_token_id is {end!r:.60}; it must be a token")
@@ -154,12 +156,12 @@ def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str =
 
 
 def tensor(weights: dict[str, np.ndarray], name: str, shape: tuple[int, ...], source: str) -> np.ndarray:
-    """One tensor in float32; raises what `convert` raises."""
+    """Return one tensor in float32; raise `InputError` as `convert` does."""
     require(name in weights, f"{source}: there is no tensor {name}; is it a GPT-2 model?")
     value = weights[name]
     require(value.shape == shape, f"{source}: {name} has shape {value.shape}; its config says {shape}")
     require(value.dtype.name in FLOATS, f"{source}: {name} is of type {value.dtype}; it must be {', '.join(FLOATS)}")
-    with np.errstate(over="ignore"):  # from float64; then it is not finite
+    with np.errstate(over="ignore"):  # a float64 number too large for float32 becomes infinite
         value = value.astype(np.float32, copy=False)
     require(bool(np.isfinite(value).all()), f"{source}: {name} has a number that is not finite; fetch it again")
     return value

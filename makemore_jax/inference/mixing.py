@@ -17,10 +17,12 @@ from makemore_jax.models.registry import build_config, name_of
 
 
 def ensemble(members: Sequence[Trained]) -> Trained:
-    """The mean prediction of several training runs of one model, such as `sweep(...).best`; a single one is returned.
+    """Average the predictions of several training runs of one model, such as `sweep(...).best`.
+
+    A single member is returned unchanged.
 
     Raises:
-      InputError: there are none, or their sizes or vocabularies differ.
+      InputError: there are no members, or their sizes or vocabularies differ.
     """
     _require_one_vocabulary(members)
     first = members[0]
@@ -34,14 +36,14 @@ def ensemble(members: Sequence[Trained]) -> Trained:
 
 
 def mix(components: Sequence[Trained], dev: Tokens | None = None, weights: Sequence[float] | None = None) -> Trained:
-    """The weighted mean of the predictions of several trained models.
+    """Average the predictions of several trained models, with a weight for each.
 
-    Models of the same sizes first become an ensemble, which is one component. `weights` has a number for each
-    component. By default, expectation maximisation finds the weights that make the `dev` tokens most likely; without
-    `dev`, they are equal.
+    Models of the same sizes are first combined into an ensemble, which counts as one component. `weights` has one
+    number for each component. By default, expectation maximisation finds the weights that make the `dev` tokens most
+    likely; without `dev`, the weights are equal.
 
     Raises:
-      InputError: there are no components, their vocabularies differ, or `weights` has another length or does not sum
+      InputError: there are no components, their vocabularies differ, or `weights` has the wrong length or does not sum
         to 1.
     """
     _require_one_vocabulary(components)
@@ -62,12 +64,12 @@ def mix(components: Sequence[Trained], dev: Tokens | None = None, weights: Seque
 
 
 def weights(mixed: Trained) -> np.ndarray:
-    """(K,) the weights of the components of a mixture; they sum to 1."""
+    """Return (K,) the weights of the components of a mixture, which sum to 1."""
     return jax.device_get(jax.nn.softmax(mixed.params["log_weight"]))
 
 
 def components(mixed: Trained) -> dict[str, Trained]:
-    """The components of a mixture by name, such as "3 x lstm"; models of one name and different sizes are numbered."""
+    """Return the components of a mixture by name, such as "3 x lstm"; components with the same name are numbered."""
     found: dict[str, Trained] = {}
     for config, params in zip(mixed.model.config.components, mixed.params["components"], strict=True):
         members = f"{config.members} x " if isinstance(config, EnsembleConfig) else ""
@@ -79,12 +81,12 @@ def components(mixed: Trained) -> dict[str, Trained]:
 
 
 def _kind(component: Trained) -> tuple:
-    """What members of an ensemble have in common: model, sizes, and the shapes, which for counts the data decides."""
+    """Return what members of an ensemble must share: the config, and the shapes, which may depend on the data."""
     return component.model.config, tuple(leaf.shape for leaf in jax.tree.leaves(component.params))
 
 
 def _check_weights(weights: Sequence[float], components: int) -> jax.Array:
-    """Weights as log-weights."""
+    """Return log-weights; raise `InputError` if the weights are not valid."""
     weight_K = np.asarray(weights, np.float64)
     require(
         weight_K.shape == (components,),
@@ -100,4 +102,4 @@ def _require_one_vocabulary(components: Sequence[Trained]) -> None:
     require(len(components) > 0, "there are no models to mix; give at least one")
     for number, component in enumerate(components, 1):
         same = component.vocab == components[0].vocab
-        require(same, f"the vocabulary of model {number} differs from the first's; mix models of the same data")
+        require(same, f"the vocabulary of model {number} differs from that of model 1; mix models of the same data")

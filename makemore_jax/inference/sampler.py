@@ -1,6 +1,6 @@
-"""One sampler for every model.
+"""The sampler for all models.
 
-It knows token ids only. Starting from the mark, it asks the model's `step` for the logits of the next symbol, draws one
+It handles tokens only. Starting from the mark, it asks the model's `step` for the logits of the next symbol, draws one
 with an explicit key, feeds it back, and ends the line at the mark.
 """
 
@@ -19,14 +19,14 @@ from makemore_jax.errors import InputError, require, require_float, require_posi
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Cache, Model, Params, require_context
 
-# (lines, slots): a request is padded to this many lines, decoded this many at a time. Three programs serve all requests
-# up to 128 lines. With few slots, the caches of keys, values and states fit into the CPU's own cache.
+# (lines, slots): a request is padded to this many lines, of which as many as there are slots are decoded at a time.
+# Three programs serve all requests of up to 128 lines. With few slots, the caches of models fit into the CPU's cache.
 BUCKETS = ((1, 1), (32, 8), (128, 48))
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to draw from the model's probabilities."""
+    """Settings for drawing from the model's probabilities."""
 
     temperature: float = 1.0
     """Divide the logits by this: below 1 is more conservative, above 1 more varied, 0 always takes the most likely."""
@@ -42,7 +42,7 @@ class SamplingParams:
 
     @property
     def arrays(self) -> tuple[np.float32, np.int32, np.float32]:
-        """temperature, top_k, top_p as arrays, so that other values do not compile again."""
+        """The temperature, top_k and top_p as arrays, so that new values need no compilation."""
         top_k = min(self.top_k or np.inf, np.iinfo(np.int32).max)
         return np.float32(self.temperature), np.int32(top_k), np.float32(self.top_p)
 
@@ -56,27 +56,27 @@ class Samples(NamedTuple):
 
 
 def filter_logits(logits_V: jax.Array, temperature: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
-    """(V,) logits to draw from: divided by `temperature`, then `top_k`, then `top_p`; -inf where filtered out.
+    """Return (V,) logits to draw from: divided by `temperature`, then -inf where `top_k` or `top_p` filters them out.
 
     Ties go to the lower symbol. Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751.
     """
-    greedy = temperature == 0  # the limit of a low temperature: the most likely symbol alone
+    greedy = temperature == 0  # the limit of low temperatures: only the most likely symbol
     scaled_V = (logits_V - logits_V.max()) / jnp.where(greedy, 1, temperature)
     order_V, rank_V = jnp.argsort(-scaled_V, stable=True), jnp.arange(len(logits_V))
     sorted_V = jnp.where(rank_V < jnp.where(greedy, 1, top_k), scaled_V[order_V], -jnp.inf)
     prob_V = jax.nn.softmax(sorted_V)
     in_nucleus_V = (jnp.cumsum(prob_V) - prob_V < top_p) | (rank_V == 0)
-    sorted_V = jnp.where(in_nucleus_V | (top_p >= 1), sorted_V, -jnp.inf)  # all at 1, whatever the rounding
+    sorted_V = jnp.where(in_nucleus_V | (top_p >= 1), sorted_V, -jnp.inf)  # at 1 all symbols, whatever the rounding
     return jnp.zeros_like(sorted_V).at[order_V].set(sorted_V)
 
 
 def inverse_cdf(uniform_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
-    """(B,) the first symbol whose cumulative probability exceeds `uniform_B`, which is in [0, 1).
+    """Return (B,) the first symbol whose cumulative probability exceeds `uniform_B`, which is in [0, 1).
 
-    Inverse-CDF sampling: one random number per draw, and never a symbol of probability zero.
+    This is inverse-CDF sampling: it uses one random number per draw, and never draws a symbol of probability zero.
     """
     prob_BV = jax.nn.softmax(logits_BV)
-    # XLA sums long rows in blocks: the sums may move by a last bit even where the probability is zero.
+    # XLA sums long rows in blocks, so a sum may change in its last bit even where the probability is zero.
     sum_BV = jnp.where(prob_BV > 0, jnp.cumsum(prob_BV, axis=-1), 0)
     return (sum_BV > uniform_B[:, None] * sum_BV.max(-1, keepdims=True)).argmax(-1).astype(jnp.int32)
 
@@ -90,17 +90,17 @@ def sample_tokens(
     sampling: SamplingParams = SamplingParams(),
     allowed: np.ndarray | None = None,
 ) -> Samples:
-    """Continue each prefix (token ids; empty for a new line) to a whole line of at most `max_length` tokens.
+    """Continue each prefix (tokens; empty for a new line) to a whole line of at most `max_length` tokens.
 
-    `allowed` (bool) restricts what is drawn: (V,) everywhere, or (max_length, V) at each position of the line.
+    `allowed` (bool) restricts the symbols to draw: (V,) everywhere, or (max_length, V) at each position of the line.
 
-    Continuous batching: up to 48 lines are decoded in parallel, and when one ends, its slot starts the next. Line b
-    draws with `fold_in(key, b)`, so it does not depend on how many are drawn. Prefixes and counts are padded: neither
-    a longer prefix nor one line more compiles anything.
+    Batching is continuous: up to 48 lines are decoded in parallel, and when one ends, the next starts in its slot. Line
+    b draws with `fold_in(key, b)`, so it does not depend on the number of lines. Prefixes and counts are padded, so
+    that a longer prefix or an additional line needs no compilation.
     """
     _check(model, prefixes, max_length)
     allowed = np.ones(1, bool) if allowed is None else np.asarray(allowed)
-    require(bool(np.all(np.any(allowed, -1))), "nothing is allowed at some position of a sample")
+    require(bool(np.all(np.any(allowed, -1))), "`allowed` leaves no symbol at some position; allow one")
     count = len(prefixes)
     larger = 2 ** (count - 1).bit_length(), BUCKETS[-1][1]
     rows, slots = next((bucket for bucket in BUCKETS if count <= bucket[0]), larger)
@@ -120,35 +120,35 @@ def _check(model: Model, prefixes: Sequence[Sequence[int] | np.ndarray], max_len
         longest < max_length,
         f"a prefix of {longest} symbols leaves no room to continue in lines of {max_length}; shorten the prefix",
     )
-    require(all(np.all(np.asarray(prefix) > 0) for prefix in prefixes), "a prefix holds the mark, or no token at all")
+    require(all(np.all(np.asarray(prefix) > 0) for prefix in prefixes), "a prefix holds the mark or a negative number")
 
 
 class Request(NamedTuple):
-    """R lines to draw, of T tokens; padded, so that requests of about one size share a compiled program."""
+    """R lines of T tokens to draw, padded so that requests of similar size share a compiled program."""
 
     prefix_RT: Array  # int32: the prefix, then marks
-    count: Array  # how many of the R are wanted
-    allowed_TV: Array  # bool: what may be drawn at each position; the last row holds for those after it
+    count: Array  # how many of the R lines are not padding
+    allowed_TV: Array  # bool: the symbols allowed at each position; the last row applies to all later positions
     temperature: Array
     top_k: Array
     top_p: Array
 
 
 class Decoding(NamedTuple):
-    """The state of the decoding loop: each of B slots is at position t of one of the R lines."""
+    """The state of the decoding loop, in which each of B slots is at position t of one of R lines."""
 
     cache: Cache  # the model's
     x_B: jax.Array  # the token to read
-    row_B: jax.Array  # the line that it belongs to; R if the slot is idle
+    row_B: jax.Array  # the line in the slot; R if the slot is idle
     t_B: jax.Array  # the position of the token to draw
-    started: jax.Array  # how many lines were started
-    samples: Samples  # of R lines, as far as they are drawn
+    started: jax.Array  # the number of lines started
+    samples: Samples  # the R lines as drawn so far
 
 
 @partial(jax.jit, static_argnames=("model", "slots"))
 def _sample(key: jax.Array, model: Model, params: Params, request: Request, slots: int) -> Samples:
     rows, max_length = request.prefix_RT.shape
-    # All random numbers before the loop: faster than in each step.
+    # Drawing all random numbers before the loop is faster than drawing some in each step.
     uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(jnp.arange(rows))
 
     def step(state: Decoding) -> Decoding:
@@ -174,18 +174,18 @@ def _sample(key: jax.Array, model: Model, params: Params, request: Request, slot
 
 @partial(jax.jit, static_argnames="length")
 def line_uniforms(key: jax.Array, row: jax.Array, length: int) -> jax.Array:
-    """(T,) the random numbers in [0, 1) with which `sample_tokens` draws line `row`, position by position."""
+    """Return (T,) the random numbers in [0, 1) with which `sample_tokens` draws line `row`, one for each position."""
     key = jax.random.fold_in(key, row)
     return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(key, t)))(jnp.arange(length))
 
 
 def _next_token(request: Request, uniform_RT: jax.Array, state: Decoding, logits_BV: jax.Array) -> jax.Array:
-    """(B,) the prefix's token where there is one, otherwise a drawn one."""
+    """Return (B,) the token of the prefix if there is one at this position, otherwise a drawn one."""
     prefix_RT, _, allowed_TV, *settings = request
     temperature, top_k, top_p = settings
     unfiltered = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)
     drawn_BV = jax.lax.cond(
-        unfiltered,  # spare the sort: it takes longer than a small model
+        unfiltered,  # skip the sort, which takes longer than a small model
         lambda logits_BV: logits_BV / temperature,
         lambda logits_BV: jax.vmap(filter_logits, (0, None, None, None))(logits_BV, *settings),
         jnp.where(allowed_TV[jnp.minimum(state.t_B, len(allowed_TV) - 1)], logits_BV, -jnp.inf),
@@ -195,7 +195,7 @@ def _next_token(request: Request, uniform_RT: jax.Array, state: Decoding, logits
 
 
 def _record(state: Decoding, y_B: jax.Array, logits_BV: jax.Array) -> Samples:
-    """The samples with the new token of each slot; idle slots write nothing."""
+    """Add the new token of each slot to the samples; idle slots write nothing."""
     log_prob_B = jnp.take_along_axis(jax.nn.log_softmax(logits_BV), y_B[:, None], axis=1)[:, 0]
     token_RT, log_prob_R, ended_R = state.samples
     return Samples(

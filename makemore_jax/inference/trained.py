@@ -1,4 +1,4 @@
-"""A trained model with its vocabulary: one value, which can be saved, opened and looked into."""
+"""A trained model with its vocabulary, as one value that can be saved, opened and inspected."""
 
 import json
 from pathlib import Path
@@ -13,32 +13,35 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.models.interface import Model, Params, require_context, shapes_of
 from makemore_jax.models.registry import build_config, configure_described, counted, describe
 
-MAX_CONTEXT = 2**20  # tokens; a file that asks for longer lines is damaged
+MAX_CONTEXT = 2**20  # tokens; a file with longer lines is damaged
 
 
 class Trained(NamedTuple):
-    """A model, its parameters, its vocabulary, and the longest line of its data."""
+    """A model with its parameters, its vocabulary and the length of the longest line of its data."""
 
     model: Model
     params: Params
     vocab: Vocab
-    context: int  # the longest line that it reads, and the longest sample, in tokens with the end mark
+    context: int  # the longest line that it reads and the longest sample, in tokens with the end mark
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights and of what they are."""
+        """SHA-256 of the weights and of `about`."""
         leaves = {name: np.asarray(leaf) for name, leaf in checkpoint.flatten(self.params).items()}
         return checkpoint.fingerprint(leaves, json.dumps(self.about, sort_keys=True))
 
     def encode(self, line: str) -> np.ndarray:
-        """The tokens of a line that the model can read whole; raises `InputError` if it cannot."""
+        """Return the tokens of a line; raise `InputError` if the line is too long for the model."""
         ids, longest = self.vocab.encode_line(line), self.context - 1
-        require(len(ids) <= longest, f"{line!r} has {len(ids)} symbols; the model was trained on up to {longest}")
+        require(
+            len(ids) <= longest,
+            f"{line!r} has {len(ids)} symbols; the model was trained on up to {longest}: shorten it",
+        )
         return ids
 
     @property
     def about(self) -> dict:
-        """What a file stores beside the parameters, ready for JSON."""
+        """The description that a file stores beside the parameters, ready for JSON."""
         return {**describe(self.model.config), "context": self.context, **self.vocab.to_dict()}
 
 
@@ -67,14 +70,14 @@ def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:
 
 
 def _is_legal(name: str, leaf: np.ndarray) -> bool:
-    """Whether all numbers are finite. A probability may be 0, its logarithm -inf, but not all of a distribution."""
+    """Whether all numbers are finite; a log-probability may be -inf, but not all of them in a distribution."""
     if name.rpartition(".")[2] in ("log_prob", "log_weight"):
         leaf = leaf.max(axis=-1)
     return bool(np.isfinite(leaf).all())
 
 
 def save(trained: Trained, path: str | Path) -> None:
-    """Write a trained model into one safetensors file, which `open` reads.
+    """Write a trained model to one safetensors file, which `open` reads.
 
     Raises:
       InputError: the model is not in the table of models, or the file cannot be written.
@@ -87,17 +90,17 @@ def save(trained: Trained, path: str | Path) -> None:
 
 
 class Activations(NamedTuple):
-    """What a model computes on reading a line: for plots and for looking inside."""
+    """The values that a model computes as it reads a line, for plots and for study."""
 
-    symbols: list[str]  # T of them: the mark, then the line's
+    symbols: list[str]  # T symbols: the mark, then those of the line
     values: dict[str, np.ndarray]  # by the names that the model gives them, without a batch axis
 
 
 def activations(trained: Trained, line: str) -> Activations:
-    """The activations of a model as it reads a line: states and gates (T, H), attention (L, N, T, T), and so on.
+    """Return the activations of a model as it reads a line: states and gates (T, H), attention (L, N, T, T), and so on.
 
     Raises:
-      InputError: a line with a character that the model does not know, or a line longer than it was trained on.
+      InputError: the line has a character that the model does not know, or is longer than the lines it was trained on.
     """
     x_T = np.concatenate([[MARK], trained.encode(line)]).astype(np.int32)
     require_context(trained.model, len(x_T))

@@ -1,7 +1,7 @@
 """Attention fused into one kernel (Dao et al. 2022, arXiv:2205.14135).
 
-It never holds the weights, (T, S) for each head, which are most of the memory and of the time where rows are long. The
-readable form is `transformer.attend`.
+The kernel never stores the weights, (T, S) for each head, which take most of the memory and time when rows are long.
+The readable form is `transformer.attend`.
 """
 
 from typing import Literal
@@ -9,25 +9,25 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-FUSED_TYPES = (jnp.bfloat16, jnp.float16)  # that cuDNN's kernel takes
-FUSED_WIDTHS = range(8, 129, 8)  # of a head
+FUSED_TYPES = (jnp.bfloat16, jnp.float16)  # the types that cuDNN's kernel accepts
+FUSED_WIDTHS = range(8, 129, 8)  # the widths of a head that it accepts
 
 
 def fusible(dtype: jnp.dtype) -> bool:
-    """Whether there is a kernel for numbers of this type: cuDNN's, on a GPU, in half precision."""
+    """Whether there is a kernel for this type: cuDNN's, for half precision on a GPU."""
     return jax.default_backend() == "gpu" and dtype in FUSED_TYPES
 
 
 def fused(
     q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, implementation: Literal["cudnn", "xla"] = "cudnn"
 ) -> jax.Array:
-    """The mean of `attend`, by an implementation of `jax.nn.dot_product_attention`.
+    """Compute the mean of `attend` by an implementation of `jax.nn.dot_product_attention`.
 
-    Under `vmap` it computes one element after the other, because cuDNN's kernel cannot be mapped with its gradient.
+    Under `vmap` the elements are computed one by one, because cuDNN's kernel cannot be mapped with its gradient.
     """
 
     def mean(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array) -> jax.Array:
-        length, odd = q.shape[1], q.shape[1] % 2  # cuDNN wants rows of an even length
+        length, odd = q.shape[1], q.shape[1] % 2  # cuDNN requires rows of even length
         q, k, v = (jnp.pad(x, ((0, 0), (0, odd), (0, 0), (0, 0))) for x in (q, k, v))
         visible = jnp.pad(visible, ((0, 0), (0, 0), (0, odd), (0, odd)))
         mean_BTNK = jax.nn.dot_product_attention(q, k, v, mask=visible, implementation=implementation)

@@ -1,6 +1,7 @@
-"""The n-gram with back-off, of any order: as good as counting gets, and so the baseline for neural models.
+"""The n-gram with back-off, of any order: the best of the counting models, and so the baseline for neural models.
 
-A long context says more but was seen less. Interpolation mixes the predictions of all lengths of context:
+A long context is more informative but was seen less often. Interpolation mixes the predictions from contexts of all
+lengths:
 
     P_k(y | c) = seen_k(y | c) + rest_k(c) P_{k-1}(y | c without its oldest symbol),    P_{-1} = 1 / V
 
@@ -8,8 +9,8 @@ where rest_k(c) is the probability that discounting took from the counts. This i
 1999, section 3): counts of 1, 2 and more are discounted by estimated amounts, and below the full order a symbol counts
 once for each distinct symbol that came before its context.
 
-Only contexts that were seen are stored, as a trie: a context of k symbols is a node at depth k, and its children are
-the contexts that go one symbol further back. Children and successors of a node are contiguous, in order of symbol.
+The contexts that were seen are stored as a trie: a context of k symbols is a node at depth k, and its children are the
+contexts that go one symbol further back. The children and successors of a node are contiguous and sorted by symbol.
 """
 
 import math
@@ -25,7 +26,7 @@ from makemore_jax.errors import require, require_positive
 from makemore_jax.models.interface import Model, step_window
 from makemore_jax.models.ngram import contexts
 
-MAX_ORDER = 32  # each length of context is unrolled into the program, and takes a third of a second to compile
+MAX_ORDER = 32  # each context length is unrolled into the program and takes a third of a second to compile
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,21 @@ class Config:
 
 
 class Contexts(NamedTuple):
-    """The contexts C of one length, and the distinct n-grams G that start with them."""
+    """The C contexts of one length, and the G distinct n-grams that start with them."""
 
-    parent_C: np.ndarray  # the context without its oldest symbol, one level up
-    oldest_C: np.ndarray  # that symbol
-    context_G: np.ndarray
-    symbol_G: np.ndarray  # the successor
-    count_G: np.ndarray
+    parent_C: np.ndarray  # the number, one level up, of the context without its oldest symbol
+    oldest_C: np.ndarray  # the oldest symbol
+    context_G: np.ndarray  # the number of the context
+    symbol_G: np.ndarray  # the symbol that follows it
+    count_G: np.ndarray  # the number of occurrences
 
     def total_C(self, value_G: np.ndarray) -> np.ndarray:
-        """(C,) the sum over each context's n-grams."""
+        """Return (C,) the sum of a value over the n-grams of each context."""
         return np.bincount(self.context_G, value_G, len(self.parent_C))
 
 
 def fit(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> dict:
-    """Parameters from the symbols x_N of a token stream and the symbols y_N that follow them (`Tokens.pairs`)."""
+    """Compute the parameters from the tokens x_N of a stream and the tokens y_N that follow them (`Tokens.pairs`)."""
     levels = count(config, np.asarray(x_N), np.asarray(y_N, np.int64))
     params = {}
     for depth, level in enumerate(levels):
@@ -72,7 +73,7 @@ _contexts = jax.jit(contexts, static_argnums=1)
 
 
 def count(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> list[Contexts]:
-    """The distinct contexts of each length, 0 to order - 1, and the counts of their n-grams."""
+    """Find the distinct contexts of each length, 0 to order - 1, and count their n-grams."""
     columns = _contexts(jax.device_put(np.asarray(x_N)[None]), config.order)
     newest_first = [column_1N[0] for column_1N in reversed(jax.device_get(columns))]
     context_N, parent_C, oldest_C = np.zeros(len(y_N), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -87,7 +88,7 @@ def count(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> list[Contexts]:
 
 
 def count_continuations(level: Contexts, longer: Contexts, vocab: int, depth: int) -> np.ndarray:
-    """(G,) the number of distinct symbols that come before each n-gram.
+    """Return (G,) the number of distinct symbols that come before each n-gram.
 
     Only marks come before the start of a line, so n-grams that begin there keep their counts.
     """
@@ -98,18 +99,18 @@ def count_continuations(level: Contexts, longer: Contexts, vocab: int, depth: in
 
 
 def discount(count_G: np.ndarray) -> np.ndarray:
-    """(G,) how much to subtract from each count."""
+    """Return (G,) the discount to subtract from each count."""
     n1, n2, n3, n4 = (max(1, int((count_G == c).sum())) for c in (1, 2, 3, 4))
     y = n1 / (n1 + 2 * n2)
     amount = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    # On little data these estimates may leave their range: always subtract something, never the whole count.
+    # With little data these estimates may leave their range: always subtract something, but never the whole count.
     return np.clip(amount, 0.05, np.arange(4) - 0.05)[np.minimum(count_G, 3)]
 
 
 def to_arrays(config: Config, level: Contexts, count_G: np.ndarray, parents: int) -> dict:
-    """The arrays that the model reads: where each node's children and successors start, and what they are.
+    """Build the arrays that the model reads: the children and successors of each node, and where they start.
 
-    Arrays have one element more than needed, so that none is empty.
+    Each array has one element more than needed, so that it is never empty.
     """
     taken_G = discount(count_G)
     visits_C = level.total_C(count_G)
@@ -123,12 +124,12 @@ def to_arrays(config: Config, level: Contexts, count_G: np.ndarray, parents: int
         "symbol": np.append(level.symbol_G, 0).astype(np.int32),
         "seen": np.append(seen_G, 0).astype(np.float32),
         "rest": np.append(rest_C, 1).astype(np.float32),
-        "slot": np.arange(max(1, np.diff(start).max()), dtype=np.int32),  # as long as the most successors of a node
+        "slot": np.arange(max(1, np.diff(start).max()), dtype=np.int32),  # as long as the longest list of successors
     }
 
 
 def find_child(level: dict, node_BT: jax.Array, symbol_BT: jax.Array, vocab: int) -> jax.Array:
-    """The context that goes one symbol further back, by binary search among the children; -1 if it was never seen."""
+    """Find the context that goes one symbol further back, by binary search; -1 if it was never seen."""
     start, end = level["child_start"][node_BT], level["child_start"][node_BT + 1]
 
     def halve(_: int, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -143,7 +144,7 @@ def find_child(level: dict, node_BT: jax.Array, symbol_BT: jax.Array, vocab: int
 
 
 def interpolate(level: dict, node_BT: jax.Array, shorter_BTV: jax.Array) -> jax.Array:
-    """P_k from P_{k-1}, the prediction of the shorter context; P_{k-1} itself if the longer one was never seen."""
+    """Compute P_k from P_{k-1}, the prediction from the shorter context; P_{k-1} itself if the longer one is unseen."""
     index_BTS = level["start"][node_BT][..., None] + level["slot"][None, None]
     seen_BTS = jnp.where(index_BTS < level["start"][node_BT + 1][..., None], level["seen"][index_BTS], 0)
     row_BT1, column_BT1 = (axis[..., None] for axis in jnp.indices(node_BT.shape, sparse=False))
@@ -154,7 +155,7 @@ def interpolate(level: dict, node_BT: jax.Array, shorter_BTV: jax.Array) -> jax.
 
 @cache
 def backoff(config: Config) -> Model:
-    """The model of this order; `init` is the uniform one, `fit` makes one from data."""
+    """Build the model of this order; `init` gives uniform parameters, `fit` computes them from data."""
     uniform = fit(config, np.zeros(0, np.int32), np.zeros(0, np.int32))
 
     def init(key: jax.Array) -> dict:

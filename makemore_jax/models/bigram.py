@@ -2,8 +2,8 @@
 
     logits = one_hot(x) @ W          P(y | x) = softmax(logits)[y]
 
-One-hot times W selects row x of W, so W holds log-counts, up to a constant per row: at the minimum of the loss,
-softmax(W) is the table of the counting bigram. This is the file to copy for a model of your own.
+The product selects row x of W. At the minimum of the loss, softmax(W) is the table of the counting bigram, so W holds
+log-counts up to a constant per row. Copy this file to write a model of your own.
 """
 
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ RECIPE = Recipe(steps=2000, learning_rate=0.1, weight_decay=0.0)
 
 @cache
 def bigram(config: Config) -> Model:
-    """The model of these sizes."""
+    """Build the model of these sizes."""
 
     def init(key: jax.Array) -> dict:
         return {"W": jax.random.normal(key, (config.vocab, config.vocab))}
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
-        # One flat matrix: XLA on CPU multiplies it twice as fast as a stack of them. Full precision: an accelerator's
-        # default would round W, and the product must be exactly a row of it.
+        # XLA on CPU multiplies one flat matrix twice as fast as a stack of them. The precision is full because the
+        # product must be exactly a row of W, which accelerators round by default.
         one_hot_NV = jax.nn.one_hot(x_BT.reshape(-1), config.vocab)
         logits_NV = jnp.matmul(one_hot_NV, params["W"], precision="highest")
         return logits_NV.reshape(*x_BT.shape, config.vocab), {}

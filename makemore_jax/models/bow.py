@@ -1,4 +1,4 @@
-"""The causal bag of words: each position sees the mean of the embeddings so far (makemore.py).
+"""The causal bag of words, in which each position sees the mean of the embeddings so far (makemore.py).
 
     e_t = embed[x_t] + position[t]
     u_t = e_t + mean(e_0 ... e_t)
@@ -41,10 +41,10 @@ TUNED = {"embed": 128, "hidden": 512}, Recipe(steps=6000, average=0.999)
 
 
 def sum_in_line(value_BTD: jax.Array, starts_BT: jax.Array) -> jax.Array:
-    """(B, T, D) cumulative sum along time that starts again where a line starts: a segmented scan."""
+    """Return (B, T, D) the cumulative sum along time, restarted at the start of each line: a segmented scan."""
 
     def combine(left: tuple, right: tuple) -> tuple:
-        """Join two adjacent spans of (sum, whether a line starts inside): a start discards what came before."""
+        """Join two adjacent spans of (sum, whether a line starts inside); a start discards the sum before it."""
         (left_sum, left_starts), (right_sum, right_starts) = left, right
         return jnp.where(right_starts, right_sum, left_sum + right_sum), left_starts | right_starts
 
@@ -52,7 +52,7 @@ def sum_in_line(value_BTD: jax.Array, starts_BT: jax.Array) -> jax.Array:
 
 
 def transform(params: dict, embed: jax.Array, mean: jax.Array) -> tuple[jax.Array, dict]:
-    """The last hidden layer and activations from each token's embedding and the mean so far, (..., D)."""
+    """Return the last hidden layer and activations from each token's embedding and the mean so far, (..., D)."""
     drop = dropout(params)
     seen = drop(embed + mean)
     hidden = jnp.tanh(linear(params["hidden"], seen))
@@ -61,7 +61,7 @@ def transform(params: dict, embed: jax.Array, mean: jax.Array) -> tuple[jax.Arra
 
 @cache
 def bow(config: Config) -> Model:
-    """The model of these sizes."""
+    """Build the model of these sizes."""
 
     def init(key: jax.Array) -> dict:
         keys = jax.random.split(key, 5)

@@ -1,7 +1,7 @@
-"""The one interface that every model has, and adapters that make one of its two forms from the other.
+"""The interface of all models, and adapters that make one of its two forms from the other.
 
-Letters in names are shapes, here and everywhere: B batch, T time, V vocabulary, D embedding, H hidden, N heads,
-K head width, L layers, R window, S seeds. `logits_BTV` is a (batch, time, vocabulary) array.
+Capital letters in names stand for axes, here and everywhere: B batch, T time, V vocabulary, D embedding, H hidden,
+N heads, K head width, L layers, R window, S seeds. `logits_BTV` is a (batch, time, vocabulary) array.
 
 Three laws hold for every model:
 
@@ -20,47 +20,47 @@ import jax.numpy as jnp
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
 
-MAX_UNROLLED = 1000  # layers or other parts unrolled into the compiled program: with more, compiling takes minutes
+MAX_UNROLLED = 1000  # layers or other parts unrolled into the compiled program; more would take minutes to compile
 
 Params = Any  # nested dicts of arrays; repeated layers are a list
-Cache = Any  # a pytree whose leaves have a leading batch axis: what `step` remembers of each line
+Cache = Any  # the memory of `step` for each line: a pytree whose leaves have a leading batch axis
 
 
 class Init(Protocol):
-    """Random parameters."""
+    """Draw random parameters."""
 
     def __call__(self, key: jax.Array, /) -> Params: ...
 
 
 class Forward(Protocol):
-    """Every position of a batch at once, for training: logits (B, T, V) or hidden units (B, T, D), and activations.
+    """Compute all positions of a batch at once, for training: logits (B, T, V) or hidden units (B, T, D), activations.
 
-    The activations are a dict of what is worth looking at: arrays with the batch axis first; {} if there is nothing.
+    The activations are a dict of arrays worth looking at, with the batch axis first; it may be empty.
     """
 
     def __call__(self, params: Params, x_BT: jax.Array, /) -> tuple[jax.Array, dict[str, jax.Array]]: ...
 
 
 class InitCache(Protocol):
-    """The cache before the first token, for as many lines as `batch` says."""
+    """Return the cache of `batch` lines before their first token."""
 
     def __call__(self, params: Params, batch: int, /) -> Cache: ...
 
 
 class Step(Protocol):
-    """One token at a time, for sampling: logits (B, V), and the cache for the next token."""
+    """Read one token of each line, for sampling; return logits (B, V) and the cache for the next token."""
 
     def __call__(self, params: Params, cache: Cache, x_B: jax.Array, /) -> tuple[jax.Array, Cache]: ...
 
 
 class Head(Protocol):
-    """Logits (B, T, V) from hidden units (B, T, D), each position by itself."""
+    """Compute logits (B, T, V) from hidden units (B, T, D), independently at each position."""
 
     def __call__(self, params: Params, hidden_BTD: jax.Array, /) -> jax.Array: ...
 
 
 class Apply(Protocol):
-    """Logits (B, T, V) of every position at once."""
+    """Compute the logits (B, T, V) of all positions at once."""
 
     def __call__(self, params: Params, x_BT: jax.Array, /) -> jax.Array: ...
 
@@ -70,18 +70,18 @@ class Model(NamedTuple):
 
     A model may expose its output head, so that the loss can compute the logits of a large vocabulary in chunks.
 
-    Builders are cached on the configuration, so that equal configurations give the same functions: jit compiles once
-    per function, and would otherwise compile again for every model that is built.
+    Builders are cached on the configuration, so that equal configurations give the same functions. Since jit compiles
+    once per function, it would otherwise compile again for each model that is built.
     """
 
-    config: Any  # a frozen dataclass with the sizes; `vocab`, and `context` where the length of a line is limited
+    config: Any  # a frozen dataclass of sizes: `vocab`, `context` if the length of lines is limited, and others
     init: Init
     forward: Forward
     init_cache: InitCache
     step: Step
     hidden: Forward | None = None  # `forward` up to the head
     head: Head | None = None
-    supports: frozenset[str] = frozenset()  # what a recipe may ask for: "dropout", "remat"
+    supports: frozenset[str] = frozenset()  # the options of a recipe that the model supports: "dropout", "remat"
 
     @property
     def apply(self) -> Apply:
@@ -95,13 +95,13 @@ class Model(NamedTuple):
 
     @property
     def context(self) -> int | None:
-        """The longest line that the model can read, in tokens with its end mark; None for any length."""
+        """The longest line that the model can read, in tokens with its end mark; None if the length is unlimited."""
         return getattr(self.config, "context", None)
 
 
 @cache
 def logits_only(forward: Forward) -> Apply:
-    """The `apply` of a `forward`; cached for the same reason as the builders."""
+    """Make `apply` from `forward`; cached for the same reason as the builders."""
 
     def apply(params: Params, x_BT: jax.Array) -> jax.Array:
         return forward(params, x_BT)[0]
@@ -110,7 +110,7 @@ def logits_only(forward: Forward) -> Apply:
 
 
 def with_head(hidden: Forward, head: Head) -> Forward:
-    """`forward` of a model that ends in a head."""
+    """Make the `forward` of a model that ends in a head."""
 
     def forward(params: Params, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         hidden_BTD, activations = hidden(params, x_BT)
@@ -120,12 +120,12 @@ def with_head(hidden: Forward, head: Head) -> Forward:
 
 
 def num_params(params: Params) -> int:
-    """The number of parameters. Shapes are enough, such as those from `jax.eval_shape`."""
+    """Count the parameters; shapes are enough, such as those from `jax.eval_shape`."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def shapes_of(init: Init) -> Params:
-    """The shapes and types of parameters; nothing is allocated, and no key is made."""
+    """Return the shapes and types of parameters without allocating them."""
     return jax.eval_shape(lambda: init(jax.random.key(0)))
 
 
@@ -137,35 +137,38 @@ def require_unrollable(config: Any, *names: str) -> None:
 
 
 def expand(value: jax.Array, ndim: int) -> jax.Array:
-    """Append axes of length 1 up to `ndim`, to broadcast from the left."""
+    """Append axes of length 1 until there are `ndim`, so that the array broadcasts from the left."""
     return value.reshape(*value.shape, *(1,) * (ndim - value.ndim))
 
 
 def require_context(model: Model, length: int) -> None:
-    """Raise `InputError` if lines of `length` tokens, the end mark included, are longer than the model's context."""
+    """Raise `InputError` if lines of `length` tokens, the end mark included, exceed the model's context."""
     fits = model.context is None or length <= model.context
-    require(fits, f"lines of {length} tokens, the end mark included, exceed the model's context of {model.context}")
+    require(
+        fits,
+        f"lines of {length} tokens, the end mark included, exceed the model's context of {model.context}; shorten them",
+    )
 
 
 def reset_at_mark(cache: Cache, fresh: Cache, x_B: jax.Array) -> Cache:
-    """Reset the cache to `fresh` in the rows whose token is the mark."""
+    """Reset the cache to `fresh` in each row whose token is the mark."""
     return jax.tree.map(lambda old, new: jnp.where(expand(x_B == MARK, old.ndim), new, old), cache, fresh)
 
 
 def positions(x_BT: jax.Array) -> jax.Array:
-    """(B, T) each token's position in its line: 0 for the mark, 1 for the symbol after it."""
+    """Return (B, T) the position of each token in its line: 0 for the mark, 1 for the symbol after it."""
     t_BT = jnp.broadcast_to(jnp.arange(x_BT.shape[1]), x_BT.shape)
     return t_BT - jax.lax.cummax(jnp.where(x_BT == MARK, t_BT, 0), axis=1)
 
 
 def shift_in_line(value: jax.Array, steps: int, position_BT: jax.Array, blank: float = 0) -> jax.Array:
-    """Shift (B, T, ...) right by `steps` along time; `blank` where that would cross the start of the line."""
+    """Shift (B, T, ...) right by `steps` along time, filling with `blank` what would come from before the line."""
     shifted = jnp.pad(value, [(0, 0), (steps, 0)] + [(0, 0)] * (value.ndim - 2))[:, : value.shape[1]]
     return jnp.where(expand(position_BT >= steps, value.ndim), shifted, blank)
 
 
 def scan_step(init_cache: InitCache, step: Step) -> Forward:
-    """`forward` of a recurrent model: its `step`, scanned along time."""
+    """Make the `forward` of a recurrent model by scanning its `step` along time."""
 
     def forward(params: Params, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         def body(cache, x_B):
@@ -179,9 +182,9 @@ def scan_step(init_cache: InitCache, step: Step) -> Forward:
 
 
 def step_window(forward: Forward, window: int) -> tuple[InitCache, Step]:
-    """`init_cache` and `step` of a model whose logits depend on the last `window` tokens only: cache those.
+    """Make `init_cache` and `step` of a model whose logits depend on the last `window` tokens only, by caching those.
 
-    `forward` ignores tokens before the last mark, so the window needs no reset.
+    `forward` ignores tokens before the last mark, so the window need not be reset.
     """
 
     def init_cache(params: Params, batch: int) -> Cache:
@@ -195,9 +198,9 @@ def step_window(forward: Forward, window: int) -> tuple[InitCache, Step]:
 
 
 def step_prefix(forward: Forward, length: int) -> tuple[InitCache, Step]:
-    """`init_cache` and `step` of any causal model, by running `forward` on the whole prefix at every token.
+    """Make `init_cache` and `step` of any causal model by running `forward` on the whole prefix at every token.
 
-    For lines of at most `length` tokens. Slow and obviously correct: the fast forms are tested against it.
+    Lines have at most `length` tokens. This is slow but obviously correct, so the fast forms are tested against it.
     """
 
     def init_cache(params: Params, batch: int) -> Cache:

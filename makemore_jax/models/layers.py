@@ -1,6 +1,6 @@
-"""The layers that models share: for each, an `init_...` function that makes its parameters, and one that applies it.
+"""The layers that models share, each with an `init_...` function for its parameters and a function that applies it.
 
-A layer maps the last axis and keeps any leading ones.
+A layer maps the last axis and keeps all leading ones.
 """
 
 import itertools
@@ -13,39 +13,39 @@ import jax.numpy as jnp
 
 
 def init_linear(key: jax.Array, inputs: int, outputs: int, scale: float = 1.0, bias: bool = True) -> dict:
-    """Weights of variance `scale`**2 / inputs, so that a scale of 1 preserves the input's variance; biases of 0."""
+    """Draw weights of variance `scale`**2 / inputs, so that scale 1 preserves the input's variance; biases are 0."""
     params = {"w": jax.random.normal(key, (inputs, outputs)) * (scale / math.sqrt(inputs))}
     return params | {"b": jnp.zeros(outputs)} if bias else params
 
 
 def linear(params: dict, x: jax.Array) -> jax.Array:
-    """x @ w + b. Leading axes are flattened: XLA on CPU multiplies one matrix twice as fast as a stack of them."""
+    """Compute x @ w + b, with leading axes flattened: XLA on CPU multiplies one matrix twice as fast as a stack."""
     y = x.reshape(-1, x.shape[-1]) @ params["w"]
     return add_bias(params, y).reshape(*x.shape[:-1], -1)
 
 
 def linear_head(params: dict, hidden: jax.Array) -> jax.Array:
-    """Logits from the last hidden layer, by the parameters named `head`."""
+    """Compute logits from the last hidden layer with the parameters named `head`."""
     return linear(params["head"], hidden)
 
 
 def add_bias(params: dict, y: jax.Array) -> jax.Array:
-    """y + b if the layer has a bias, otherwise y."""
+    """Return y + b if the layer has a bias, otherwise y."""
     return y + along(params["b"], y) if "b" in params else y
 
 
 def along(vector: jax.Array, x: jax.Array) -> jax.Array:
-    """A vector for the last axis of x, repeated along the others, in the type of x."""
+    """Repeat a vector along all axes of x but the last, in the type of x."""
     return jnp.broadcast_to(vector.astype(x.dtype), x.shape)
 
 
 def init_embedding(key: jax.Array, symbols: int, width: int, scale: float = 1.0) -> jax.Array:
-    """(symbols, width) normal random numbers with standard deviation `scale`."""
+    """Draw (symbols, width) normal random numbers with standard deviation `scale`."""
     return jax.random.normal(key, (symbols, width)) * scale
 
 
 def init_norm(width: int, bias: bool = True) -> dict:
-    """Gains of 1 and, for layer norm, biases of 0."""
+    """Return gains of 1 and, for layer norm, biases of 0."""
     return {"g": jnp.ones(width)} | ({"b": jnp.zeros(width)} if bias else {})
 
 
@@ -69,37 +69,37 @@ def rms_norm(params: dict, x: jax.Array) -> jax.Array:
 
 
 def sample_network(params: dict, key: jax.Array, rate: jax.Array, row_B: jax.Array | None = None) -> dict:
-    """The same parameters with a random key, from which `dropout` draws a fraction `rate` of units or weights to drop.
+    """Add a random key to parameters, with which `dropout` picks a fraction `rate` of units or weights to drop.
 
-    Dropout trains an ensemble of networks that share their weights; a key picks one of them. The key is one more
-    parameter, so a model stays a function of its parameters and its input. Without a key, nothing is dropped.
+    Dropout trains an ensemble of networks that share their weights; a key picks one of them. The key becomes another
+    parameter, so a model remains a function of its parameters and its input. Without a key, nothing is dropped.
 
-    `row_B` are the numbers of the rows of the batch, on which their masks depend, so that devices that share a batch
-    draw what one device would; without it, they are counted from 0.
+    `row_B` holds the row numbers of the batch; by default they count from 0. Masks depend on them, so that devices that
+    share a batch draw the same masks as a single device.
     """
     return params | {"dropout": {"key": key, "rate": rate, "row_B": row_B}}
 
 
 def mark_remat(params: dict) -> dict:
-    """The same parameters, marked so that `through_blocks` needs less memory for their gradient.
+    """Tag parameters so that `through_blocks` needs less memory for their gradient.
 
-    The mark changes how a gradient is computed and not the function, so it is not a size of the model.
+    The tag is not a size of the model, because it changes the computation of the gradient but not the function.
     """
     return params | {"remat": ()}
 
 
 class Block(Protocol):
-    """One layer, from its number l and `params["blocks"][l]`: the next x, and y, what there is to look at."""
+    """Apply layer l, given its number and `params["blocks"][l]`; return the next x, and activations y."""
 
     def __call__(self, x: jax.Array, numbered: tuple[int | jax.Array, dict], /) -> tuple[jax.Array, jax.Array]: ...
 
 
 def through_blocks(params: dict, block: Block, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Carry x through all layers by `block`; returns x, and the y of the layers stacked.
+    """Carry x through all layers; return the last x, and the activations y of the layers, stacked.
 
-    After `mark_remat`, the backward pass keeps only the x between blocks and computes the rest again (Chen
-    et al. 2016, arXiv:1604.06174). Then the layers are stacked and scanned: with a list, XLA on CPU may compute many
-    blocks again before it needs the first.
+    After `mark_remat`, the backward pass keeps only the x between blocks and recomputes the rest (Chen et al. 2016,
+    arXiv:1604.06174). The layers are then stacked and scanned, because XLA on CPU may recompute many blocks of a list
+    before it needs the first.
     """
     if "remat" in params:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params["blocks"])
@@ -113,22 +113,22 @@ def through_blocks(params: dict, block: Block, x: jax.Array) -> tuple[jax.Array,
 
 
 class Drop(Protocol):
-    """A random fraction of x zeroed, and the rest scaled up; one mask for each row, or one for the whole of x."""
+    """Zero a random fraction of x and scale up the rest, with a mask for each row or one mask for all of x."""
 
     def __call__(self, x: jax.Array, per_row: bool = True) -> jax.Array: ...
 
 
 def keep_all(x: jax.Array, per_row: bool = True) -> jax.Array:
-    """The `Drop` that drops nothing."""
+    """Return x: the `Drop` that drops nothing."""
     return x
 
 
 def dropout(params: dict, first: int | jax.Array = 0) -> Drop:
-    """Returns `drop(x)`, which zeroes a random fraction of x and scales up the rest.
+    """Make `drop(x)`, which zeroes a random fraction of x and scales up the rest.
 
-    Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask; they are numbered
-    from `first`. Applied to activations, (B, ...), it is dropout (Srivastava et al. 2014, JMLR 15:1929); to weights,
-    `drop(w, per_row=False)`, it is DropConnect (Wan et al. 2013).
+    Without a key in the parameters (see `sample_network`), it returns x. Each call draws a new mask; masks are numbered
+    from `first`. Applied to activations, (B, ...), this is dropout (Srivastava et al. 2014, JMLR 15:1929); applied to
+    weights, `drop(w, per_row=False)`, it is DropConnect (Wan et al. 2013).
     """
     if "dropout" not in params:
         return keep_all

@@ -512,7 +512,7 @@ def test_a_diverged_run_is_never_the_best(command, file, tmp_path, monkeypatch):
         (["--rates", -1], "--rates is -1.0"),
         (["--rates", 0], "--rates is 0.0"),
         (["--rates", "nan"], "--rates is nan"),
-        (["--rates"], "--rates names none"),
+        (["--rates"], "--rates is empty"),
         (["--seeds", 10**9], "--seeds is 1000000000; it must be from 1 to 1,000"),
         (["--seeds", 900], "--rates x --seeds are 3,600 runs; at most 1,000 are trained at once"),
         (["--steps", 3], "--evaluations is 10; it must be from 1 to 3"),

@@ -203,7 +203,7 @@ def test_what_is_missing_is_named(command, text, tmp_path, monkeypatch):
             ["--tokens", "bpe", "--vocab-size", 257],
             "--vocab-size is 257; it must be from 258 (the mark, 256 bytes and",
         ),
-        (["--vocab-size", 300], "--vocab-size is 300; it is for --tokens bpe, and these are character"),
+        (["--vocab-size", 300], "--vocab-size is 300; it needs --tokens bpe, and these are character"),
         (
             ["--tokens", "bpe", "--tokenizer", tmp_path],
             "no tokenizer; it must hold vocab.json and merges.txt, or token",
@@ -219,11 +219,11 @@ def test_what_is_missing_is_named(command, text, tmp_path, monkeypatch):
 
 
 def test_a_vocabulary_must_be_of_the_level_that_is_asked_for(text):
-    with pytest.raises(InputError, match="`tokens` is character; the vocabulary that is given has bpe"):
+    with pytest.raises(InputError, match="`tokens` is character; it must be bpe, as in the given vocabulary"):
         mm.load(text, vocab=VOCAB)
-    with pytest.raises(InputError, match="`lowercase` is True; the vocabulary that is given has False"):
+    with pytest.raises(InputError, match="`lowercase` is True; it must be False, as in the given vocabulary"):
         mm.load(text, vocab=VOCAB, tokens="bpe", lowercase=True)
-    with pytest.raises(InputError, match="`vocab_size` is for a vocabulary to be learned, and one is given"):
+    with pytest.raises(InputError, match="`vocab_size` is for learning a vocabulary; leave it out"):
         mm.load(text, vocab=VOCAB, tokens="bpe", vocab_size=300)
     names = Vocab.of(["abcdefghijklmnopqrstuvwxyz"])
     with pytest.raises(InputError, match=r"' ' \(U\+0020\) is not in the data"):

@@ -172,7 +172,7 @@ def test_the_command(command, novel, tmp_path, monkeypatch, capsys):
 
 
 def test_what_cannot_be_documents_is_refused(novel, tmp_path):
-    with pytest.raises(InputError, match="without a symbol for the line ends of documents"):
+    with pytest.raises(InputError, match="has no symbol for line ends, so it cannot encode documents"):
         mm.load(novel, separator="\n\n", vocab=Vocab.of([NOVEL]))
     path = tmp_path / "long.txt"
     path.write_text(("a" * 5000 + "\n\n") + "".join(f"{number}\n\n" for number in range(99)))

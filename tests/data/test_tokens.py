@@ -66,7 +66,7 @@ def test_packed_lines_lie_whole_in_rows_and_no_two_on_one_another(lengths, multi
 
 
 def test_lines_wider_than_a_row_are_refused():
-    with pytest.raises(InputError, match="`width` is 3; a line is longer"):
+    with pytest.raises(InputError, match="`width` is 3; it must be at least the longest line"):
         pack(np.array([2, 4]), 3)
 
 

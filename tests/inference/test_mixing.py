@@ -166,7 +166,7 @@ def test_counts_of_other_data_are_parts_and_no_ensemble():
 def test_parts_and_weights_that_do_not_fit():
     other = encode(Split(["xyz"], ["x"], ["y"]), digest="")
     for message, make in (
-        ("the vocabulary of model 2 differs from the first's", lambda: mm.mix([MLP, trained("mlp", corpus=other)])),
+        ("the vocabulary of model 2 differs from that of model 1", lambda: mm.mix([MLP, trained("mlp", corpus=other)])),
         ("there are no models to mix", lambda: mm.mix([])),
         ("the members of an ensemble have different sizes", lambda: mm.ensemble([MLP, RNNS[0]])),
         ("`weights` has 3 numbers for 2 components", lambda: mm.mix([*RNNS, MLP], weights=[0.2, 0.2, 0.6])),

@@ -196,7 +196,7 @@ def test_only_what_is_allowed_is_drawn(twenty, at_each_position):
     started = drawn.token_BT[:, 0] != MARK
     second = set(drawn.token_BT[started, 1].tolist())
     assert second == {3} if at_each_position else len(second) > 1
-    with pytest.raises(InputError, match="nothing is allowed"):
+    with pytest.raises(InputError, match="leaves no symbol"):
         sample_tokens(KEY, MODEL, PARAMS, [[]], T, allowed=np.zeros(V, bool))
 
 

@@ -106,7 +106,7 @@ def test_gpt2_is_opened_with_its_vocabulary(gpt2_folder, text, tmp_path):
         gpt2.open(copy)
     known = json.loads((copy / "vocab.json").read_text())
     (copy / "vocab.json").write_text(json.dumps(known | {"zzz": len(known)}))
-    with pytest.raises(InputError, match="291 tokens, and weights for 290"):
+    with pytest.raises(InputError, match="291 tokens, but weights for 290"):
         gpt2.open(copy)
 
 

@@ -216,13 +216,13 @@ def folder(tmp_path_factory, names):
 
 
 def test_the_command_continues_a_prompt(command, folder):
-    status, out, err = command("gpt2", folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")
+    status, out, err = command("gpt2", folder, "--prompt", "mary ann", "--length", 4, "--n", 3, "--json")
     assert status == 0, err
     rows = json.loads(out.splitlines()[-1])["samples"]
     assert len({row["text"] for row in rows}) == 3
     assert all(row["text"].startswith("mary ann") and row["log_prob"] < 0 for row in rows)
-    assert command("gpt2", folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")[1] == out
-    greedy = command("gpt2", folder, "--greedy", "--tokens", 9, "--n", 2)[1].splitlines()
+    assert command("gpt2", folder, "--prompt", "mary ann", "--length", 4, "--n", 3, "--json")[1] == out
+    greedy = command("gpt2", folder, "--greedy", "--length", 9, "--n", 2)[1].splitlines()
     assert greedy[0] == greedy[1]
 
 
@@ -230,7 +230,7 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
     """The cached sampler against `apply` on the text so far, token by token."""
     import tokenizers
 
-    out = command("gpt2", folder, "--prompt", "mar", "--greedy", "--tokens", 5, "--json")[1]
+    out = command("gpt2", folder, "--prompt", "mar", "--greedy", "--length", 5, "--json")[1]
     encoding = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     loaded = gpt2.load(folder)
     symbols = [0, *loaded.symbol_V[encoding.encode("mar").ids]]

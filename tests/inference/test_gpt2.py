@@ -247,8 +247,8 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
 def test_the_command_says_what_is_wrong(command, folder, tmp_path):
     for flags, message in (
         ([tmp_path / "none"], "none': no tokenizer; it must hold vocab.json and merges.txt"),
-        ([folder, "--tokens", 12], "exceed the model's 11 positions; ask for fewer"),
-        ([folder, "--tokens", 0], "--tokens is 0"),
+        ([folder, "--length", 12], "prompt and --length make 13 tokens; the model has 11 positions, so ask for fewer"),
+        ([folder, "--length", 0], "--length is 0"),
         ([folder, "--n", 0], "--n is 0"),
     ):
         status, _, err = command("gpt2", *flags)

@@ -1,6 +1,6 @@
-"""What a person runs: python -m experiments.NAME --help."""
+"""The commands of the project: python -m experiments.NAME --help."""
 
 import os
 
-# Figures go into files and need no backend; with one that it does not know, matplotlib cannot be imported.
+# Figures are written to files and need no backend; an unknown one would keep matplotlib from being imported.
 os.environ.pop("MPLBACKEND", None)

@@ -1,13 +1,13 @@
-"""Every model on the same lines: one table, one figure. Counting is the baseline, a mixture of all is the aim.
+"""Compare every model on the same lines, from the baseline, which is counting, to a mixture of all models.
 
 Run it:   python -m experiments.compare
-          python -m experiments.compare --presets quick tuned     also tuned for the lowest loss
+          python -m experiments.compare --presets quick tuned     also with the recipes of the lowest loss
           python -m experiments.compare --makemore-split --data names.txt     the lecture's file in makemore.py's split
           python -m experiments.compare --steps 200 --seeds 2     a quick look
 Expect:   runs/compare/compare.png, and a table in which LSTM, WaveNet, GRU and transformer beat the n-gram with
           back-off, the MLP comes close to it, the others do not, and mixtures beat them all
-Stop it:  rows are kept, and so are the models, for the mixture; the same command with --resume continues
-Then:     python -m experiments.sample runs/compare     samples from the mixture
+Stop it:  rows and models are kept; the same command with --resume continues
+Then:     python -m experiments.sample runs/compare     sample from the mixture
 """
 
 import time
@@ -43,21 +43,21 @@ PUBLISHED = {  # nats per character on random splits of the lecture's file: its 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Study, Text):
-    """Train every model with its own recipe on the same lines, and compare them."""
+    """Train every model on the same lines, each with its own recipe, and compare them."""
 
     makemore_split: bool = False
-    """Hold out the 1,000 random lines that makemore.py holds out; they also choose the best step. For comparison with
-    published figures only."""
+    """Hold out the 1,000 random lines that makemore.py holds out, and choose the best step on them, too; use this only
+    to compare with published figures."""
     models: tuple[Annotated[str, one_of(NEURAL)], ...] = NEURAL
-    """Which models to compare."""
+    """Models to compare."""
     presets: tuple[Annotated[str, one_of(PRESETS)], ...] = ("quick",)
     """How to train them: quick, tuned, or both."""
     seeds: int = 3
     """Number of runs of each model."""
     steps: int | None = None
-    """Train each model for this many steps, instead of its recipe's."""
+    """Train each model for this many steps instead of its recipe's."""
     samples: int = 1000
-    """Samples drawn from each model to measure how many are new."""
+    """Number of samples to draw from each model, to measure how many are new."""
     out: Path = Path("runs/compare")
     """Folder for the figure and the summary."""
 
@@ -74,15 +74,15 @@ class Row(NamedTuple):
     steps: int
     best_steps: list[int]
     seconds: float  # of processor time per run, on all cores: compiling, training and evaluating on dev
-    nats: dict[str, list[float]]  # on train, dev and test; "unseen": on test, told that a line is not one of train
-    line_error: float  # the standard error of the loss on test over its lines, the mean over seeds
+    nats: dict[str, list[float]]  # on train, dev and test; "unseen": on test, excluding the train lines
+    line_error: float  # the standard error of the test loss over the test lines; the mean over seeds
     samples_per_second: float
     novelty: dict
     samples: list[str]
 
 
 class Trainings(NamedTuple):
-    """A model, trained with several seeds or put together from others."""
+    """A model that was trained with several seeds, or combined from other models."""
 
     trained: list[mm.Trained]
     seconds: float
@@ -91,13 +91,13 @@ class Trainings(NamedTuple):
 
 
 def count(corpus: mm.Corpus) -> Trainings:
-    """The n-gram with back-off, which is called backoff."""
+    """Count the n-gram with back-off."""
     began = time.process_time()
     return Trainings([mm.count(corpus)], time.process_time() - began)
 
 
 def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Trainings:
-    """Train a model by its own recipe with several seeds at once."""
+    """Train a model with its own recipe and several seeds at once."""
     began, options = time.process_time(), {"steps": config.steps} if config.steps else {}
     model, recipe = resolve(name, corpus.sizes, None, options, preset)
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
@@ -107,34 +107,34 @@ def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Training
 
 
 def ensemble(runs: list[mm.Trained], seconds: float) -> Trainings:
-    """The runs of one model as one model; they took this long."""
+    """Combine the runs of one model, which took this long, into one model."""
     return Trainings([mm.ensemble(runs)], seconds)
 
 
 def mix(runs: list[mm.Trained], seconds: float, corpus: mm.Corpus) -> Trainings:
-    """All runs of all models as one model, with the weights that are best on dev; they took this long."""
+    """Mix all runs, which took this long, into one model with the weights that are best on dev."""
     began = time.process_time()
     mixed = mm.mix(runs, corpus.tokens.dev)
     return Trainings([mixed], seconds + time.process_time() - began)
 
 
 def measure(row: Trainings, corpus: mm.Corpus, config: Config) -> Row:
-    """The losses of each run, and samples of the first."""
+    """Measure the losses of each run, and sample from the first."""
     first, key, test = row.trained[0], key_for(0, "samples"), corpus.tokens.test
     nats = {part: [mm.evaluate(one, tokens).nats for one in row.trained] for part, tokens in corpus.tokens.items()}
     errors = [standard_error(line_nll(one.model, one.params, test), test.length_N) for one in row.trained]
     unseen = [mm.evaluate(one, test, excluding=corpus.tokens.train).nats for one in row.trained]
-    if np.isfinite(unseen).all():  # otherwise some lines of test are in train as well, as in makemore.py's split
+    if np.isfinite(unseen).all():  # it is infinite if some test lines are also in train, as in makemore.py's split
         nats["unseen"] = unseen
     texts, began = mm.sample(key, first, config.samples), time.perf_counter()
-    mm.sample(key, first, config.samples)  # once more, compiled
+    mm.sample(key, first, config.samples)  # again, without compiling
     speed = config.samples / (time.perf_counter() - began)
     sizes = num_params(first.params), row.steps, row.best_steps, row.seconds
     return Row(*sizes, nats, float(np.mean(errors)), speed, corpus.novelty(texts), texts[:20])
 
 
 def load(config: Config) -> mm.Corpus:
-    """The data in the split that is asked for."""
+    """Load the data in the requested split."""
     if not config.makemore_split:
         return config.load()
     lines, digest = makemore_split(config.data, config.max_length, config.lowercase)
@@ -142,7 +142,7 @@ def load(config: Config) -> mm.Corpus:
 
 
 def run(config: Config) -> dict:
-    """Train all models, row by row, and put them together."""
+    """Train all models row by row, then combine them."""
     corpus = load(config)
     names = {model: (model, "quick") for model in config.models if "quick" in config.presets}
     tuned = [model for model in config.models if MODELS[model].tuned or "quick" not in config.presets]
@@ -155,10 +155,10 @@ def run(config: Config) -> dict:
         table, rows, trained, more = heading(config), {}, {}, {}
 
         def show(name: str, make: Callable[[], Trainings]) -> Callable[[], list[mm.Trained]]:
-            """Measure and print a row; its models are made at most once, and only if something needs them."""
+            """Measure and print a row; its models are made once at most, and only if they are needed."""
             made = cache(make)
             row = kept.measure(name, lambda: measure(made(), corpus, config)._asdict())
-            nats = {part: [float(value) for value in values] for part, values in row["nats"].items()}  # of "nan", too
+            nats = {part: [float(value) for value in values] for part, values in row["nats"].items()}  # also from "nan"
             rows[name] = Row(**row | {"nats": nats})
             print_row(table, name, rows[name])
             return lambda: made().trained
@@ -174,7 +174,7 @@ def run(config: Config) -> dict:
             trained[name] = kept.models(name, make, config.seeds)
         best = min(names, key=lambda name: np.mean(rows[name].nats["dev"]))
         make = show(f"{config.seeds} x {best}", lambda: ensemble(*runs(best)))
-        if not config.makemore_split:  # there, dev is test, and weights chosen on it would be too good
+        if not config.makemore_split:  # in that split dev is test, and weights must not be chosen on test
             make = show("mixture of all", lambda: mix(*runs(*trained), corpus))
         (whole,) = kept.models("best", make)
         if not config.makemore_split:
@@ -184,12 +184,12 @@ def run(config: Config) -> dict:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             with drawing(kept.folder.file("compare.png")) as path:
                 comparison(test, "backoff", path, config.unit)
-        print(f"samples from the last row: python -m experiments.sample {cli.shown(config.out)}")
+        print(f"to sample from the last row: python -m experiments.sample {cli.shown(config.out)}")
         return kept.finish(**more)
 
 
 def heading(config: Config) -> cli.Table:
-    """The head of the table; its last column is some samples."""
+    """Print the head of the table; its last column holds samples."""
     sizes = {"model": "<19", "parameters": ">12,", "steps": ">8,", "CPU_s": ">9.1f", "train": ">9.4f"}
     more = {"published": ">14"} if config.makemore_split else {"unseen": ">17"}
     more |= {"samples/s": ">11,.0f", "new": ">6.0%", "  samples": "<36"}
@@ -197,7 +197,7 @@ def heading(config: Config) -> cli.Table:
 
 
 def print_row(table: cli.Table, name: str, row: Row) -> None:
-    """A row of the table."""
+    """Print a row of the table."""
     last = {"  samples": "  " + " ".join(cli.clip(text, 12) for text in row.samples[:3])}
     means = {part: cli.mean_and_range(nats) for part, nats in row.nats.items() if part != "train"}
     sizes = {"parameters": row.parameters, "steps": row.steps or None, "CPU_s": row.seconds}
@@ -207,23 +207,22 @@ def print_row(table: cli.Table, name: str, row: Row) -> None:
 
 
 def introduce(config: Config, corpus: mm.Corpus) -> None:
-    """Say what is compared on what."""
+    """Print what is compared, and what the columns mean."""
     lines = ", ".join(f"{name} {len(part):,}" for name, part in corpus.lines.items())
     print(f"{cli.shown(config.data)}: {lines} lines;", end=" ")
     print(f"{config.seeds} seeds of each neural model; losses in nats per {config.unit}")
     if config.makemore_split:
-        print("split as makemore.py does: dev and test are the same lines, which also choose the best step")
+        print("makemore.py's split: dev and test are the same lines, on which the best step is chosen, too")
     else:
-        print("unseen: the loss on test, told that no line of it is in train; new: samples that are not in the file")
-    print(
-        "backoff: the n-gram with back-off, counted; CPU s: processor time of a run, over all cores, from compiling on"
-    )
+        print("unseen: the loss on test of a model that is told that no test line is in train")
+        print("new: the share of samples that are not in the file")
+    print("backoff: the n-gram with back-off; CPU s: processor time of a run over all cores, compilation included")
     print("±: half the range over seeds; lines ±: the standard error of the test loss over the test lines")
     print()
 
 
 def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit: str) -> None:
-    """Test losses of models, best first: a dot for each seed, a bar at the mean, a dashed line at the baseline."""
+    """Draw the test losses, best first: a dot for each seed, a bar at the mean, a dashed line at the baseline."""
     ranked = sorted(loss_S, key=lambda name: np.mean(loss_S[name]))
     figure = mm.plot.figure(8, 0.4 * len(ranked) + 1.2)
     axes = figure.subplots()
@@ -237,10 +236,10 @@ def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit
         offset = {"xytext": (10, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(f"{values.mean():.4f}", (values.max(), row), **offset, bbox=box)
     axes.set_yticks(range(len(ranked)), ranked)
-    axes.set_ylim(len(ranked) - 0.4, -0.6)  # the best above, and room for the whole of each bar
+    axes.set_ylim(len(ranked) - 0.4, -0.6)  # the best at the top, and room for every bar
     axes.margins(x=0.12)
     axes.set(xlabel=f"test loss, nats per {unit}")
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))  # above: no row is covered
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))  # above the rows, so that none is covered
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     mm.plot.save(figure, path)

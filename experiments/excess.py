@@ -1,11 +1,11 @@
-"""Data whose entropy is known: how far above the floor is each model, and how does that shrink with more data?
+"""Measure how far each model stays above the entropy of data whose entropy is known, with more and more lines.
 
 Run it:   python -m experiments.excess
           python -m experiments.excess --sources copy --quick
-          python -m experiments.excess --sources brackets --lines 10000 --write brackets.txt     a file for others
-Expect:   a table and a picture for each source in runs/excess/: excess nats against the number of train lines
-Stop it:  rows are kept, in a file for each source; the same command with --resume continues
-Takes:    about half an hour on 2 CPU cores, several minutes for one source; with --quick, about one for each
+          python -m experiments.excess --sources brackets --lines 10000 --write brackets.txt     only write a text file
+Expect:   a table and a picture of each source in runs/excess/: excess nats against the number of train lines
+Stop it:  rows are kept; the same command with --resume continues
+Takes:    about half an hour on 2 CPU cores, or several minutes for one source; with --quick, about one for each
 """
 
 from collections.abc import Callable, Mapping
@@ -35,8 +35,8 @@ from makemore_jax.models import ngram
 from makemore_jax.models.registry import NEURAL
 from makemore_jax.runs.writer import RunFolder
 
-HELD_OUT = 2000  # lines for dev, and as many for test
-SIZES = {  # small: the question is what a model can learn, not how well a large one fits
+HELD_OUT = 2000  # lines for dev, and as many again for test
+SIZES = {  # small, since the question is what a model can learn and not how well a large one fits
     "mlp": {"window": 6, "embed": 16, "hidden": 128},
     "wavenet": {"layers": 6, "channels": 32, "skip": 64},
     "bow": {"embed": 48, "hidden": 64},
@@ -45,18 +45,18 @@ SIZES = {  # small: the question is what a model can learn, not how well a large
     "lstm": {"embed": 32, "hidden": 64},
     "transformer": {"layers": 2, "embed": 48},
 }
-RATES = {"bigram": 0.1, "mlp": 4e-3, "wavenet": 4e-3, "transformer": 4e-3}  # others: 1e-2
+RATES = {"bigram": 0.1, "mlp": 4e-3, "wavenet": 4e-3, "transformer": 4e-3}  # 1e-2 for the others
 
 
 class Kind(NamedTuple):
-    """A source as the command offers it."""
+    """A source that the command offers."""
 
-    make: Callable[[np.ndarray, np.ndarray, str], Source]  # counts of pairs and of fours in the data, its symbols
+    make: Callable[[np.ndarray, np.ndarray, str], Source]  # (counts of pairs, counts of fours, symbols) of the data
     about: str
 
 
 def hidden_markov() -> Source:
-    """Six hidden states, drawn once, each with a few letters of its own."""
+    """Make a hidden Markov chain of six random states, each with a few letters of its own."""
     random, states, letters = np.random.default_rng(1), 6, 12
     emit = np.hstack([np.full((states, 1), 0.1), 0.9 * random.dirichlet(np.full(letters, 0.3), states)])
     move = random.dirichlet(np.full(states, 0.3), states)
@@ -79,24 +79,24 @@ SOURCES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Study, Seed):
-    """Train every model on data whose entropy is known, and compare each loss with the lowest possible one."""
+    """Train every model on data whose entropy is known, and compare each loss with the lowest possible loss."""
 
     sources: tuple[Annotated[str, one_of(SOURCES)], ...] = tuple(SOURCES)
-    """Which sources to learn from."""
+    """Sources to learn from."""
     models: tuple[Annotated[str, one_of(("ngram", "backoff", *NEURAL))], ...] = ("ngram", "backoff", *NEURAL)
-    """Which models to train; ngram is a table of counted pairs, backoff the n-gram with back-off, up to order 5."""
+    """Models to train; ngram is the table of counted pairs, and backoff is the n-gram with back-off, up to order 5."""
     lines: tuple[int, ...] = (100, 1000, 10_000, 100_000, 1_000_000)
     """Numbers of train lines."""
     steps: int = 1000
-    """Training steps on 10,000 lines or more; fewer on fewer lines."""
+    """Training steps on 10,000 lines or more; fewer lines get fewer steps."""
     seeds: int = 2
     """Number of runs of each neural model."""
     quick: bool = False
-    """A quick look: 100 to 10,000 lines, 500 steps, one seed, four models."""
+    """Take a quick look, with 100 to 10,000 lines, 500 steps, one seed and four models."""
     data: Path = Path("data/names.txt")
-    """Text file whose letters are counted for the Markov chains."""
+    """Text file from which the Markov chains are counted."""
     write: Path | None = None
-    """Only write lines of the one source into this text file; --lines says how many."""
+    """Train nothing; write lines of one source into this text file, as many as --lines says."""
     out: Path = Path("runs/excess")
     """Folder for the figures and the summary."""
 
@@ -112,7 +112,7 @@ class Config(Study, Seed):
 
 
 def run(config: Config) -> dict:
-    """Go through the sources: a table and a picture each."""
+    """Make a table and a picture for each source."""
     if config.quick:
         quick = {"lines": (100, 1000, 10_000), "steps": 500, "seeds": 1}
         config = replace(config, models=("backoff", "mlp", "lstm", "transformer"), **quick)
@@ -130,7 +130,7 @@ def run(config: Config) -> dict:
 
 
 def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
-    """A source by its name, and the counted pairs of the data."""
+    """Make a source by its name; return it with the counts of pairs in the data."""
     corpus = mm.load(config.data)
     two, four = (ngram.count_stream(ngram.Config(corpus.vocab.size, n), corpus.tokens.train.stream_M) for n in (2, 4))
     return SOURCES[name].make(two, four, "".join(corpus.vocab.symbols[1:])), two
@@ -139,25 +139,23 @@ def make(config: Config, name: str) -> tuple[Source, np.ndarray]:
 def learn(
     config: Config, folder: RunFolder, name: str
 ) -> tuple[sources.Floor, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Print the table of one source; returns its floor, the excess of each model, and what theory says of it.
+    """Print the table of one source; return its floor, the excess of each model, and the excess that theory predicts.
 
-    Several processes do this at once, so each source has a file of its own for its rows.
+    Several processes do this at once, so each source keeps its rows in its own file.
     """
     source, two = make(config, name)
     floor = sources.floor(config.key("floor"), source)
     error = f" ±{floor.error:.4f} (standard error)" if floor.error else ""
     cli.title(f"{name}: {SOURCES[name].about}")
     print(f"floor {floor.nats:.4f}{error} nats per character, {floor.tokens:.1f} characters per line;", end=" ")
-    print("excess nats on test after so many train lines:")
-    print(
-        "ngram: the table of pairs, and backoff: the n-gram with back-off, are counted; ±: half the range over seeds\n"
-    )
+    print("excess nats on test, by the number of train lines:")
+    print("ngram: the table of counted pairs; backoff: the n-gram with back-off; ±: half the range over seeds\n")
     theory = parameters_line(source, two, config.lines, floor.tokens) if name == "markov-1" else {}
     return floor, measure(config, source, Rows(folder, {"source": name}, f"{name}.json")), theory
 
 
 def write_file(config: Config, path: Path) -> dict:
-    """Write lines of a source into a text file."""
+    """Write lines of a source into a text file, and print its floor."""
     source, _ = make(config, *config.sources)
     lines = sources.write(config.key("lines"), source, config.lines[0])
     write_bytes(path, ("\n".join(lines) + "\n").encode())
@@ -167,15 +165,15 @@ def write_file(config: Config, path: Path) -> dict:
 
 
 def measure(config: Config, source: Source, kept: Rows) -> dict[str, np.ndarray]:
-    """Train each model on the first lines, as many as asked for; returns its excess nats on test, (lines, seeds)."""
+    """Train each model on each number of lines; return its excess nats on test, (lines, seeds)."""
 
-    @cache  # no lines are written if all rows are kept
+    @cache  # if all rows are kept, no lines are needed
     def written() -> tuple[mm.Corpus, float]:
         lines = sources.write(config.key("lines"), source, 2 * HELD_OUT + max(config.lines))
         parts = Split(lines[2 * HELD_OUT :], lines[:HELD_OUT], lines[HELD_OUT : 2 * HELD_OUT])
         tokens = parts.map(lambda part: tokenize(part, source.vocab))
         corpus = mm.Corpus(source.vocab, Split([], [], []), tokens, "", source.model.config.context)
-        return corpus, exact_loss(source.model, {}, tokens.test).nats  # of the same lines: luck in drawing them cancels
+        return corpus, exact_loss(source.model, {}, tokens.test).nats  # on the same lines: luck cancels
 
     def excess_of(name: str) -> list[list[float]]:
         corpus, floor = written()
@@ -192,13 +190,13 @@ def measure(config: Config, source: Source, kept: Rows) -> dict[str, np.ndarray]
 
 
 def first_lines(tokens: Tokens, count: int) -> Tokens:
-    """The first lines of a stream."""
+    """The first `count` lines of a token stream."""
     end = tokens.length_N[:count].sum() + 1
     return Tokens(tokens.stream_M[:end], tokens.start_N[:count], tokens.length_N[:count])
 
 
 def train(config: Config, name: str, corpus: mm.Corpus) -> list[mm.Trained]:
-    """A model trained on the corpus: once for each seed, or once where there is only to count."""
+    """Train a model on the corpus, once for each seed, or count it once."""
     if name == "ngram":
         return [count_table(corpus, smoothing=0.5)]
     if name == "backoff":
@@ -212,7 +210,7 @@ def train(config: Config, name: str, corpus: mm.Corpus) -> list[mm.Trained]:
 
 
 def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], length: float) -> dict[str, np.ndarray]:
-    """Theory for a model of the source's own form: excess = free parameters / (2 x tokens) (Wilks 1938)."""
+    """The excess of a model of the source's own form, by theory: free parameters / (2 x tokens) (Wilks 1938)."""
     free = int((counts > 0).sum() - (counts.sum(-1) > 0).sum())
     return {f"{free} parameters / (2 x tokens)": free / (2 * np.array(lines) * length)}
 
@@ -220,7 +218,7 @@ def parameters_line(source: Source, counts: np.ndarray, lines: tuple[int, ...], 
 def picture(
     excess: Mapping[str, np.ndarray], lines: tuple[int, ...], own: Mapping[str, np.ndarray], title: str, path: Path
 ) -> None:
-    """Excess nats against train lines, both logarithmic: the mean over seeds and the range, a curve for each model."""
+    """Draw excess nats against train lines, both logarithmic, with a curve and a range over seeds for each model."""
     figure = mm.plot.figure(9, 5.5)
     axes = figure.subplots()
     lowest = 1e-4  # at and below it a model is at the floor

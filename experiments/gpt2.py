@@ -1,12 +1,12 @@
-"""Continue a prompt with GPT-2: published weights in this project's transformer, with this project's sampler.
+"""Continue a prompt with GPT-2: the published weights in this project's transformer and sampler.
 
 Fetch once:  hf download openai-community/gpt2 --local-dir gpt2
                  --include config.json model.safetensors vocab.json merges.txt
-Run it:      python -m experiments.gpt2 gpt2 --prompt "The meaning of life is" --tokens 40
-Expect:      a text per line, after its log-probability in nats; … marks a text that was cut
+Run it:      python -m experiments.gpt2 gpt2 --prompt "The meaning of life is" --length 40
+Expect:      each text after its log-probability in nats; … shows that a text was cut
 Needs:       pip install '.[bpe]'
 
-The model reads <|endoftext|> before the prompt, which stands between two documents of its training data.
+The model reads <|endoftext|> before the prompt; in its training data this token separates documents.
 """
 
 from dataclasses import dataclass, field
@@ -25,20 +25,20 @@ from makemore_jax.learning.finetune import shorten
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
-    """Continue a prompt with the weights in a GPT-2 folder: config.json, *.safetensors, vocab.json, merges.txt."""
+    """Continue a prompt with GPT-2's published weights."""
 
     folder: tyro.conf.Positional[Path]
-    """The folder with the weights and the tokenizer."""
+    """Folder with GPT-2's config.json, *.safetensors, vocab.json and merges.txt."""
     prompt: str = ""
-    """Text to continue; without one, each text starts from nothing."""
+    """Text to continue; without a prompt, each text starts a new document."""
     n: int = 1
-    """Number of texts to make."""
-    tokens: int = 40
-    """Add at most this many tokens; a text ends earlier where the model draws <|endoftext|>."""
+    """Number of texts to sample."""
+    length: int = 40
+    """Number of tokens to add at most; a text ends earlier if the model draws <|endoftext|>."""
     seed: int = 1
-    """Random seed of the samples."""
+    """Random seed; the same seed gives the same texts."""
     greedy: bool = False
-    """Always take the most likely token, as with --temperature 0."""
+    """Always take the most likely token; the same as --temperature 0."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     json: bool = False
     """Print everything as JSON on the last line."""
@@ -46,14 +46,14 @@ class Config(Seed):
     def __post_init__(self):
         super().__post_init__()
         require(0 < self.n <= 1000, f"`n` is {self.n}; it must be from 1 to 1,000")
-        require_positive(self, "tokens")
+        require_positive(self, "length")
 
 
 def run(config: Config) -> dict:
-    """Load, sample, print."""
+    """Load the weights, sample, and print the texts."""
     whole = gpt2.open(config.folder)
-    context = len(whole.vocab.encode(config.prompt)) + config.tokens
-    fits = f"{context} tokens, start and end included, exceed the model's {whole.context} positions; ask for fewer"
+    context = len(whole.vocab.encode(config.prompt)) + config.length
+    fits = f"prompt and `length` make {context} tokens; the model has {whole.context} positions, so ask for fewer"
     require(context <= whole.context, fits)
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
     trained, rows = shorten(whole, context), []

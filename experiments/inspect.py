@@ -1,9 +1,11 @@
-"""Look inside a trained model, whichever it is: what it computes along a line, what it knows, how far back it looks.
+"""Look inside any trained model: what it computes along a line, what it knows, how far back it looks.
 
 Run it:   python -m experiments.inspect runs/transformer --line charlotte
-Expect:   letters.png, which symbols are interchangeable for the model; reach.png, how far back it looks; traces.png,
-          its states, gates and other activations along the line; attention.png, where each head looks; all in
-          runs/inspect/transformer/
+Expect:   four figures in runs/inspect/transformer/:
+          letters.png     which symbols are interchangeable for the model
+          reach.png       how far back it looks
+          traces.png      its states, gates and other activations along the line
+          attention.png   where each head looks
 """
 
 import contextlib
@@ -26,14 +28,14 @@ from makemore_jax.runs.folder import read_config
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
-    """Draw what a trained model knows, without training it again."""
+    """Draw what a trained model knows and computes."""
 
     run: tyro.conf.Positional[Path]
     """Run folder that experiments.train wrote, or a .safetensors file that experiments.sample --export wrote."""
     line: str = ""
-    """The line to read; by default, the longest of the first hundred."""
+    """Line to read; by default, the longest of the first hundred lines of the data."""
     data: Path | None = None
-    """Text file whose lines the model reads; by default, the data that it was trained on."""
+    """Text file whose lines the model reads; by default, the file that it was trained on."""
     lines: int = 1000
     """Number of lines to average over."""
     out: Path | None = None
@@ -47,7 +49,7 @@ class Config(Seed):
 
 
 def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
-    """The lines that the model can read, as tokens and as text."""
+    """Read the lines that fit into the model's context; return them as tokens and as text."""
     trained_on = read_config(config.run) or {}
     path = config.data or trained_on.get("data")
     if path is None:
@@ -61,7 +63,7 @@ def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
 
 
 def line_to_read(config: Config, trained: Trained, lines: list[str]) -> Activations:
-    """The activations along the line that was asked for, or along the longest of the first hundred."""
+    """The activations along the requested line, or along the longest of the first hundred."""
     if config.line:
         return mm.activations(trained, config.line)
     for line in sorted(lines[:100], key=len, reverse=True):
@@ -71,7 +73,7 @@ def line_to_read(config: Config, trained: Trained, lines: list[str]) -> Activati
 
 
 def run(config: Config) -> dict:
-    """Measure, draw, and say what was drawn."""
+    """Measure, draw, and print what was drawn."""
     trained = mm.open(config.run)
     tokens, lines = readable(config, trained)
     activations = line_to_read(config, trained, lines)
@@ -89,7 +91,7 @@ def run(config: Config) -> dict:
     }
     drawn = []
     for what, (name, plot, *values) in figures.items():
-        # An `InputError` says that the model has nothing of the kind.
+        # An `InputError` says that the model has nothing of this kind to draw.
         with contextlib.suppress(InputError), drawing(out / name, what) as path:
             plot(*values, path)
             drawn.append(name)

@@ -4,7 +4,7 @@ Run it:   python -m experiments.train --model lstm
           python -m experiments.train --model lstm --seed 1 --out runs/lstm1
           python -m experiments.mix runs/lstm runs/lstm1 --count 5
 Then:     python -m experiments.sample runs/mixture
-Expect:   a lower loss than any component has: where the components disagree, their mean is better than each of them
+Expect:   a lower loss than that of any component; the more the components disagree, the more their mean helps
 """
 
 from dataclasses import dataclass, replace
@@ -22,33 +22,33 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import check_type
 from makemore_jax.runs.folder import read_config
 
-# Settings of a run that change its lines.
+# Settings of a run that affect its lines.
 TEXT = {"max_length": int, "tokens": str, "lowercase": bool, "min_count": int}
 TEXT |= {"separator": str, "context_length": int}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Output):
-    """Mix trained runs of the same data into one model: the weighted mean of their predictions."""
+    """Mix runs that were trained on the same data into one model, the weighted mean of their predictions."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders that experiments.train wrote. Runs of equal model and sizes form an ensemble, with one weight."""
+    """Run folders that experiments.train wrote; runs of the same model and sizes form an ensemble with one weight."""
     count: int | None = None
-    """Also count n-grams with back-off up to this order on the train lines, and mix them in."""
+    """Also mix in an n-gram model with back-off, up to this order, counted on the train lines."""
     weights: tuple[float, ...] | None = None
-    """Weights of the components, which sum to 1; by default, those that give the lowest loss on the dev lines."""
+    """Weights of the components, which sum to 1; by default, the weights with the lowest loss on the dev lines."""
     data: Path | None = None
-    """Text file that the runs were trained on; by default, the path that they were given."""
+    """Text file that the runs were trained on; by default, the path recorded in the runs."""
     out: Path = Path("runs/mixture")
     """Folder for the mixture."""
-    no_figures: Hidden = True  # it draws none
+    no_figures: Hidden = True  # there are none to draw
 
     def __post_init__(self):
         require_positive(self, "count")
 
 
 def load(config: Config) -> tuple[mm.Corpus, Path, str]:
-    """The data that all runs were trained on, where it is, and what to call one of its tokens."""
+    """Load the data that all runs were trained on; return it with its path and the name of its tokens."""
     for run in config.runs:
         require(run.exists(), f"{run}: no such run folder")
     found = {}
@@ -58,7 +58,7 @@ def load(config: Config) -> tuple[mm.Corpus, Path, str]:
     first, about = next(iter(found.items()))
     for run, trained_on in found.items():
         same = trained_on["lines_sha256"] == about["lines_sha256"]
-        require(same, f"{run}: was trained on other data than {first}; its dev lines may be the other's train lines")
+        require(same, f"{run}: was trained on other data than {first}; the dev lines of one may train the other")
     path, given = config.data or about.get("data"), {name: about[name] for name in TEXT if about.get(name) is not None}
     if not isinstance(path, Path | str) or "\0" in str(path):
         raise InputError(f"{first}: does not say where its data lies; name the file with `data`")
@@ -66,7 +66,7 @@ def load(config: Config) -> tuple[mm.Corpus, Path, str]:
         settings = {name: check_type(name, value, TEXT[name]) for name, value in given.items()}
     except InputError as error:
         raise InputError(f"{first / 'config.json'}: {error}".replace("`", "")) from None
-    if settings.get("tokens") == "bpe":  # however it came about, the runs hold it
+    if settings.get("tokens") == "bpe":  # however it was made, the runs hold it
         settings["vocab"] = mm.open(first).vocab
     corpus, path = mm.load(path, **settings), Path(path)
     require(corpus.digest == about["lines_sha256"], f"{path}: is no longer the data that {first} was trained on")
@@ -75,7 +75,7 @@ def load(config: Config) -> tuple[mm.Corpus, Path, str]:
 
 
 def open_all(paths: tuple[Path, ...]) -> list[mm.Trained]:
-    """The trained models; one that is named twice would count double and agree with itself."""
+    """Open the trained models, and refuse duplicates: one named twice would count double and agree with itself."""
     runs, seen = [mm.open(path) for path in paths], {}
     for path, trained in zip(paths, runs, strict=True):
         other = seen.setdefault(trained.digest, path)
@@ -84,7 +84,7 @@ def open_all(paths: tuple[Path, ...]) -> list[mm.Trained]:
 
 
 def run(config: Config) -> dict:
-    """Mix, and print the weight and the losses of each component."""
+    """Mix the runs, and print the weight and the losses of each component."""
     require(len(config.runs) > 0, "there are no runs to mix; name at least one folder")
     corpus, path, unit = load(config)
     runs = open_all(config.runs) + ([mm.count(corpus, config.count)] if config.count else [])

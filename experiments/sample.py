@@ -1,4 +1,4 @@
-"""Sample from a trained run, or from a file of weights.
+"""Sample from a trained run or from a weight file.
 
 Run it:   python -m experiments.sample runs/transformer --n 20 --prefix ma --temperature 0.8
 """
@@ -23,25 +23,25 @@ from makemore_jax.runs.folder import lines_of
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
-    """Sample new lines from a trained model, score lines, or export its weights."""
+    """Sample new lines from a trained model, score given lines, or export the model's weights."""
 
     run: tyro.conf.Positional[Path]
     """Run folder that experiments.train wrote, or a .safetensors file that --export wrote."""
     n: int = 20
-    """Number of lines to sample. A line that ends in … was cut at the length of the longest line of the data."""
+    """Number of lines to sample; a line that ends in … was cut at the length of the longest line in the data."""
     prefix: str = ""
-    """Text that every line starts with."""
+    """Text that every sampled line starts with."""
     seed: int = 1
     """Random seed; the same seed gives the same lines."""
     greedy: bool = False
-    """Always take the most likely token: the same as --temperature 0."""
+    """Always take the most likely token; the same as --temperature 0."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     unseen: bool = False
-    """Only lines that are not in the run's train data: those are rejected, and others drawn in their place."""
+    """Sample only lines that are not in the run's train data, by drawing again in place of those that are."""
     score: tuple[str, ...] = ()
     """Print the loss of these lines instead of sampling."""
     export: Path | None = None
-    """Write the weights, sizes and vocabulary into this one .safetensors file."""
+    """Write the weights, sizes and vocabulary into this .safetensors file."""
     json: bool = False
     """Print everything as JSON on the last line."""
 
@@ -51,7 +51,7 @@ class Config(Seed):
 
 
 def run(config: Config) -> dict:
-    """Export, score or sample; returns what was printed."""
+    """Export, score or sample; return what was printed."""
     trained = mm.open(config.run)
     if config.export:
         mm.save(trained, config.export)
@@ -60,7 +60,7 @@ def run(config: Config) -> dict:
         return {"scores": score(trained, config.score)}
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
     lines = lines_of(config.run, trained.vocab)
-    known = f"{config.run}: its train lines are not there, or no longer as they were; sample without `unseen`"
+    known = f"{config.run}: its train lines are missing or have changed; sample without `unseen`"
     require(lines is not None or not config.unseen, known)
     excluding = set(lines.train) if lines and config.unseen else ()
     drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling, excluding)

@@ -1,9 +1,9 @@
-"""How loss falls with data and with parameters: a power law where one fits, and what ten times the data would give.
+"""Measure how loss falls with data and with parameters, and predict from power laws what more data would give.
 
 Run it:   python -m experiments.scaling
           python -m experiments.scaling --lines 500 2000 8000 --widths 16 32 --seeds 2     a quick look
 Expect:   runs/scaling/scaling.png, and for each model a law and a prediction with its interval
-Stop it:  what was measured is kept; the same command with --resume continues
+Stop it:  rows are kept; the same command with --resume continues
 """
 
 from collections.abc import Mapping
@@ -32,20 +32,20 @@ WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer":
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Study, Seed, Text):
-    """Train models on more and more lines, and with more and more parameters, and fit power laws to their losses."""
+    """Train models on more and more lines, then with more and more parameters, and fit power laws to their losses."""
 
     models: tuple[Annotated[str, one_of(WIDTH)], ...] = ("lstm", "transformer")
-    """Which models to train; backoff, the n-gram with back-off, is counted beside them."""
+    """Models to train; the n-gram with back-off (backoff) is always counted beside them."""
     lines: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16_000)
     """Numbers of train lines, drawn at random for each seed; the whole train set is always included."""
     widths: tuple[int, ...] = (8, 16, 32, 64, 128)
-    """Widths of the models: of the hidden state, or of the transformer's embedding."""
+    """Widths of the hidden state, or of the transformer's embedding."""
     predict: int = 320_000
-    """Number of lines to extrapolate to."""
+    """Number of lines for which to predict the loss."""
     seeds: int = 3
     """Number of runs of each model."""
     steps: int | None = None
-    """Train for this many steps, whatever the number of lines; by default, fewer steps on fewer lines."""
+    """Train for this many steps, however many lines there are; by default, fewer lines get fewer steps."""
     out: Path = Path("runs/scaling")
     """Folder for the figure and the summary."""
 
@@ -59,14 +59,14 @@ class Config(Study, Seed, Text):
 
 
 def run(config: Config) -> dict:
-    """Measure, fit and draw."""
+    """Measure the losses, fit the laws, and draw both."""
     corpus = config.load()
     total = len(corpus.lines.train)
     lines = sorted({count for count in config.lines if count < total} | {total})
     with keep(config, corpus.digest, ("scaling.png",), experiment="scaling") as kept:
         cli.title(f"Test loss, nats per {config.unit}, against the number of train lines")
         if dropped := sorted(count for count in config.lines if count > total):
-            print(f"left out: {', '.join(map('{:,}'.format, dropped))} lines; there are {total:,} to train on")
+            print(f"left out: {', '.join(map('{:,}'.format, dropped))} lines; the train set has {total:,}")
         by_lines = by_number_of_lines(config, corpus, lines, kept)
         means = {name: np.array([np.mean(row["nats"]) for row in rows]) for name, rows in by_lines.items()}
         laws = {name: fit_law(np.array(lines, float), mean_L) for name, mean_L in means.items()}
@@ -81,7 +81,7 @@ def run(config: Config) -> dict:
 
 
 def train(config: Config, name: str, corpus: mm.Corpus, seeds: list[int], **sizes: int) -> list[mm.Trained]:
-    """A model for each seed, trained on the same lines; fewer lines are learned in fewer steps."""
+    """Train a model for each seed on the same lines; fewer lines get fewer steps."""
     lines = len(corpus.tokens.train.length_N)
     model, recipe = resolve(name, corpus.sizes, None, sizes)
     steps = config.steps or max(1, int(recipe.steps * min(1, max(0.25, lines / 16_000))))
@@ -92,7 +92,7 @@ def train(config: Config, name: str, corpus: mm.Corpus, seeds: list[int], **size
 
 
 def measure(runs: list[mm.Trained], corpus: mm.Corpus) -> dict:
-    """The test loss of each run, and its standard error over the test lines, the mean over runs."""
+    """Measure the test loss of each run, and the mean of their standard errors over the test lines."""
     test = corpus.tokens.test
     nats_RN = [line_nll(run.model, run.params, test) for run in runs]
     nats = [nats_N.sum() / test.length_N.sum() for nats_N in nats_RN]
@@ -101,7 +101,7 @@ def measure(runs: list[mm.Trained], corpus: mm.Corpus) -> dict:
 
 
 def on_some_lines(config: Config, name: str, corpus: mm.Corpus, count: int) -> dict:
-    """Train or count on so many lines: others for each seed, of which a smaller set is part of a larger one."""
+    """Train or count on this many random lines for each seed; a smaller set is part of a larger one."""
     learn = lambda part, seeds: train(config, name, part, seeds) if name != "backoff" else [mm.count(part)]
     seeds, total = list(range(config.seed, config.seed + config.seeds)), len(corpus.lines.train)
     if count == total:
@@ -115,13 +115,11 @@ def on_some_lines(config: Config, name: str, corpus: mm.Corpus, count: int) -> d
 
 
 def by_number_of_lines(config: Config, corpus: mm.Corpus, lines: list[int], kept: Rows) -> dict[str, list[dict]]:
-    """What each model reaches on each number of lines."""
+    """Measure each model on each number of lines, and print the table."""
     names = ("backoff", *config.models)
     if config.seeds > 1:
-        print(
-            "±: half the range over seeds, each with its own random lines and weights; on all lines, with weights alone"
-        )
-    print("backoff: the n-gram with back-off, counted\n")
+        print("±: half the range over seeds; a seed draws the lines and the initial weights")
+    print("backoff: the n-gram with back-off\n")
     table, found = cli.Table(lines=">8,", **dict.fromkeys(names, ">20")), {name: [] for name in names}
     for count in lines:
         for name in names:
@@ -134,7 +132,7 @@ def by_number_of_lines(config: Config, corpus: mm.Corpus, lines: list[int], kept
 
 
 def by_number_of_parameters(config: Config, corpus: mm.Corpus, kept: Rows) -> dict[str, list[dict]]:
-    """What each model reaches with each width."""
+    """Measure each model at each width, and print the table."""
     table, found = cli.Table(model="<14", width=">8", parameters=">12,", test=">20"), {}
     seeds = list(range(config.seed, config.seed + config.seeds))
     for name in config.models:
@@ -148,17 +146,17 @@ def by_number_of_parameters(config: Config, corpus: mm.Corpus, kept: Rows) -> di
 
 
 def numbers(row: dict) -> dict:
-    """A row as it was before JSON, where a loss may be the text "nan"."""
+    """Restore a row from JSON, where a loss may be the text "nan"."""
     return row | {"nats": [float(value) for value in row["nats"]], "line_error": float(row["line_error"])}
 
 
 def print_laws(
     config: Config, lines: list[int], laws: dict[str, Law | None], means: dict[str, np.ndarray]
 ) -> dict[str, dict]:
-    """Print each law with the interval of its floor, and what it predicts, unless a measurement contradicts that."""
+    """Print each law with its prediction and their intervals; warn if a measurement contradicts the prediction."""
     print()
     if len(lines) < FEWEST:
-        print(f"no laws: they take {FEWEST} numbers of lines or more, and these are {len(lines)}")
+        print(f"no laws: a fit needs at least {FEWEST} numbers of lines, and there are {len(lines)}")
         return {}
     predictions = {}
     for name, law in laws.items():
@@ -175,7 +173,7 @@ def print_laws(
         below = [(mean, count) for mean, count in zip(means[name], lines, strict=True) if count < config.predict]
         lowest, count = min(below, default=(np.inf, 0))
         if contradicted := lowest < loss:
-            print(f"    warning: {lowest:.3f} was measured at {count:,} lines already; the law does not hold that far")
+            print(f"    warning: {count:,} lines already gave {lowest:.3f}; the law does not hold that far")
         predictions[name] = {"nats": loss, "interval": half, "contradicted": contradicted}
     return predictions
 
@@ -188,7 +186,7 @@ def picture(
     by_width: Mapping[str, list[dict]],
     path: Path,
 ) -> None:
-    """Two panels: loss against lines with the fitted laws, and loss against parameters."""
+    """Draw two panels: loss against lines with the fitted laws, and loss against parameters."""
     figure = mm.plot.figure(12, 5)
     left, right = figure.subplots(1, 2)
     colors = {name: f"C{number}" for number, name in enumerate(by_lines)}

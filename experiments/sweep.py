@@ -1,8 +1,8 @@
-"""Many runs as one program: seeds times learning rates, by vmap over the two pure functions of a training run.
+"""Train seeds x learning rates as one program, by vmap over the two pure functions of a training run.
 
 Run it:   python -m experiments.sweep --model mlp --steps 2000
-Expect:   a table of dev losses with their range over seeds, and the curves as PNG in runs/sweep/; where a run diverged,
-          its rate is never the best
+Expect:   a table of dev losses with their range over seeds, and a figure of the curves in runs/sweep/; a rate at which
+          a run diverged is never the best
 """
 
 import sys
@@ -27,7 +27,7 @@ class Config(Output, Trains, Text):
     """Train a model with several seeds and learning rates at once, as one program."""
 
     model: Annotated[str, one_of(NEURAL)] = "mlp"
-    """Which model to train; its sizes and its training recipe are flags below."""
+    """Model to train. The flags below are for its sizes and recipe; see --model NAME --help for those of another."""
     seeds: int = 4
     """Number of seeds for each learning rate."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -48,7 +48,7 @@ class Config(Output, Trains, Text):
 
 
 def run(config: Any) -> dict:
-    """Train, and print the dev loss for each learning rate with its range over seeds."""
+    """Train all runs, and print the dev loss for each learning rate with its range over seeds."""
     evaluations, steps = config.evaluations, config.recipe.steps
     require(evaluations <= steps, f"`evaluations` is {evaluations}; it must be from 1 to {steps} (steps)")
     corpus = config.load()
@@ -76,7 +76,7 @@ def run(config: Any) -> dict:
         dev_RS = dev_RSE.min(-1)
         mean_R = np.where(diverged_RS.any(1), np.inf, dev_RS.mean(1))
         best = config.rates[int(mean_R.argmin())] if np.isfinite(mean_R).any() else None
-        print("no best rate: each has a run that diverged; try lower ones" if best is None else f"best rate {best:g}")
+        print("no best rate: at each of them a run diverged; try lower ones" if best is None else f"best rate {best:g}")
         summary = {"experiment": "sweep", "model": config.model, **cli.environment(), "rates": config.rates}
         summary |= {"dev_nats": dev_RS, "diverged": diverged_RS, "best_rate": best, "baselines": levels}
         summary |= {"steps": runs.step_E, "train_curves": runs.train_RE, "dev_curves": runs.dev_RE}

@@ -1,4 +1,4 @@
-"""Train any neural model on any file, with the losses of counting models beside it.
+"""Train any neural model on any text file, and compare its loss with those of counting models.
 
 Run it:   python -m experiments.train --model transformer
 Stop it:  Ctrl-C saves; the same command with --resume continues as if it had never stopped
@@ -44,35 +44,35 @@ class Config(Output, Seed, Trains, Text):
     """Train a neural model on the lines of a text file."""
 
     model: Annotated[str, one_of(NEURAL)] = "transformer"
-    """Which model to train. The flags below are its sizes and its recipe; --model NAME --help shows another's."""
+    """Model to train. The flags below are for its sizes and recipe; see --model NAME --help for those of another."""
     stream: bool = False
-    """Keep the encoded text in files beside the data and read batches from there: for data larger than memory."""
+    """For data larger than memory: encode the text into files beside the data, and read batches from these files."""
     evaluate_every: int = 500
-    """Steps between evaluations on dev; each prints samples and saves a checkpoint."""
+    """Steps between evaluations on dev; each evaluation prints samples and saves a checkpoint."""
     save_every: float = 300.0
-    """Also save a checkpoint when this many seconds have passed since the last."""
+    """Also save a checkpoint when this many seconds have passed since the last one."""
     devices: int | None = None
-    """Number of devices that share each batch (data parallelism); by default 1, or those of all processes."""
+    """Number of devices that share each batch (data parallelism); by default 1, or all devices of all processes."""
     shards: int | None = None
-    """Split the training state among this many devices (FSDP); by default the fewest with which it fits in memory."""
+    """Split the training state among this many devices (FSDP); by default, the fewest with which it fits in memory."""
     coordinator: str | None = None
-    """HOST:PORT of process 0, if several processes run this command; SLURM, Open MPI and TPU pods need no such flag."""
+    """HOST:PORT of process 0, if several processes run this command; not needed on SLURM, Open MPI or a TPU pod."""
     processes: int | None = None
     """Number of processes."""
     process: int | None = None
-    """Number of this process, from 0; process 0 prints and writes."""
+    """Index of this process, from 0; process 0 prints and writes."""
     patience: int | None = None
     """Early stopping: stop after this many evaluations without a lower dev loss."""
     samples: int = 1000
-    """Samples drawn at the end to measure how many are new; 0 draws none."""
+    """Number of samples to draw at the end, to measure how many are new; 0 skips this."""
     init_from: Path | None = None
-    """Fine-tune these weights, of the same sizes: a run, a file that experiments.sample exported, or GPT-2's folder."""
+    """Fine-tune these weights, which have the same sizes: a run, a file that experiments.sample exported, or GPT-2."""
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False
-    """Continue the run in that folder; flags that affect the result must be as before."""
+    """Continue the run in that folder; flags that affect the result must not change."""
     tensorboard: bool = False
-    """Write the losses as TensorBoard events, too."""
+    """Also write the losses as TensorBoard events."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -82,16 +82,16 @@ class Config(Output, Seed, Trains, Text):
 
 
 def run(config: Any) -> dict:
-    """Train, and report the losses of the best weights; of several processes each does its share, the first speaks."""
+    """Train and report; if several processes run this, each does its share, and the first one prints."""
     with cli.join_processes(config):
         return train_and_report(config)
 
 
 def train_and_report(config: Any) -> dict:
-    """Train, and report the losses of the best weights."""
+    """Train, and print the losses of the best weights."""
     out = config.out or Path("runs") / config.model
-    layout = lay_out(config.devices, config.shards or 1)  # what cannot be is refused before the data is read
-    corpus = in_turn(partial(stream, config)) if config.stream else None  # the first encodes for all
+    layout = lay_out(config.devices, config.shards or 1)  # an impossible layout is refused before the data is read
+    corpus = in_turn(partial(stream, config)) if config.stream else None  # the first process encodes for all
     with agreed():
         corpus = corpus or config.load()
         model, recipe = resolve(config.model, corpus.sizes, config.recipe, chosen_sizes(config))
@@ -126,13 +126,13 @@ def train_and_report(config: Any) -> dict:
 
 
 def stream(config: Any) -> mm.Corpus:
-    """The corpus of data that is larger than memory."""
+    """Load a corpus that is larger than memory."""
     report = lambda message: print(cli.printable(message))
     return token_files.load(config.data, config.encoding, report=report)
 
 
 def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | None]:
-    """The trained model to start from and its digest; a run that is resumed needs the file no more."""
+    """The trained model to start from and its digest; a resumed run no longer needs the file."""
     path, kept = config.init_from, None
     if path is None:
         return None, None
@@ -145,7 +145,7 @@ def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | Non
 
 
 def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> None:
-    """Print what is trained, on what, on which devices, and the losses to beat."""
+    """Print the model, the data, the devices and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.shown(config.data)}:", end=" ")
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
@@ -162,7 +162,7 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
 
 
 def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
-    """Train to the end, with a line and some samples printed at each evaluation."""
+    """Train to the end, and print the losses and some samples at each evaluation."""
     sample_key = jax.random.split(jax.random.key(config.seed), 3)[2]
     writer = tensorboard(out) if config.tensorboard and is_first() else None
     print(f"{'step':>8}{'batches':>9}{'dev':>9} {'tokens/s':>12}   samples (*: the lowest loss on dev so far)")
@@ -179,7 +179,7 @@ def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
                 writer.add_scalar(f"loss/{name}", getattr(evaluation, name), evaluation.step)
                 writer.flush()
 
-    at_once = lambda: training.evaluating and alone()  # of several processes none may leave an evaluation
+    at_once = lambda: training.evaluating and alone()  # with several processes, none may leave an evaluation
     with REQUEST.noted(unless=at_once, patient=lambda: training.begun):
         options = {name: getattr(config, name) for name in ("evaluate_every", "patience", "save_every")}
         options |= {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
@@ -192,7 +192,7 @@ def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
 
 
 def fitting_layout(layout: Layout, model: Model, recipe: mm.Recipe, config: Any) -> Layout:
-    """The layout that the flags name; without `shards`, the state is split as far as its devices' memory asks for."""
+    """The layout that the flags ask for; without `shards`, the state is split until it fits in the devices' memory."""
     if config.shards or layout.devices == 1:
         return layout
     state = jax.eval_shape(partial(first_state, model, recipe), jax.random.key(0), recipe.hyper)
@@ -200,7 +200,7 @@ def fitting_layout(layout: Layout, model: Model, recipe: mm.Recipe, config: Any)
 
 
 def losses(config: Any, corpus: mm.Corpus, training: SavedRun) -> dict:
-    """Print the losses on train, dev and test; of byte pairs also in bits per byte, to compare vocabularies."""
+    """Print the losses on train, dev and test; for byte pairs also in bits per byte, to compare vocabularies."""
     layout, measured = training.layout, corpus.tokens
     if corpus.streamed:
         measured = measured._replace(train=first_lines(measured.train))
@@ -215,14 +215,14 @@ def losses(config: Any, corpus: mm.Corpus, training: SavedRun) -> dict:
 
 
 def draw_losses(config: Any, training: SavedRun, levels: dict[str, float], path: Path) -> None:
-    """The curves of train and dev, and the losses to beat."""
+    """Draw the loss curves of train and dev, with the losses to beat."""
     curves = {"train": [row[:2] for row in training.now.losses]}
     curves["dev"] = [(step, dev) for step, _, dev in training.now.losses if dev is not None]
     mm.plot.losses({name: tuple(np.array(curve).T) for name, curve in curves.items()}, levels, path, unit=config.unit)
 
 
 def novelty(config: Any, corpus: mm.Corpus, trained: mm.Trained) -> dict:
-    """How many samples are new, where the lines are in memory."""
+    """Sample, and count the new lines if the data is in memory."""
     if not (config.samples and is_first()):
         return {"novelty": None, "samples": []}
     texts = mm.sample(jax.random.key(config.seed), trained, config.samples)
@@ -234,7 +234,7 @@ def novelty(config: Any, corpus: mm.Corpus, trained: mm.Trained) -> dict:
 
 
 def tensorboard(out: Path) -> Any:
-    """A writer of TensorBoard event files."""
+    """Open a writer of TensorBoard event files."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:

@@ -1,9 +1,9 @@
-"""The same models on words: the verses of the King James Bible, word by word. Only the vocabulary has changed.
+"""Train the same models on words: the verses of the King James Bible, with words instead of characters as tokens.
 
 Run it:   python -m experiments.words
-          python -m experiments.words --quick          a quick look, at some of the verses
+          python -m experiments.words --quick          a quick look at some of the verses
 Expect:   the perplexity per word of each model; its bits per character, to compare with an n-gram of characters;
-          verses that continue "In the beginning", and how long a run of words each copies from the train lines
+          verses that continue "In the beginning", with the longest run of words that each copies from train lines
 Stop it:  rows are kept; the same command with --resume continues
 Takes:    6 to 10 minutes on 2 CPU cores; with --quick about one
 """
@@ -31,7 +31,7 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.inference.sampler import SamplingParams, draw
 from makemore_jax.models.interface import num_params
 
-NEURAL = {  # sizes and recipes for about ten thousand distinct words and a million in all
+NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a million words in all
     "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=16, learning_rate=1e-3)),
     "transformer": (
         {"layers": 3, "heads": 4, "embed": 128, "tied": True, "modern": True},
@@ -42,30 +42,30 @@ CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams with back-off
 PREFIX = "In the beginning"
 EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
 QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
-READ_LINES = 50  # of test: how long a run of words do held-out lines share with train lines?
+READ_LINES = 50  # test lines for which the longest copy is measured, as a reference for samples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Study, Seed, Text):
-    """Count and learn words instead of characters."""
+    """Train models of words instead of characters, and compare them."""
 
     data: Path = Path("data/verses.txt")
-    """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
+    """Text file in UTF-8, one item per line; a tenth of the lines is held out for dev and a tenth for test."""
     tokens: Hidden = "word"
     vocab_size: Hidden = None
     tokenizer: Hidden = None
     separator: Hidden = None
     context_length: Hidden = None
     min_count: int = 3
-    """Words seen fewer times than this in the training lines become one unknown word."""
+    """Treat words that occur fewer times than this in the train lines as one unknown word."""
     prefix: str | None = None
-    """Text that every sample starts with; by default "In the beginning", or nothing where its words are not known."""
+    """Text that every sample starts with; by default "In the beginning", or nothing if its words are unknown."""
     samples: int = 5
-    """Number of samples from each model."""
+    """Number of samples to draw from each model."""
     temperature: float = 0.8
     """Sampling temperature: below 1 is more conservative, above 1 more varied."""
     quick: bool = False
-    """A quick look: a few of the lines, and a few training steps."""
+    """Take a quick look, with a few of the lines and a few training steps."""
     out: Path = Path("runs/words")
     """Folder for config.json and summary.json."""
     no_figures: Hidden = True
@@ -77,16 +77,16 @@ class Config(Study, Seed, Text):
 
 
 def run(config: Config) -> dict:
-    """Count, learn, compare, and sample verses."""
+    """Train the models, compare them, and sample verses."""
     words, characters = load(config)
-    config = replace(config, prefix=find_prefix(config.prefix, words))  # refused before anything is written
+    config = replace(config, prefix=find_prefix(config.prefix, words))  # before anything is written
     with keep(config, words.digest, experiment="words") as kept:
         introduce(config, words)
         rows = compare(config, words, characters, kept)
         held_out = [words.vocab.encode(line) for line in words.lines.test[:READ_LINES]]
         typical = np.median([longest_copy(line, words.tokens.train.stream_M) for line in held_out])
-        print("\nsamples, each after its longest copy: the longest run of words that it shares with a train line")
-        print(f"(the median over lines of test is {typical:.0f})")
+        print("\nsamples, each after its longest copy: the number of words in the longest run that train lines share")
+        print(f"(the median over test lines is {typical:.0f})")
         for name, row in rows.items():
             if "samples" in row:
                 cli.title(name)
@@ -96,7 +96,7 @@ def run(config: Config) -> dict:
 
 
 def find_prefix(prefix: str | None, words: mm.Corpus) -> str:
-    """The prefix; if none is given, the default where the models can read it, and otherwise nothing."""
+    """The given prefix, or the default one if the models know its words, or else none."""
     if prefix is None:
         with contextlib.suppress(InputError):
             return find_prefix(PREFIX, words)
@@ -110,7 +110,7 @@ def find_prefix(prefix: str | None, words: mm.Corpus) -> str:
 
 
 def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
-    """The same lines as words and as characters; with `quick`, only the first of them."""
+    """Load the same lines as words and as characters; with `quick`, only the first ones."""
     lines = read_lines(config.data, config.max_length, config.lowercase)
     parts = split(lines)
     if config.quick:
@@ -126,21 +126,19 @@ def introduce(config: Config, words: mm.Corpus) -> None:
     known, test_M = words.vocab.size - 2, words.tokens.test.stream_M
     print(f"{cli.shown(config.data)}: {lines} lines; {known:,} known words, {np.sum(test_M > 0):,} words in test")
     unknown = np.mean(test_M == UNKNOWN)
-    print(f"{unknown:.2%} of the tokens of test are unknown words; the bits include spelling them")
-    print("backoff N: the n-gram with back-off, of order N, counted")
+    print(f"{unknown:.2%} of the test tokens are unknown words; the bits include spelling them")
+    print("backoff N: the n-gram of order N with back-off")
     start = (
-        f"samples start with {config.prefix!r}" if config.prefix else f"{PREFIX!r} cannot be read: samples start anew"
+        f"samples start with {config.prefix!r}" if config.prefix else f"samples have no prefix: {PREFIX!r} is unknown"
     )
     print(f"{start}\n")
     if unknown > np.mean(test_M > UNKNOWN):
-        few = (
-            f"{config.data}: most words of test are unknown, so there is little to learn but where unknown words stand"
-        )
-        warnings.warn(f"{few}; lower --min-count, or take text of which words recur", stacklevel=2)
+        few = f"{config.data}: most test words are unknown, so there is little to learn"
+        warnings.warn(f"{few}; lower --min-count, or choose a text whose words recur", stacklevel=2)
 
 
 def compare(config: Config, words: mm.Corpus, characters: mm.Corpus, kept: Rows) -> dict[str, dict]:
-    """Count or train every model, print how good it is, and draw samples from those of words; returns the rows."""
+    """Count or train every model, print its losses, and sample from the models of words; return the rows."""
     columns = {"parameters": ">12,", "seconds": ">9.1f", "perplexity_per_word": ">21.2f"}
     table = cli.Table(model="<23", **columns, bits_per_character=">20.4f")
     unknown_nats = spelling(words.vocab, words.lines.test)
@@ -165,7 +163,7 @@ def compare(config: Config, words: mm.Corpus, characters: mm.Corpus, kept: Rows)
 
 
 def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
-    """A neural model at its best evaluation on dev."""
+    """Train a neural model, and keep its best weights on dev."""
     sizes, recipe = NEURAL[name]
     steps = QUICK_STEPS if config.quick else recipe.steps
     evaluations = max(1, steps // EVALUATE_EVERY)
@@ -173,10 +171,10 @@ def learn(name: str, corpus: mm.Corpus, config: Config) -> mm.Trained:
 
 
 def spelling(vocab: Vocab, lines: Sequence[str]) -> float:
-    """Nats to spell the unknown words of some lines: ln(characters + 1) for each of their characters and their ends.
+    """The nats to spell the unknown words of some lines: ln(characters + 1) for each character and each word end.
 
-    A model of words says only that a word is unknown. With the spelling added, its bits are those of the whole text,
-    and can be compared with those of a model of characters.
+    A model of words says only that a word is unknown. With the spelling added, its bits cover the whole text and can
+    be compared with those of a model of characters.
     """
     known = set(vocab.symbols[UNKNOWN + 1 :])
     words = [word for line in lines for word in split_words(line)]
@@ -185,12 +183,12 @@ def spelling(vocab: Vocab, lines: Sequence[str]) -> float:
 
 
 def bits_per_character(nats: float, lines: Sequence[str]) -> float:
-    """The nats of all these lines, as bits for each character and each line end."""
+    """Convert the nats of all these lines into bits per character, line ends included."""
     return nats / math.log(2) / sum(len(line) + 1 for line in lines)
 
 
 def continue_prefix(trained: mm.Trained, stream_M: np.ndarray, config: Config) -> dict[str, list]:
-    """Samples that start with the prefix, and the length of the longest copy in each."""
+    """Sample lines that start with the prefix, and measure the longest copy in each."""
     drawn = draw(
         config.key("samples"), trained, config.samples, config.prefix or "", SamplingParams(config.temperature)
     )
@@ -200,9 +198,9 @@ def continue_prefix(trained: mm.Trained, stream_M: np.ndarray, config: Config) -
 
 
 def longest_copy(line_T: Sequence[int] | np.ndarray, stream_M: np.ndarray) -> int:
-    """The length of the longest run of tokens of a line, without its end mark, that occurs in a token stream.
+    """The length of the longest run of tokens in a line, without its end mark, that also occurs in a token stream.
 
-    A measure of copying for long lines, which are hardly ever copied whole.
+    This measures copying in long lines, which are rarely copied whole.
     """
     text, line = _as_text(stream_M), _as_text(line_T)
     longest = 0
@@ -213,7 +211,7 @@ def longest_copy(line_T: Sequence[int] | np.ndarray, stream_M: np.ndarray) -> in
 
 
 def _as_text(ids: Sequence[int] | np.ndarray) -> str:
-    """One character for each token, so that a search for a run of tokens is a search in text."""
+    """Turn each token into one character, so that a run of tokens can be found by a text search."""
     return (np.asarray(ids, np.uint32) + 0x10000).tobytes().decode("utf-32-le")
 
 

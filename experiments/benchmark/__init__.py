@@ -1,1 +1,1 @@
-"""Speeds as ratios, measured side by side: contestants take turns, and medians are compared."""
+"""Benchmarks that measure speeds as ratios: contestants take turns, and their medians are compared."""

@@ -1,9 +1,9 @@
-"""Speeds as ratios, measured side by side: contestants take turns, and medians are compared.
+"""Measure speeds as ratios: contestants take turns, and their medians are compared.
 
 Run it:   python -m experiments.benchmark counts
           python -m experiments.benchmark bigram
           python -m experiments.benchmark text --data FILE
-          python -m experiments.benchmark train --peer CLONE        a clone of karpathy/makemore, also below
+          python -m experiments.benchmark train --peer CLONE        CLONE is a clone of karpathy/makemore
           python -m experiments.benchmark sample --peer CLONE
           python -m experiments.benchmark reach --peer CLONE --data names.txt
           python -m experiments.benchmark scale

@@ -1,4 +1,4 @@
-"""Benchmarks of counting and reading: the bigram table, a training step on it, passes over a text."""
+"""Measure counting and reading: the bigram table, a training step on it, passes over a text."""
 
 import importlib.util
 import resource
@@ -30,27 +30,27 @@ STEPS = {"on the pairs": 10, "on the table": 20_000}  # per call
 
 @dataclass(frozen=True)
 class Counts(Contest):
-    """Count bigrams: the lecture's dict loop, numpy.bincount, and the jitted scatter-add."""
+    """Measure how fast bigrams are counted: by the lecture's dict loop, numpy.bincount, and the jitted scatter-add."""
 
     repeat: int = 4
-    """Count the data this many times over, as one stream; 4 times the names are about a million pairs."""
+    """Repeat the data this many times, as one stream; four times the names are about a million pairs."""
 
 
 @dataclass(frozen=True)
 class Bigram(Contest):
-    """A full-batch step of the neural bigram: on all pairs, on their count table, and the lecture's in PyTorch."""
+    """Measure a full-batch step of the neural bigram: on all pairs, on their count table, and as in the lecture."""
 
 
 @dataclass(frozen=True)
 class Text(Benchmark):
-    """Passes over a text file of any size: read it, find its characters, encode it, write token files, count."""
+    """Measure passes over a text file of any size: read, find the characters, encode, write token files, count."""
 
     data: Path = Path("data/verses.txt")
-    """Text file in UTF-8, one thing per line."""
+    """Text file in UTF-8, one item per line."""
 
 
 def benchmark_counts(config: Counts) -> dict:
-    """Time to count the whole stream, index arithmetic included."""
+    """Measure the time to count the whole stream, index arithmetic included."""
     lines = read_lines(config.data) * config.repeat
     vocab = Vocab.of(lines)
     x_N, y_N = tokenize(lines, vocab).pairs
@@ -66,7 +66,7 @@ def benchmark_counts(config: Counts) -> dict:
 
 
 def benchmark_bigram(config: Bigram) -> dict:
-    """Time per step; each step descends the lecture's loss over all pairs, at its learning rate."""
+    """Measure the time per step; each step descends the lecture's loss over all pairs at the lecture's rate."""
     lines = read_lines(config.data)
     vocab = Vocab.of(lines)
     tokens, model = tokenize(lines, vocab), build("bigram", vocab=vocab.size)
@@ -86,7 +86,7 @@ def benchmark_bigram(config: Bigram) -> dict:
 
 
 def lecture_step(x_N: np.ndarray, y_N: np.ndarray, vocab: int) -> Callable[[], None]:
-    """The full-batch step of the lecture, written in PyTorch as there."""
+    """Make the lecture's full-batch step, written in PyTorch as in the lecture."""
     import torch  # pyright: ignore[reportMissingImports]  # measured where it is installed
 
     xs, ys = torch.from_numpy(x_N.astype(np.int64)), torch.from_numpy(y_N.astype(np.int64))
@@ -104,7 +104,7 @@ def lecture_step(x_N: np.ndarray, y_N: np.ndarray, vocab: int) -> Callable[[], N
 
 
 def show(turns: dict[str, np.ndarray], ours: str) -> dict:
-    """Print the table of median times, with their ratios to ours; returns it."""
+    """Print the table of median times with their ratios to ours; return it."""
     print(f"microseconds: the median of the turns; {RATIO_NOTE}\n")
     table, rows = cli.Table(contestant="<24", microseconds=">16,.1f", **RATIO), {}
     for name, values in turns.items():
@@ -114,7 +114,7 @@ def show(turns: dict[str, np.ndarray], ours: str) -> dict:
 
 
 def benchmark_text(config: Text) -> dict:
-    """MB per second of each pass, and the most memory used, which does not grow with the file."""
+    """Measure MB per second of each pass, and the peak memory, which does not grow with the file."""
     path, rates, memory = config.data, {}, [peak_memory()]
     megabytes, vocab = path.stat().st_size / 1e6, Vocab.of(read_chunks(path))
     with tempfile.TemporaryDirectory() as folder:

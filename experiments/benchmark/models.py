@@ -1,7 +1,7 @@
-"""Benchmarks of models: training steps and samples per second, beside makemore.py's (`--peer`).
+"""Measure how fast models train and sample, beside makemore.py (`--peer`).
 
-Both have the same lines, batch, context, widths and precision. Batches and the optimiser are included, compilation
-is not.
+Both have the same lines, batch, context, widths and precision. Times include batches and the optimiser, but not
+compilation.
 """
 
 import itertools
@@ -43,19 +43,19 @@ class Sizes(PeerContest):
     """Sizes that our models and makemore.py's share; the defaults are makemore.py's."""
 
     layers: int = 4
-    """Layers of the transformer."""
+    """Number of layers of the transformer."""
     heads: int = 4
-    """Attention heads of the transformer."""
+    """Number of attention heads of the transformer."""
     width: int = 64
     """Width of embeddings and hidden layers."""
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns of the table that are about makemore.py."""
+        """The columns of the table that describe makemore.py."""
         return {PEER: ">13,.0f", **RATIO} if self.peer else {}
 
     def build(self, name: str, corpus: mm.Corpus) -> mm.Model:
-        """Our model of the sizes that makemore.py's has."""
+        """Build our model with the sizes of makemore.py's."""
         sizes = {"vocab": corpus.vocab.size, "context": corpus.context, "window": corpus.context, "layers": self.layers}
         sizes |= {"heads": self.heads, "embed": self.width, "hidden": self.width}
         return build(name, **{size: sizes[size] for size in MODELS[name].config.__dataclass_fields__ if size in sizes})
@@ -69,9 +69,9 @@ class Sizes(PeerContest):
         theirs: Callable[..., None],
         **flags: Any,
     ) -> dict[str, float]:
-        """The part of a table row that both benchmarks share: units per second by medians, and the ratio.
+        """Measure the columns that both benchmarks share: units per second by medians, and the ratio.
 
-        `ours()` and `theirs(**flags)`, a function of `peer`, do `units` of work each.
+        `ours()` and `theirs(**flags)`, a function of `peer`, each do `units` of work.
         """
         device = "cuda" if jax.default_backend() == "gpu" else "cpu"
         flags |= {"layers": self.layers, "heads": self.heads, "width": self.width, "device": device}
@@ -83,16 +83,16 @@ class Sizes(PeerContest):
 
 @dataclass(frozen=True)
 class Train(Sizes):
-    """Training steps of each model of makemore.py at its default sizes, in lines per second."""
+    """Measure how fast the models of makemore.py train at its default sizes, in lines per second."""
 
     models: tuple[Annotated[str, one_of(NAMES)], ...] = NAMES
-    """Which models to measure."""
+    """Models to measure."""
     batch: int = 32
     """Batch size, in lines."""
     steps: int = 50
-    """Training steps per call, ours as one program."""
+    """Number of training steps per call; ours run as one program."""
     seeds: int = 1
-    """Train this many seeds at once by vmap; a line counts once for each seed. makemore.py trains them one by one."""
+    """Train this many seeds at once by vmap, and count a line for each; makemore.py trains them one by one."""
     bfloat16: bool = False
     """Compute in bfloat16."""
     compiled: bool = False
@@ -101,25 +101,25 @@ class Train(Sizes):
 
 @dataclass(frozen=True)
 class Sample(Sizes):
-    """Names sampled per second from the transformer, after a short training."""
+    """Measure how many names per second the transformer samples, after a short training."""
 
     rows: tuple[int, ...] = (10, 1000)
-    """How many names to sample at once."""
+    """Numbers of names to sample at once."""
     steps: int = 500
-    """Training steps of ours before sampling, so that lines end as names do."""
+    """Number of steps that our model trains before sampling, so that its lines are as long as names."""
 
 
 def model_flops(params: dict) -> int:
     """FLOP per token of a training step: 6 for each weight of a matrix product, two forward and four backward.
 
-    As in Kaplan et al. 2020 (arXiv:2001.08361): embeddings are looked up, and attention's own products are left out.
+    As in Kaplan et al. 2020 (arXiv:2001.08361), embeddings do not count, nor do attention's own products.
     """
     leaves, looked_up = jax.tree_util.tree_leaves_with_path(params), ("embed", "position")
     return 6 * sum(leaf.size for path, leaf in leaves if is_matrix(path, leaf) and path[-1].key not in looked_up)
 
 
 def training_call(model: mm.Model, corpus: mm.Corpus, config: Train) -> Callable[[], None]:
-    """A call that takes `config.steps` training steps of every seed."""
+    """Make a call that takes `config.steps` training steps of every seed."""
     recipe = mm.Recipe(batch=config.batch, learning_rate=5e-4, bfloat16=config.bfloat16)
     init, steps = mm.training(model, corpus, recipe, in_place=True)
     advance, key = partial(steps, count=config.steps), jax.random.key(1)
@@ -136,7 +136,7 @@ def training_call(model: mm.Model, corpus: mm.Corpus, config: Train) -> Callable
 
 
 def benchmark_train(config: Train) -> dict:
-    """Lines per second of each model, and its MFU: model FLOP per second over those of a large matrix product."""
+    """Measure lines per second of each model, and its MFU: its FLOP per second relative to a large matrix product's."""
     jax.config.update("jax_enable_compilation_cache", False)  # so that compiling can be timed
     jax.config.update("jax_default_matmul_precision", None if config.bfloat16 else "float32")  # as PyTorch: no TF32
     corpus, rows, lines = mm.load(config.data), {}, config.batch * config.steps * config.seeds
@@ -166,7 +166,7 @@ def benchmark_train(config: Train) -> dict:
 
 
 def benchmark_sample(config: Sample) -> dict:
-    """Names per second, for each number of names at once."""
+    """Measure names per second for each number of names at once."""
     jax.config.update("jax_default_matmul_precision", "float32")
     corpus, rows, seeds = mm.load(config.data), {}, itertools.count()
     model = config.build("transformer", corpus)

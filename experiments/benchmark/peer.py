@@ -1,6 +1,6 @@
-"""makemore.py as a contestant: its own modules, data loader and `generate`, called in a process of its own.
+"""Run makemore.py as a contestant, with its own modules, data loader and `generate`, in a separate process.
 
-`folder` is a clone of github.com/karpathy/makemore. PyTorch is imported in that process only.
+`folder` is a clone of github.com/karpathy/makemore. Only that process imports PyTorch.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ def without_tensorboard() -> None:
 
 @functools.cache
 def load(folder: str, data: str) -> tuple[types.ModuleType, Any]:
-    """The module makemore.py and its training set."""
+    """Load the module makemore.py and its training set."""
     import torch
 
     without_tensorboard()
@@ -39,7 +39,7 @@ def load(folder: str, data: str) -> tuple[types.ModuleType, Any]:
 def prepare(
     folder: str, data: str, device: str, model: str, layers: int, heads: int, width: int, batch: int, compiled: bool
 ) -> tuple[Any, Any, Any]:
-    """A model of these sizes, its optimiser and its batches, otherwise by makemore.py's defaults."""
+    """Make a model of these sizes, its optimiser and its batches, with makemore.py's defaults otherwise."""
     import torch
 
     makemore, train = load(folder, data)
@@ -50,13 +50,13 @@ def prepare(
     with contextlib.redirect_stdout(io.StringIO()):
         module = getattr(makemore, classes[model])(config, **cell).to(device)
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-4, weight_decay=0.01, betas=(0.9, 0.99), eps=1e-8)
-    workers = {"num_workers": 4, "multiprocessing_context": "fork"}  # forked, as in its command; this process is not
+    workers = {"num_workers": 4, "multiprocessing_context": "fork"}  # its command forks; this process is spawned
     loader = makemore.InfiniteDataLoader(train, batch_size=batch, pin_memory=True, **workers)
     return torch.compile(module) if compiled else module, optimizer, loader
 
 
 def steps(count: int, bfloat16: bool, device: str, **which: Any) -> None:
-    """Take `count` training steps as its training loop does."""
+    """Take `count` training steps as makemore.py's training loop does."""
     import torch
 
     module, optimizer, loader = prepare(device=device, **which)
@@ -80,7 +80,7 @@ def names(count: int, folder: str, data: str, device: str, **which: Any) -> None
     makemore.generate(module, start, train.get_output_length() - 1, top_k=None, do_sample=True).cpu()
 
 
-if __name__ == "__main__":  # its own command: the path of makemore.py, then its flags
+if __name__ == "__main__":  # run makemore.py's own command: its path, then its flags
     without_tensorboard()
     del sys.argv[0]
     runpy.run_path(sys.argv[0], run_name="__main__")

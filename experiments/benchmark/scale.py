@@ -1,4 +1,4 @@
-"""How the cost of training grows with each size of the job while the others stay fixed; a process for each point.
+"""Measure how the cost of training grows with each size of the job while the others stay fixed.
 
 Memory is what XLA plans for the program: parameters, optimiser state, tokens and temporaries.
 """
@@ -42,18 +42,18 @@ AXES = {
 
 @dataclass(frozen=True)
 class Scale(Benchmark):
-    """Time per token and memory of training the default transformer, against each size of the job."""
+    """Measure time per token and memory of training the default transformer, for each size of the job."""
 
     axes: tuple[Annotated[str, one_of(AXES)], ...] = tuple(AXES)
-    """Which sizes to vary."""
+    """Sizes to vary, one at a time."""
     most: int | None = None
-    """Leave out values above this."""
+    """Skip values above this."""
     out: Path = Path("runs/scale")
     """Folder for the figure and the summary."""
 
 
 def random_tokens(lines: int, context: int, vocab: int) -> Tokens:
-    """Lines of random symbols, each as long as the context with its end mark."""
+    """Make lines of random symbols, each as long as the context, its end mark included."""
     line_NT = np.random.default_rng(0).integers(1, vocab, (lines, context), np.int32)
     line_NT[:, -1] = MARK
     start_N = np.arange(lines, dtype=np.int32) * context
@@ -61,8 +61,8 @@ def random_tokens(lines: int, context: int, vocab: int) -> Tokens:
 
 
 def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
-    """Train the transformer on random lines: microseconds per token and seed, and the MB that its program needs."""
-    if simulated:  # devices, by dividing the CPU
+    """Train the transformer on random lines; return microseconds per token and seed, and MB of its program."""
+    if simulated:  # devices are simulated by dividing the CPU
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", job["devices"])
     sizes = {"vocab": job["vocab"], "context": job["context"], "layers": job["layers"], "embed": job["width"]}
@@ -94,17 +94,17 @@ def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
 
 
 def exponents(values: list[int], costs: list[float]) -> str:
-    """The exponent of the cost as a power of the size, from value to value: 0 is constant, 1 linear, 2 quadratic."""
+    """The exponent of the cost as a power of the size, between values: 0 is constant, 1 linear, 2 quadratic."""
     slopes = np.diff(np.log(costs)) / np.diff(np.log(values))
     return "  ".join(f"{slope:5.2f}" for slope in slopes + 0.0)
 
 
 def benchmark_scale(config: Scale) -> dict:
-    """A table for each axis, and one figure for all."""
+    """Print a table for each size, and draw one figure of all."""
     found: dict[str, dict] = {}
     config.out.mkdir(parents=True, exist_ok=True)
     print("us/token: microseconds per token and seed, the median of 3 turns; MB: memory that XLA plans for the program")
-    print("exponents: of the cost as a power of the size, from value to value: 0 is constant, 1 linear, 2 quadratic\n")
+    print("exponents: of the cost as a power of the size, between values: 0 is constant, 1 linear, 2 quadratic\n")
     for axis in config.axes:
         values, points = [value for value in AXES[axis] if value <= (config.most or np.inf)], []
         require(len(values) > 1, f"`most` {config.most} leaves fewer than two values of {axis}; raise it")
@@ -125,7 +125,7 @@ def benchmark_scale(config: Scale) -> dict:
 
 
 def growth(found: Mapping[str, dict], path: Path | None = None) -> Any:
-    """Draw time and memory against each size, a panel each, as multiples of those at the first value; the Figure."""
+    """Draw time and memory in a panel for each size, as multiples of those at the first value; return the Figure."""
     rows = -(-len(found) // 4)
     columns = -(-len(found) // rows)
     figure = mm.plot.figure(3.2 * columns, 3 * rows)
@@ -135,7 +135,7 @@ def growth(found: Mapping[str, dict], path: Path | None = None) -> Any:
         for cost, label, style in (("us/token", "time per token", "o-"), ("MB", "memory", "s--")):
             axes.plot(x, times[cost], style, markersize=4, label=label)
         axes.plot(x, x / x[0], color="0.7", linewidth=1, label="linear")
-        both = np.concatenate([*times.values()])  # the panel is theirs: a line that soon leaves it is steep enough
+        both = np.concatenate([*times.values()])  # the linear line may leave the panel
         axes.set(xscale="log", yscale="log", xlabel=name, ylim=(both.min() / 1.5, 1.5 * both.max()))
         axes.set_xticks(x, [f"{value:.4g}".replace("e+0", "e") for value in x], fontsize=8)
         axes.set_xticks([], minor=True)

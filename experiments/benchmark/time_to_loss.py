@@ -1,6 +1,6 @@
-"""Time from the start of the process to a given loss: our models, and the default run of makemore.py's own command.
+"""Measure the time from the start of a process to a given loss, for our models and for makemore.py's default run.
 
-The test lines are makemore.py's: 1,000 random ones of the lecture's file, some of which are in train as well.
+The test lines are makemore.py's: 1,000 random lines of the lecture's file, some of which are also in train.
 """
 
 import re
@@ -25,28 +25,28 @@ from makemore_jax.errors import require
 from makemore_jax.learning.fit import follow
 
 OURS = ("backoff", "mlp", "wavenet", "gru", "lstm", "transformer", "modern-transformer")
-MODERN = {"modern": True, "steps": 2200}  # with modern swaps a transformer learns sooner than GPT-2's
+MODERN = {"modern": True, "steps": 2200}  # with modern swaps, a transformer learns faster than GPT-2's
 EVALUATE_EVERY = 100  # steps
 
 
 @dataclass(frozen=True)
 class Reach(PeerContest):
-    """Seconds from the start of a process to a test loss on makemore.py's split, by our models' own recipes."""
+    """Measure the seconds from the start of a process to a test loss on makemore.py's split, with our own recipes."""
 
     data: Path = Path("names.txt")
-    """The lecture's names.txt."""
+    """Text file, the lecture's names.txt."""
     rounds: int = 3
     """Number of runs of each of our models, each with its own seed; makemore.py runs once."""
     models: tuple[Annotated[str, one_of(OURS)], ...] = OURS
-    """Which of our models to run."""
+    """Models of ours to run."""
     target: float = 1.966
-    """The test loss to reach, in nats per character."""
+    """Test loss to reach, in nats per character."""
     peer_steps: int = 15_000
-    """Steps of makemore.py's run, which evaluates every 500."""
+    """Number of steps that makemore.py trains; it evaluates every 500 steps."""
 
 
 class Reached(NamedTuple):
-    """When a run reached the target, and its loss then; infinite seconds if it never did."""
+    """The time at which a run reached the target, and its loss then; infinite if it never did."""
 
     seconds: float  # from the start of its process
     nats: float
@@ -54,7 +54,7 @@ class Reached(NamedTuple):
 
 
 def train_until(target: float, train: list[str], test: list[str], name: str, seed: int) -> tuple[float, int] | None:
-    """Train until an evaluation on `test` is at the target; its loss and step, or None if the recipe ends first."""
+    """Train until the loss on `test` reaches the target; return loss and step, or None if the recipe ends first."""
     corpus = encode(Split(train, test, test), "")
     if name == "backoff":
         nats = mm.evaluate(mm.count(corpus), corpus.tokens.test).nats
@@ -67,7 +67,7 @@ def train_until(target: float, train: list[str], test: list[str], name: str, see
 
 
 def run_ours(lines: Split, name: str, target: float, seed: int) -> Reached:
-    """Train one of our models in a process of its own."""
+    """Train one of our models in a separate process."""
     began = time.perf_counter()
     with own_process() as process:
         reached = ask(process, train_until, target=target, train=lines.train, test=lines.test, name=name, seed=seed)
@@ -75,7 +75,7 @@ def run_ours(lines: Split, name: str, target: float, seed: int) -> Reached:
 
 
 def run_peer(folder: Path, data: Path, steps: int) -> Reached:
-    """Run makemore.py's command with its defaults; when it printed its best test loss."""
+    """Run makemore.py's command with its defaults; return when it printed its best test loss."""
     began, evaluated = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-u", "-m", "experiments.benchmark.peer", str(folder / "makemore.py")]
@@ -84,21 +84,17 @@ def run_peer(folder: Path, data: Path, steps: int) -> Reached:
             for line in process.stdout or ():
                 if found := re.match(r"step (\d+) train loss: \S+ test loss: (\S+)", line):
                     evaluated.append(Reached(time.perf_counter() - began, float(found[2]), int(found[1])))
-    require(process.returncode == 0 and bool(evaluated), f"{folder}: makemore.py has not evaluated; it needs 500 steps")
+    require(process.returncode == 0 and bool(evaluated), f"{folder}: makemore.py printed no loss; it needs 500 steps")
     return min(evaluated, key=lambda reached: reached.nats)
 
 
 def benchmark_reach(config: Reach) -> dict:
-    """The table: our models, and how many times as long makemore.py takes to its best."""
+    """Print the table of our models, with the ratio of makemore.py's time to ours."""
     (lines, _), theirs, rows = makemore_split(config.data), None, {}
     formats = {"seconds": ">9.1f", "lowest": ">9.1f", "highest": ">9.1f", "step": ">9,.0f", "nats": ">9.4f"}
-    print(
-        f"time to a test loss of {config.target} nats per character, and step and loss then; seconds: the median over"
-    )
-    print(
-        "seeds, lowest and highest over them; ratio: how many times as long makemore.py took to its best loss; backoff:"
-    )
-    print("the n-gram with back-off, counted\n")
+    print(f"time to a test loss of {config.target} nats per character, with the step and the loss at that time")
+    print("seconds: the median over seeds, with the lowest and the highest; backoff: the n-gram with back-off")
+    print("ratio: how many times as long makemore.py took to reach its best loss\n")
     table = cli.Table(model="<20", **formats, **({"ratio": ">8.1f"} if config.peer else {}))
     if config.peer:
         theirs = run_peer(config.peer, config.data, config.peer_steps)

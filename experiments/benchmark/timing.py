@@ -1,4 +1,4 @@
-"""What the benchmarks share: contestants that take turns, processes of their own, and what the machine can do."""
+"""What the benchmarks share: contestants that take turns, separate processes, and the speed of the machine."""
 
 import importlib.util
 import multiprocessing
@@ -20,13 +20,13 @@ import numpy as np
 from makemore_jax.errors import InputError, require
 
 TURN = 0.5  # seconds
-RATIO_NOTE = "ratio: how many times as long as ours, turn by turn: the median, the lowest and the highest of the turns"
+RATIO_NOTE = "ratio: time relative to ours, turn by turn: the median, the lowest and the highest of the turns"
 RATIO = {"ratio": ">9.1f", "lowest": ">9.1f", "highest": ">9.1f"}  # columns of a table
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The flags of a benchmark: numbers are at least 1, and lists are not empty."""
+    """The flags of a benchmark; numbers must be at least 1, and lists must not be empty."""
 
     json: bool = False
     """Print the summary as JSON on the last line."""
@@ -41,31 +41,31 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Contest(Benchmark):
-    """A benchmark with contestants that take turns."""
+    """The flags of a benchmark whose contestants take turns."""
 
     data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing per line."""
+    """Text file in UTF-8, one item per line."""
     rounds: int = 9
     """Number of turns for each contestant; the table shows medians."""
 
 
 @dataclass(frozen=True)
 class PeerContest(Contest):
-    """A contest in which makemore.py can take part."""
+    """The flags of a contest in which makemore.py can take part."""
 
     peer: Path | None = None
-    """Folder of a clone of github.com/karpathy/makemore, to measure makemore.py as well; needs PyTorch."""
+    """Clone of github.com/karpathy/makemore, to measure makemore.py as well; this needs PyTorch."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.peer:
             found = (self.peer / "makemore.py").is_file()
-            require(found, f"{self.peer}: there is no makemore.py in it; clone karpathy/makemore")
+            require(found, f"{self.peer}: has no makemore.py; clone karpathy/makemore")
             require(importlib.util.find_spec("torch") is not None, "`peer` needs PyTorch: pip install torch==2.13.0")
 
 
 def seconds(call: Callable[[], object], times: int = 1) -> float:
-    """Seconds per call, over this many calls."""
+    """The mean seconds per call over this many calls."""
     began = time.perf_counter()
     for _ in range(times):
         call()
@@ -73,9 +73,9 @@ def seconds(call: Callable[[], object], times: int = 1) -> float:
 
 
 def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds per call for each contestant, (rounds,), measured in alternation so that all see the same machine.
+    """Measure the seconds per call of each contestant, (rounds,), in alternation, so that all see the same machine.
 
-    A turn repeats the call for about `TURN` seconds: a single short call would mostly measure how threads wake up.
+    A turn repeats the call for about `TURN` seconds, since one short call would mostly measure how threads wake up.
     """
     times = {}
     for name, call in calls.items():
@@ -86,18 +86,18 @@ def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 def ratio(other: np.ndarray, ours: np.ndarray) -> dict[str, float]:
-    """How many times as long as ours the other took, turn by turn: the median, the lowest and the highest."""
+    """The other's time relative to ours, turn by turn: the median, the lowest and the highest."""
     ratios = other / ours
     return dict(zip(RATIO, map(float, (np.median(ratios), ratios.min(), ratios.max())), strict=True))
 
 
 def own_process() -> ProcessPoolExecutor:
-    """A new Python process, for `with`: it starts at the first call, and keeps its state from call to call."""
+    """Make a Python process for a `with`; it starts at the first call and keeps its state between calls."""
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 def ask(process: ProcessPoolExecutor, function: Callable[..., Any], **arguments: Any) -> Any:
-    """Call a module's function in a process of `own_process`; raises what it raises there."""
+    """Call a module's function in a process of `own_process`, and raise what it raises."""
     try:
         return process.submit(function, **arguments).result()
     except BrokenProcessPool:
@@ -105,7 +105,7 @@ def ask(process: ProcessPoolExecutor, function: Callable[..., Any], **arguments:
 
 
 def processor() -> str:
-    """The name of the accelerator that JAX computes on, or of the CPU with its number of cores."""
+    """The name of the accelerator that JAX uses, or of the CPU with its number of cores."""
     device, cpuinfo = jax.devices()[0], Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     name = found[1] if found else platform.processor() or platform.machine()
@@ -113,7 +113,7 @@ def processor() -> str:
 
 
 def matrix_rate(dtype: jax.typing.DTypeLike) -> float:
-    """FLOP per second of a large matrix product: in practice the most that the machine reaches."""
+    """FLOP per second of a large matrix product, in practice the most that the machine reaches."""
     side = 2048 if jax.default_backend() == "cpu" else 8192
     a, product = jnp.ones((side, side), dtype), jax.jit(jnp.matmul)
     turns = take_turns({"product": lambda: product(a, a).block_until_ready()}, rounds=5)

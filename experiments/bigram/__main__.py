@@ -1,4 +1,4 @@
-"""The first lecture of makemore: the bigram model, counted and then learned.
+"""Tell the first lecture of makemore: the bigram model, counted and then learned.
 
 Run it:   python -m experiments.bigram
 Expect:   a loss of 2.4543 nats per character from counting, and the same from gradient descent
@@ -40,16 +40,16 @@ NOVELTY_SAMPLES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Output, Seed):
-    """The first lecture of makemore: count the bigrams of a text, then learn the same model by gradient descent."""
+    """Count the bigrams of a text, then learn the same model by gradient descent: the first lecture of makemore."""
 
     data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing per line."""
+    """Text file in UTF-8, one item per line."""
     max_length: int | None = None
-    """Cut lines and samples to this many characters; by default samples end at twice the longest line."""
+    """Cut lines and samples to this many characters; by default, only samples are cut, at twice the longest line."""
     smoothing: float = 0.0
     """Add this number to every count, so that no bigram has probability zero."""
     steps: int = 200
-    """Steps of gradient descent for the neural bigram, each over all the data; 0 leaves the neural bigram out."""
+    """Steps of gradient descent for the neural bigram, each over all the data; 0 skips the neural bigram."""
     learning_rate: float = 50.0
     """Learning rate of gradient descent; 50 in the lecture."""
     penalty: float = 0.01
@@ -57,7 +57,7 @@ class Config(Output, Seed):
     samples: int = 10
     """Number of lines to sample from each model."""
     score: tuple[str, ...] = ()
-    """Words to score; by default a line of the data, and the same line with an unseen bigram at its end."""
+    """Words to score; by default, a line of the data, and the same line with an unseen bigram at its end."""
     prefix: str = ""
     """Text that every sample starts with."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
@@ -74,7 +74,7 @@ class Config(Output, Seed):
 
 
 def story(config: Config) -> dict:
-    """Tell the lecture in its order; returns the summary."""
+    """Tell the lecture in its order; return the summary."""
     init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
     lecture = prepare(config, sample_key)
     with cli.claim(config, config.out, digest(lecture.lines), (*FIGURES, "table.html")) as folder:
@@ -94,7 +94,7 @@ def story(config: Config) -> dict:
 
 
 def prepare(config: Config, key: jax.Array) -> Lecture:
-    """Read and count the data. Words and prefixes that cannot be read are refused here, before anything is written."""
+    """Read and count the data, and refuse words and prefixes with unknown symbols before anything is written."""
     lines = read_lines(config.data, config.max_length)
     vocab = Vocab.of(lines)
     for word in config.score:
@@ -113,7 +113,7 @@ def prepare(config: Config, key: jax.Array) -> Lecture:
 
 
 def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
-    """1. What was loaded, and what it runs on."""
+    """1. Describe the data and the device."""
     lines, vocab = lecture.lines, lecture.vocab
     distinct = len(set(lines))
     report: dict[str, Any] = {"lines": len(lines), "distinct": distinct, "repeated": len(lines) - distinct}
@@ -132,7 +132,7 @@ def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
 
 
 def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
-    """2 and 3. The bigrams counted in a dict and in a table, and the picture of the table."""
+    """2 and 3. Count the bigrams in a dict and in a table, and draw the table."""
     lines, symbols, counts_VV = lecture.lines, lecture.symbols, np.asarray(lecture.counts_VV)
     title("2. Counts")
     bigrams = " ".join(first + second for first, second in pairwise([symbols[0], *lines[0], symbols[0]]))
@@ -153,7 +153,7 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
     print(f"most common      {named(order[:seen][:8])}")
     print(f"least common     {named(order[:seen][-8:])}")
     print(f"never seen       {counts_VV.size - seen:,} of {counts_VV.size:,} pairs")
-    print("why one mark     no pair starts with an end mark, and none ends with a start mark: two marks would waste")
+    print("why one mark     nothing follows an end mark and nothing precedes a start mark, so two marks would waste")
     print(f"                 a row and a column of a {side + 1} x {side + 1} table")
     title("3. Picture")
     if figures:
@@ -166,7 +166,7 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
 
 
 def tell_probabilities(lecture: Lecture, smoothing: float) -> Params:
-    """4. From rows of counts to rows of probabilities."""
+    """4. Turn rows of counts into rows of probabilities."""
     symbols, params = lecture.symbols, ngram.fit(lecture.counts_VV, smoothing)
     prob_VV = np.exp(np.asarray(params["log_prob"]))
     title("4. Probabilities")
@@ -181,7 +181,7 @@ def tell_probabilities(lecture: Lecture, smoothing: float) -> Params:
 
 
 def tell_samples(lecture: Lecture, params: Params) -> dict:
-    """5. New lines from the table, beside those of the uniform model."""
+    """5. Sample from the table and from the uniform model."""
     uniform = ngram.fit(jnp.zeros_like(lecture.counts_VV))
     drawn = {"table": lecture.sample(lecture.model, params), "uniform": lecture.sample(lecture.model, uniform)}
     title("5. Samples")
@@ -191,7 +191,7 @@ def tell_samples(lecture: Lecture, params: Params) -> dict:
 
 
 def tell_quality(lecture: Lecture, words: tuple[str, ...], smoothing: float) -> dict:
-    """6. Mean negative log-likelihood: of the data, of single words, of held-out lines."""
+    """6. Measure the mean negative log-likelihood of the data, of single words and of held-out lines."""
     title("6. Quality")
     model, counts_VV = lecture.model, lecture.counts_VV
     tables = {f"counts + {k:g}": ngram.fit(counts_VV, k) for k in sorted({0.0, 0.1, 1.0, 5.0, smoothing})}
@@ -213,7 +213,7 @@ def tell_quality(lecture: Lecture, words: tuple[str, ...], smoothing: float) -> 
 
 
 def unlikely(lecture: Lecture) -> list[str]:
-    """A line of the data, and the same line with a bigram at its end that the data lacks; or the first line alone."""
+    """Find a line of the data that an unseen bigram can extend; return both, or the first line if there is none."""
     for line in lecture.lines:
         unseen = np.flatnonzero(np.asarray(lecture.counts_VV)[lecture.vocab.encode(line)[-1]] == 0)
         if len(unseen) and (symbol := unseen[-1]) != MARK:
@@ -222,7 +222,7 @@ def unlikely(lecture: Lecture) -> list[str]:
 
 
 def tell_held_out(lecture: Lecture, smoothing: float) -> dict:
-    """The honest score: count the train lines alone, and score lines that the counts have not seen."""
+    """Count only the train lines, and score lines that the counts have not seen: the honest score."""
     parts = split(lecture.lines)
     if not all(parts):
         print("\ntoo few lines to hold some out")

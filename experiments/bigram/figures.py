@@ -1,4 +1,4 @@
-"""The figures of the first lecture: the table of counts, two probability matrices, smoothing beside a penalty."""
+"""Figures of the first lecture: the table of counts, two probability matrices, smoothing beside a penalty."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from makemore_jax.analysis import plot
 
 
 def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: Path | None = None) -> Figure:
-    """The bigram table as in the lecture: each cell shows the pair and its count, darker where it is larger."""
+    """Draw the bigram table as in the lecture: each cell shows a pair and its count, darker for larger counts."""
     shown = plot.shown(counts_VV)
     cells, names = counts_VV[np.ix_(shown, shown)], [plot.label(symbols[int(i)]) for i in shown]
     side = max(4, 0.58 * len(shown) + 1)
@@ -31,7 +31,7 @@ def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: Path | None = No
 def matrices(
     prob_VV: Mapping[str, np.ndarray], counts_VV: np.ndarray, symbols: Sequence[str], path: Path | None = None
 ) -> Figure:
-    """Probability matrices side by side on one colour scale; a row is the distribution after its symbol."""
+    """Draw probability matrices side by side on one colour scale; a row is the distribution after its symbol."""
     shown = plot.shown(counts_VV)
     names, cells = [plot.label(symbols[int(i)]) for i in shown], np.ix_(shown, shown)
     top = max(prob[cells].max() for prob in prob_VV.values())
@@ -51,10 +51,10 @@ def _title(text: str, shown: np.ndarray, symbols: Sequence[str]) -> str:
 
 
 def regularisers(smoothing: tuple, penalty: tuple, counted_nats: float, path: Path | None = None) -> Figure:
-    """What each regulariser costs in loss and gives to unseen pairs: smoothing as a line, penalties as points.
+    """Draw what each regulariser costs in loss and gives to unseen pairs: smoothing as a line, penalties as points.
 
-    Each is three arrays: strengths, losses on the data, probabilities of unseen pairs. `counted_nats` is the loss
-    without either.
+    Each regulariser is three arrays: its strengths, the losses on the data, and the probabilities of unseen pairs.
+    `counted_nats` is the loss without regularisation.
     """
     figure = plot.figure(9, 5)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The second half of the first lecture: the model of the counts, learned by gradient descent.
+"""The second half of the first lecture: the bigram model, learned by gradient descent.
 
 Row x of W holds the logits after symbol x. The loss has two forms: over all pairs, and over their counts.
 """
@@ -28,12 +28,12 @@ from makemore_jax.models.registry import build
 
 TABLE_STEPS = 100_000  # on the count table, where a step costs next to nothing
 MAX_WORK = 2**30  # steps x cells x penalties: fewer steps for a large alphabet
-MAX_ONE_HOTS = 2**25  # pairs x symbols: beyond it, a step over the pairs takes too long, and the table is used instead
-MAX_SWEEP = 512  # symbols: beyond it, one penalty is trained and not a sweep of them
+MAX_ONE_HOTS = 2**25  # pairs x symbols: beyond this, a step over the pairs is too slow, and the table is used instead
+MAX_SWEEP = 512  # symbols: beyond this, one penalty is trained instead of a sweep
 
 
 def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any, figures: Path | None) -> dict:
-    """7 to 9. Learn from the pairs, learn from the table, compare with the counts; returns the summary."""
+    """7 to 9. Learn from the pairs, learn from the table, compare both with the counts; return the summary."""
     model = build("bigram", vocab=lecture.vocab.size)
     hyper = {"learning_rate": jnp.float32(config.learning_rate), "penalty": jnp.float32(config.penalty)}
     start = init_state(model.init(init_key), run_key, hyper, descent)
@@ -60,14 +60,14 @@ def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any,
 
 
 def tell_pairs(model: Model, state: TrainState, lecture: Lecture, steps: int) -> tuple[Params, np.ndarray, dict]:
-    """7. The lecture's gradient descent, each step over all pairs of the data."""
+    """7. Descend as the lecture does, each step over all pairs of the data."""
     cli.title("7. The neural bigram")
     pairs, side = lecture.tokens.pairs, lecture.vocab.size
     print(f"logits = one_hot(x) @ W; probabilities = softmax(logits); W starts as {side} x {side} normal noise")
     rate, penalty = state.hyper["learning_rate"], state.hyper["penalty"]
     print(f"gradient descent with learning rate {rate:g} on mean nll + {penalty:g} * mean(W**2)")
     if len(pairs[0]) * side > MAX_ONE_HOTS:
-        print(f"(over the count table of section 8: {len(pairs[0]):,} one-hots would take long)")
+        print(f"(on the count table of section 8, since {len(pairs[0]):,} one-hots would be slow)")
         take_steps = steps_on(lecture.counts_VV, table_loss, descent)
     else:
         take_steps = steps_on(jax.device_put(pairs), partial(pair_loss, model), descent)
@@ -82,11 +82,11 @@ def tell_pairs(model: Model, state: TrainState, lecture: Lecture, steps: int) ->
 
 
 def tell_statistic(model: Model, params: Params, hyper: dict, lecture: Lecture) -> None:
-    """8. Loss and gradient from the pairs, and from the counts of the same pairs."""
+    """8. Compare the loss and gradient from the pairs with those from the counts of the same pairs."""
     cli.title("8. The sufficient statistic")
     x_N, y_N = (side[: MAX_ONE_HOTS // lecture.vocab.size] for side in lecture.tokens.pairs)
     if len(x_N) < len(lecture.tokens.pairs[0]):
-        print(f"on the first {len(x_N):,} pairs, since one-hots of all would take long:")
+        print(f"on the first {len(x_N):,} pairs, since one-hots of all pairs would be slow:")
     counts_VV, gradients = ngram.count(lecture.model.config, x_N[None], y_N[None]), {}
     for name, loss, data in (("pairs", partial(pair_loss, model), (x_N, y_N)), ("table", table_loss, counts_VV)):
         value, gradient = jax.jit(jax.value_and_grad(loss))(params, data, hyper)
@@ -98,19 +98,19 @@ def tell_statistic(model: Model, params: Params, hyper: dict, lecture: Lecture) 
 
 
 class Sweep(NamedTuple):
-    """The neural bigram trained on the table with each of S penalties; the first is 0, the second the run's."""
+    """The neural bigram, trained on the table with each of S penalties; the first is 0, the second is the run's."""
 
     penalty_S: np.ndarray
     W_SVV: jax.Array
     prob_SVV: np.ndarray
     nats_S: np.ndarray  # the loss on the data, without the penalty
-    loss_SN: np.ndarray  # the loss before each of N steps, with it
+    loss_SN: np.ndarray  # the loss before each of N steps, with the penalty
 
 
 def train_on_table(start: TrainState, counts_VV: jax.Array) -> Sweep:
     """Train with many penalties at once, as one program."""
     cells = counts_VV.size
-    # For the penalty p * mean(W**2) gradient descent at rate r is stable while 2 * p * r / cells < 2.
+    # With the penalty p * mean(W**2), gradient descent at rate r is stable while 2 * p * r / cells < 2.
     shares = np.array([1e-4, 3e-3, 1e-2, 3e-2, 0.1, 0.3] if len(counts_VV) <= MAX_SWEEP else [])
     round_numbers = [float(f"{penalty:.0e}") for penalty in shares * cells / start.hyper["learning_rate"]]
     penalty_S = np.array([0, start.hyper["penalty"], *round_numbers], np.float32)
@@ -124,7 +124,7 @@ def train_on_table(start: TrainState, counts_VV: jax.Array) -> Sweep:
 
     began = time.perf_counter()
     state_S, loss_SN = jax.block_until_ready(train(penalty_S))
-    print(f"{count:,} steps on the table with each of {len(penalty_S)} penalties, from 0 up, as one program:", end=" ")
+    print(f"{count:,} steps on the table with each of {len(penalty_S)} penalties, 0 included, as one program:", end=" ")
     print(f"{time.perf_counter() - began:.1f} s")
     W_SVV = state_S.params["W"]
     nats_S = np.array([table_nll(W_VV, counts_VV) for W_VV in W_SVV])
@@ -133,7 +133,7 @@ def train_on_table(start: TrainState, counts_VV: jax.Array) -> Sweep:
 
 
 def tell_agreement(model: Model, sweep: Sweep, lecture: Lecture, rate: float) -> dict:
-    """9. Without a penalty, gradient descent arrives at the counts: the same loss, probabilities and samples."""
+    """9. Show that gradient descent without a penalty reaches the loss, probabilities and samples of the counts."""
     counts_VV, counted = np.asarray(lecture.counts_VV), ngram.fit(lecture.counts_VV)
     nats = {"counted_nats": float(table_nll(counted["log_prob"], lecture.counts_VV))}
     nats |= {"nats": sweep.nats_S[0], "nats_with_penalty": sweep.nats_S[1]}
@@ -148,20 +148,20 @@ def tell_agreement(model: Model, sweep: Sweep, lecture: Lecture, rate: float) ->
         share = float((counts_VV.sum(1) / counts_VV.sum()).max())
         # A row's curvature is at most half its share of the pairs, and a step overshoots when rate * curvature > 2.
         advice = f"try a --learning-rate under {4 / share:.1f}" if rate * share > 4 else "it needs more steps"
-        print(f"gradient descent has not arrived at the counts yet: {advice}")
+        print(f"gradient descent has not reached the counts yet: {advice}")
     strongest = int(sweep.penalty_S.argmax())
     by_penalty = {"gradient descent": 0, f"with penalty {sweep.penalty_S[strongest]:g}": strongest}
     drawn = {"counts": lecture.sample(lecture.model, counted)}
     drawn |= {name: lecture.sample(model, {"W": sweep.W_SVV[s]}) for name, s in by_penalty.items()}
     equal = sum(a == b for a, b in zip(drawn["counts"], drawn["gradient descent"], strict=True))
-    print(f"with the same random key, both make the same sample {equal} times out of {len(drawn['counts'])}\n")
+    print(f"with the same random key, {equal} of {len(drawn['counts'])} samples are the same for both\n")
     cli.columns(drawn)
     found = {"met": met, "largest_difference": difference_VV.max(), "samples": drawn}
     return {"steps": sweep.loss_SN.shape[1], **nats, **found}
 
 
 def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> list[dict]:
-    """9. A penalty does what smoothing does: at equal loss, both give unseen pairs about the same probability."""
+    """9. Show that a penalty acts as smoothing does: at equal loss, unseen pairs get about the same probability."""
     smoothing_G, smoothed_nats_G, smoothed_unseen_G = smoothing_curve(counts_VV)
     order_S = np.argsort(sweep.penalty_S[1:]) + 1
     penalty_S, nats_S = sweep.penalty_S[order_S], sweep.nats_S[order_S]
@@ -169,7 +169,7 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
     smoothing_S = np.exp(np.interp(nats_S, smoothed_nats_G, np.log(smoothing_G)))
     smoothed_unseen_S = np.interp(nats_S, smoothed_nats_G, smoothed_unseen_G)
 
-    print("\na penalty does what smoothing does: it gives probability to pairs that were never seen")
+    print("\na penalty acts as smoothing does: it gives probability to pairs that were never seen")
     columns = {"penalty": ">12.4g", "loss": ">10.4f", "P(unseen)": ">12.6f"}
     table = cli.Table(**columns, **{"smoothing of equal loss": ">28.4g", "its P(unseen)": ">16.6f"})
     names = ("penalty", "nats", "unseen", "smoothing", "smoothed_unseen")
@@ -186,14 +186,14 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
 
 
 def unseen_probability(prob_VV: jax.Array, counts_VV: jax.Array) -> jax.Array:
-    """The probability of drawing a pair that the counts lack, if first symbols are as frequent as in the data."""
+    """The probability of drawing a pair that the data lacks, if first symbols are as frequent as in the data."""
     after_V = prob_VV.sum(-1, where=counts_VV == 0)
-    total_V = counts_VV.astype(jnp.float32).sum(-1)  # the sum of all may be past int32
+    total_V = counts_VV.astype(jnp.float32).sum(-1)  # the total may not fit into int32
     return (after_V * total_V).sum() / total_V.sum()
 
 
 def smoothing_curve(counts_VV: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(G,) smoothings from almost none to almost uniform, their losses on the data, their unseen probabilities."""
+    """Smoothings from almost none to almost uniform, (G,), with their losses and probabilities of unseen pairs."""
 
     def point(smoothing: jax.Array) -> tuple[jax.Array, jax.Array]:
         log_prob_VV = ngram.fit(counts_VV, smoothing)["log_prob"]

@@ -1,1 +1,1 @@
-"""The page of experiments.explore: what it shows as values, what serves it, and the files that it is made of."""
+"""The page of experiments.explore: the values that it shows, the server, and the page's own files."""

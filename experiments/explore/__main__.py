@@ -1,8 +1,9 @@
-"""Explore models in the browser: the bigram table, runs that read what you type, names as they are drawn.
+"""Explore models in the browser: the bigram table, runs that read what you type, and how a name is drawn.
 
 Run it:   python -m experiments.explore runs/gru runs/lstm
-Expect:   a page at 127.0.0.1, which the browser opens; Ctrl-C ends it. Without a run, a small GRU trains as you watch
-Save:     python -m experiments.explore --save table.html writes the table, with its data, as one file
+          python -m experiments.explore                         without a run, a small GRU trains while you watch
+          python -m experiments.explore --save table.html       only write the table, with its data, as one file
+Expect:   a page at 127.0.0.1, which opens in the browser; Ctrl-C ends the command
 """
 
 import os
@@ -32,15 +33,15 @@ class Config:
     """Explore the bigram table and trained models in the browser."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Run folders that experiments.train wrote, or .safetensors files; without any, a small GRU is trained at once."""
+    """Run folders that experiments.train wrote, or .safetensors files; without any, a small GRU is trained."""
     data: Path | None = None
-    """Text file of the table; by default the one that the first run was trained on, or data/names.txt."""
+    """Text file for the table; by default, the file that the first run was trained on, or data/names.txt."""
     save: Path | None = None
-    """Write the table, with its data, as one HTML file that needs no server, and end."""
+    """Write the table, with its data, into this HTML file, which needs no server, and exit."""
     port: int = 0
-    """Port on the loopback address; 0 takes a free one."""
+    """Port on the loopback address; 0 chooses a free one."""
     no_open: bool = False
-    """Open no browser."""
+    """Do not open a browser."""
     json: bool = False
     """With --save, print the name of the file as JSON on the last line."""
 
@@ -49,7 +50,7 @@ class Config:
 
 
 def run(config: Config) -> dict:
-    """Open the runs, and serve the page until Ctrl-C; or save it."""
+    """Open the runs and serve the page until Ctrl-C, or save the table."""
     if config.save:
         write_page(TableOnDisk(partial(table_source, config)).now().table, config.save)
         print(f"wrote {cli.shown(config.save)}: open it in any browser")
@@ -57,7 +58,7 @@ def run(config: Config) -> dict:
     serve = load_server()
     live = None if config.runs else LiveRun(corpus.load(config.data or DATA))
     shelf, tables = Shelf([RunOnDisk(path) for path in config.runs], live), TableOnDisk(partial(table_source, config))
-    if config.data:  # where the data of a run is gone, the other views do without it
+    if config.data:  # a named file must exist; if a run's data is gone, the other views still work
         tables.now()
     token = secrets.token_urlsafe()
     with listen(config.port) as listening:
@@ -72,7 +73,7 @@ def run(config: Config) -> dict:
 
 
 def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
-    """The file of the table, and how it is read: the arguments of `read_lines`."""
+    """The file of the table and how to read it, as arguments of `read_lines`."""
     trained_on = {}
     if config.data is None and config.runs:
         trained_on = read_config(config.runs[0]) or {}
@@ -82,7 +83,7 @@ def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on the loopback address."""
+    """Open a socket on the loopback address."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -91,7 +92,7 @@ def listen(port: int) -> socket.socket:
 
 
 def open_browser(address: str) -> None:
-    """Open the page, or say that there is no browser."""
+    """Open the page in a browser, or print that there is none."""
     try:
         opened = webbrowser.open(address)
     except (webbrowser.Error, OSError):
@@ -101,7 +102,7 @@ def open_browser(address: str) -> None:
 
 
 def load_server() -> Any:
-    """(shelf, tables, token, socket) -> None: serve until a signal ends it."""
+    """Import the server; return (shelf, tables, token, socket) -> None, which serves until a signal ends it."""
     try:
         from experiments.explore.connections import server
         from experiments.explore.server import HEADERS, app, warm_up
@@ -121,7 +122,7 @@ def load_server() -> Any:
             stopped.set()
             if shelf.live:
                 shelf.live.stop()
-            for thread in working:  # one that ends inside a computation would take the process with it
+            for thread in working:  # exiting while JAX computes in a thread would crash
                 thread.join()
 
     return serve

@@ -1,4 +1,4 @@
-"""The connections of the page: how many at once, and how long a client is waited for."""
+"""Limit the connections of the page: their number, and the time that the server waits for a client."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ LONGEST_HEAD = 2**15  # bytes
 
 
 def server(app: Any, headers: dict[str, str]) -> uvicorn.Server:
-    """A server of this application that puts these headers on every answer, its own refusals included."""
+    """Make a server of this application that puts these headers on every answer, including its own refusals."""
     options = {"log_level": "error", "access_log": False, "server_header": False, "date_header": False}
     options |= {"limit_concurrency": CONNECTIONS, "h11_max_incomplete_event_size": LONGEST_HEAD}
     options |= {"timeout_graceful_shutdown": 2, "lifespan": "off", "ws": "none", "headers": list(headers.items())}
@@ -20,10 +20,10 @@ def server(app: Any, headers: dict[str, str]) -> uvicorn.Server:
 
 
 class Impatient(H11Protocol):
-    """One connection, which ends where its client keeps the server waiting.
+    """A connection that is closed if its client keeps the server waiting.
 
-    uvicorn limits how long a connection may be idle between two requests. Here, too, a request must arrive whole, and
-    its answer be read, in `PATIENCE` seconds. The time that the answer takes to compute does not count.
+    uvicorn only limits how long a connection may be idle between two requests. Here a request must also arrive, and its
+    answer be read, within `PATIENCE` seconds each. The time to compute the answer does not count.
     """
 
     deadline = None
@@ -34,7 +34,7 @@ class Impatient(H11Protocol):
         self._watch()
 
     def handle_events(self) -> None:
-        """Something has arrived."""
+        """Handle what has arrived."""
         super().handle_events()
         self._watch()
 
@@ -44,17 +44,17 @@ class Impatient(H11Protocol):
         self._watch()
 
     def pause_writing(self) -> None:
-        """Wait for what is written to be read."""
+        """Wait for the client to read what was written."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has been read."""
+        """Continue after the client has read what was written."""
         super().resume_writing()
         self._watch()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP, unless an answer has begun: then there is nothing to do but close."""
+        """Refuse a request that is not HTTP; if an answer has already begun, only close the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [*self.server_state.default_headers, (b"content-type", b"text/plain"), (b"connection", b"close")]
             answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
@@ -63,7 +63,7 @@ class Impatient(H11Protocol):
         self.transport.close()
 
     def _watch(self) -> None:
-        """Set the deadline where the server waits for the client; lift it while the client waits for the server."""
+        """Set a deadline while the server waits for the client; lift it while the client waits for the server."""
         asked = self.cycle and not (self.cycle.more_body or self.cycle.response_complete)
         if asked and not self.flow.write_paused:
             if self.deadline:

@@ -1,4 +1,4 @@
-"""What a model computes as it reads a line: attention, states, embeddings, how far back it looks; ready for JSON."""
+"""Show what a model computes as it reads a line: attention, states, embeddings, how far back it looks."""
 
 from functools import partial
 from typing import Any
@@ -12,13 +12,13 @@ from makemore_jax.analysis import influence, plot
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
 
-UNITS = 96  # of a layer; of a wider one, those that vary most along the line
+UNITS = 96  # shown of a layer; of a wider layer, those that vary most along the line
 POINTS = 150  # embeddings in the plane
-LONGEST = 64  # symbols of a line whose maps are drawn
+LONGEST = 64  # symbols that are read of a line
 
 
 def inside(trained: Trained, text: str) -> dict:
-    """The activations of a line, by their shapes; and what every model has: how far back it looks."""
+    """Compute the activations along a line and how far back the model looks, ready for JSON."""
     ids, _, problem = reading(trained, text)
     if len(ids) >= LONGEST:
         ids, problem = ids[: LONGEST - 1], f"the first {LONGEST - 1} symbols are shown"
@@ -41,9 +41,9 @@ def _forward(model: Model, params: Params, x_T: jax.Array) -> dict:
 
 
 def activations(trained: Trained, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """What `mm.activations` gives, read from a padded line, so that the next symbol compiles nothing.
+    """Compute what `mm.activations` returns, but on a padded line, so that the next symbol needs no compilation.
 
-    Time is the first axis of two, the second of three, and both last axes of four.
+    Time is the first of two axes, the second of three axes, and both last ones of four axes.
     """
     values = _forward(trained.model, trained.params, padded(trained, ids))
     part = slice(len(ids) + 1)
@@ -53,19 +53,19 @@ def activations(trained: Trained, ids: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def panel(title: str, value_TH: np.ndarray) -> dict:
-    """A heat map of (time, units), the units in order of their mean."""
+    """Make a heat map of (time, units), with the units in order of their mean."""
     most = np.sort(np.argsort(-value_TH.std(0), kind="stable")[:UNITS])
     shown_TH = value_TH[:, most]
     shown_TH = shown_TH[:, np.argsort(shown_TH.mean(0), kind="stable")]
-    scale = max(1.0, float(np.quantile(np.abs(value_TH), 0.99)))  # a few large units would leave the rest pale
+    scale = max(1.0, float(np.quantile(np.abs(value_TH), 0.99)))  # so that a few large units do not make the rest pale
     signed = bool(value_TH.min() < 0)
     return {"title": title, "units": value_TH.shape[1], "scale": scale, "signed": signed, "value": rounded(shown_TH, 3)}
 
 
 def plane(trained: Trained) -> dict | None:
-    """The embeddings of the symbols in a plane: the two directions in which they differ most (PCA), or both of two.
+    """Project the symbols' embeddings onto the two directions in which they differ most (PCA).
 
-    None for a model without a table of embeddings, by the name that all models give it.
+    Two-dimensional embeddings are shown as they are. Return None for a model without a table named `embed`.
     """
     table = _embedding(trained.params, trained.vocab.size)
     if table is None:

@@ -1,6 +1,6 @@
-"""What the page shows: runs and a table, which are opened again when their files have changed, and a run in training.
+"""The runs and the table that the page shows, reopened when their files change, and a run that is still training.
 
-A view gets a value as it was read at one time, so that an answer never mixes two; `version` tells such values apart.
+Each answer is computed from one state of a run, so it never mixes two; `version` tells these states apart.
 """
 
 import contextlib
@@ -24,38 +24,38 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import name_of
 from makemore_jax.runs.folder import lines_of, states
 
-LOOK_EVERY = 1.0  # seconds between looks at whether a file has changed
-START = 2**16  # bytes of a file that are looked at: a whole configuration, the checksum of weights
-GRU: dict[str, Any] = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained where there is no run
+LOOK_EVERY = 1.0  # seconds between checks of whether a file has changed
+START = 2**16  # bytes of a file that are checked: a whole configuration, the checksum of weights
+GRU: dict[str, Any] = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained if no run is given
 EVALUATE_EVERY = 50
 SAMPLES = 6  # samples at each evaluation
 
 
 class Opened:
-    """A model as it was read at one time. What is derived from it lives and goes with it."""
+    """A model as it was read at one time, with the values that are derived from it."""
 
     def __init__(self, trained: mm.Trained, version: str, find_lines: Callable[[], Split | None]):
-        """`find_lines` gives the lines that it was trained on, or None where they are not at hand."""
+        """Keep the model; `find_lines` returns the lines that it was trained on, or None if they are missing."""
         self.trained, self.version, self._find_lines, self._lines = trained, version, find_lines, None
 
     @property
     def lines(self) -> Split | None:
-        """The lines of its data; looked for until they are found."""
+        """The lines of its data, searched for until they are found."""
         self._lines = self._lines or self._find_lines()
         return self._lines
 
 
 class RunOnDisk:
-    """A run folder or a file of weights; a run that is still training is shown as of its best checkpoint so far."""
+    """A run folder or a weight file; a run that is still training is shown at its best checkpoint so far."""
 
     def __init__(self, path: Path):
-        """Open it."""
+        """Open the run."""
         self.path, self.looked = path, time.monotonic()
         self.name = path.stem if path.is_file() else path.resolve().name
         self.now = self._open(self._version())
 
     def _version(self) -> str:
-        """What tells its states apart: its configuration, and the start of its weights, where their checksum stands."""
+        """A digest of the configuration and of the start of the weights, which holds their checksum."""
         weights = [self.path, self.path / "best.safetensors", *states(self.path)]
         return digest_of(self._config(), *[start(file) for file in filter(os.path.isfile, weights)][:1])
 
@@ -67,12 +67,12 @@ class RunOnDisk:
 
         def lines() -> Split | None:
             found = lines_of(self.path, trained.vocab)
-            return found if self._config() == config else None  # another run's, written meanwhile
+            return found if self._config() == config else None  # else another run has replaced it
 
         return Opened(trained, version, lines)
 
     def refresh(self) -> None:
-        """Open it again if it has changed; what cannot be read now leaves the page as it is."""
+        """Open the run again if it has changed; if it cannot be read now, keep the last state."""
         if time.monotonic() - self.looked < LOOK_EVERY:
             return
         self.looked, version = time.monotonic(), self._version()
@@ -82,24 +82,24 @@ class RunOnDisk:
 
 
 def start(file: Path) -> bytes:
-    """The first bytes of a file; none of one that cannot be read."""
+    """The first bytes of a file, or none if it cannot be read."""
     with contextlib.suppress(OSError), file.open("rb") as opened:
         return opened.read(START)
     return b""
 
 
 def digest_of(*parts: bytes) -> str:
-    """A digest of these bytes in this order."""
+    """A digest of these byte strings in this order."""
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 class LiveRun:
-    """A small GRU that trains in a thread of its own, from the moment it is started."""
+    """A small GRU that trains in its own thread."""
 
     name = "live"
 
     def __init__(self, corpus: mm.Corpus):
-        """On this corpus; `thread` waits to be started."""
+        """Prepare to train on this corpus; the caller starts `thread`."""
         self.corpus, self.now = corpus, None
         self.rows: list[dict] = []
         self.baselines: dict[str, float] = {}
@@ -112,7 +112,7 @@ class LiveRun:
         self.stopped = True
 
     def refresh(self) -> None:
-        """Nothing to look for: the thread brings what is new."""
+        """Do nothing, since the thread updates the run itself."""
 
     def _run(self) -> None:
         try:
@@ -138,10 +138,10 @@ class LiveRun:
 
 
 class Shelf:
-    """The models of the page by name."""
+    """The models on the page, by name."""
 
     def __init__(self, runs: list[RunOnDisk], live: LiveRun | None = None):
-        """These runs, and the one in training."""
+        """Name these runs, and the run in training, so that no two share a name."""
         self.live, self._runs = live, {}
         for run in [*runs, *([live] if live else [])]:
             name, number = run.name, 2
@@ -150,7 +150,7 @@ class Shelf:
             self._runs[name] = run
 
     def find(self, name: str) -> Opened:
-        """The run of this name, as it is now."""
+        """Find the run with this name, in its current state."""
         require(name in self._runs, "there is no such run on this page")
         run = self._runs[name]
         run.refresh()
@@ -159,7 +159,7 @@ class Shelf:
         return run.now
 
     def describe(self) -> list[dict]:
-        """What the page says about each run."""
+        """Describe each run for the page."""
         found = []
         for name, run in self._runs.items():
             run.refresh()
@@ -169,7 +169,7 @@ class Shelf:
 
 
 def describe(trained: mm.Trained) -> dict:
-    """The model in a few words."""
+    """Describe a model in a few words."""
     vocab = trained.vocab
     about = {"model": name_of(trained.model.config), "parameters": num_params(trained.params)}
     return {**about, "symbols": vocab.size, "tokens": vocab.tokens, "longest": trained.context - 1}
@@ -183,14 +183,14 @@ class Counted(NamedTuple):
 
 
 class TableOnDisk:
-    """The table of the lines of a file, counted again when they have changed."""
+    """The table of a file's lines, counted again when the file changes."""
 
     def __init__(self, source: Callable[[], tuple]):
-        """`source()` gives the arguments of `read_lines`: the path, and how it is read."""
+        """Keep `source`, which returns the arguments of `read_lines`: the path and how to read it."""
         self.source, self.looked, self._version, self._counted = source, 0.0, "", None
 
     def version(self) -> str:
-        """What tells its states apart: the file, how it is read, its content; what cannot be read changes nothing."""
+        """A digest of the file's path, content and way of reading; it stays the same while the file is unreadable."""
         if not self._version or time.monotonic() - self.looked >= LOOK_EVERY:
             self.looked = time.monotonic()
             with contextlib.suppress(InputError, OSError):
@@ -200,7 +200,7 @@ class TableOnDisk:
         return self._version
 
     def now(self) -> Counted:
-        """The table as it is now."""
+        """The table in its current state."""
         version = self.version()
         if not self._counted or self._counted.version != version:
             try:

@@ -1,4 +1,4 @@
-"""The Table view as one file: page, style, scripts and data in it, so that it opens without a server or a network."""
+"""Save the Table view as one file with its style, scripts and data, which opens without a server or a network."""
 
 import base64
 import hashlib
@@ -13,16 +13,16 @@ SCRIPTS = ("common.js", "table.js", "saved.js")
 
 
 def saved_page(table: Table) -> str:
-    """The whole file. Its policy lets in nothing but the style and the scripts that it holds, by their hashes."""
+    """Make the whole file; its policy allows only its own style and scripts, by their hashes."""
     style = (PAGE / "style.css").read_text(encoding="utf-8")
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    data = to_json(table.values | {"examples": table.examples()}).replace("<", "\\u003c")  # no tag can end it
+    data = to_json(table.values | {"examples": table.examples()}).replace("<", "\\u003c")  # no tag can end the data
     policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'"
     return (PAGE / "saved.txt").read_text(encoding="utf-8").format(policy=policy, style=style, script=script, data=data)
 
 
 def write_page(table: Table, path: Path) -> None:
-    """Write the page."""
+    """Write the page into a file."""
     try:
         write_bytes(path, saved_page(table).encode("utf-8", "replace"))
     except OSError as error:

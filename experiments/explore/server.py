@@ -1,11 +1,11 @@
-"""The server of the page: Starlette routes from a request to a function of values.
+"""The server of the page, which routes each request to a function of values.
 
-It is meant for one person's own browser: it answers only to the loopback names and to whoever holds the token of the
-printed address, so that neither another site nor another user of the machine can reach it. Every request is bounded in
-size and in what it asks; `connections` bounds how many there are, and how long they take to arrive.
+It serves one person's own browser: it answers only to the loopback names and to a client that has the token of the
+printed address. Neither another site nor another user of the machine can reach it. Every request is limited in its
+size and in its values; `connections` limits the number of requests and the time that they take to arrive.
 
-Starlette and uvicorn rather than the standard library's http.server: one event loop keeps slow clients from holding a
-thread each, and headers, methods and shutdown are handled by code that is maintained for it.
+It uses Starlette and uvicorn rather than the standard library's http.server: with one event loop, a slow client does
+not hold a thread, and maintained code handles headers, methods and shutdown.
 """
 
 import contextlib
@@ -37,36 +37,36 @@ HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 MAX_BODY = 2**16  # bytes
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
 POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-HEADERS = {  # of every answer; `connections.server` puts them there
+HEADERS = {  # on every answer, by `connections.server`
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-LIVE = ("rows", "baselines", "done", "problem")  # what the page shows of the run in training
+LIVE = ("rows", "baselines", "done", "problem")  # fields of the run in training that the page shows
 WANTED = {"n": int, "prefix": str, "seed": int, "temperature": float, "top_k": (int, None), "top_p": float}
 
 
 class Guard:
-    """Let in what comes from the page itself: from no other site, and from the browser that had the token."""
+    """Let in only requests of the page itself, from the browser that had the token."""
 
     def __init__(self, app: Any, token: str):
-        """Around this application."""
+        """Guard this application with this token."""
         self.app, self.token, self.cookie = app, token, secrets.token_urlsafe()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request."""
         await (self._instead(Request(scope)) or self.app)(scope, receive, send)
 
     def _instead(self, request: Request) -> Response | None:
-        """What is answered in place of the page: a refusal, or the cookie for the token; None lets the request in."""
+        """The answer in place of the application: a refusal, or a cookie for the token; None lets the request in."""
         if any(origin != f"http://{request.headers['host']}" for origin in request.headers.getlist("origin")):
             return PlainTextResponse("another site may not ask this page\n", 403)
-        name = f"makemore-{request.url.port}"  # the pages of all ports share one jar of cookies
+        name = f"makemore-{request.url.port}"  # the pages of all ports share their cookies
         if _same(request.query_params.get("token"), self.token):
-            # Not a redirect, on which a browser that follows another site's link would not send the cookie: the page
-            # itself, whose first act is to take the token out of the address.
+            # The answer is the page and not a redirect, on which a browser that came from another site would not send
+            # the cookie. The page first removes the token from the address.
             answer = FileResponse(PAGE / "index.html")
             answer.set_cookie(name, self.cookie, httponly=True, samesite="strict")
             return answer
@@ -76,12 +76,12 @@ class Guard:
 
 
 def _same(given: str | None, secret: str) -> bool:
-    """Whether they are equal, in a time that does not tell where they differ."""
+    """Whether both are equal, compared in constant time."""
     return secrets.compare_digest((given or "").encode(), secret.encode())
 
 
 def field(asked: dict, name: str, kind: Any) -> Any:
-    """A value of a request."""
+    """Check and return one value of a request."""
     value: Any = asked.get(name)
     given, optional = type(value), isinstance(kind, tuple)
     if optional and value is None:
@@ -98,8 +98,8 @@ def field(asked: dict, name: str, kind: Any) -> Any:
 
 
 def app(shelf: Shelf, tables: TableOnDisk, token: str) -> Starlette:
-    """The application: these models and this table, for who has the token."""
-    one_at_a_time = threading.Lock()  # JAX uses every core for one; several would only wait for each other
+    """Make the application that serves these models and this table to a client with the token."""
+    one_at_a_time = threading.Lock()  # one computation uses every core, so several would only wait for each other
 
     def state(_: dict) -> dict:
         told = {name: getattr(shelf.live, name) for name in LIVE} if shelf.live else None
@@ -167,7 +167,7 @@ def app(shelf: Shelf, tables: TableOnDisk, token: str) -> Starlette:
 
 
 def warm_up(shelf: Shelf, stopped: threading.Event) -> None:
-    """Compile what the first key press of each model needs, before somebody presses it."""
+    """Compile what the first key press needs for each model, before anybody presses a key."""
     wanted = {"n": 24, "prefix": "", "seed": 1, "temperature": 1.0, "top_k": None, "top_p": 1.0}
     first = lambda trained: views.type_line(trained, "")
     rest = (lambda trained: views.make(trained, wanted, None), lambda trained: inside.inside(trained, ""))
@@ -180,11 +180,7 @@ def warm_up(shelf: Shelf, stopped: threading.Event) -> None:
 
 
 async def body(request: Request) -> dict:
-    """The JSON object of a request.
-
-    Raises:
-      HTTPException: it is too long, or no such thing.
-    """
+    """Read the JSON object of a request; raise `HTTPException` if it is too long or not a JSON object."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "send JSON")
     raw = b""
@@ -202,21 +198,21 @@ async def body(request: Request) -> dict:
 
 
 def json_response(value: dict, status: int = 200) -> Response:
-    """JSON of plain values; a number that is not finite would be a bug of a view."""
+    """Make a JSON answer of plain values; a number that is not finite is a bug in a view."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(text.encode("utf-8", "replace"), status, media_type="application/json")
 
 
 def refuse(_: Request, error: HTTPException) -> Response:
-    """What is no request of the page: one line."""
+    """Answer a request that the page would not make with one line."""
     return json_response({"error": " ".join(str(error.detail).split())}, error.status_code)
 
 
 def gone(*_: Any) -> Response:
-    """The client has left before its request was whole: an answer that nobody reads."""
+    """Answer a client that left before its request was complete; nobody reads the answer."""
     return Response(status_code=400)
 
 
 def broken(_: Request, error: Exception) -> Response:
-    """A bug of ours: one line for the page; uvicorn logs the traceback."""
-    return json_response({"error": "the server made a mistake; its terminal says which"}, 500)
+    """Report a bug to the page in one line; uvicorn logs the traceback."""
+    return json_response({"error": "the server failed; its terminal shows the error"}, 500)

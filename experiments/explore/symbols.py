@@ -4,7 +4,7 @@ import unicodedata
 
 
 def label(symbol: str) -> str:
-    """The symbol as a page can show it: a space as ␣, a combining mark on a circle, what is invisible as its code."""
+    """Make a symbol visible: a space becomes ␣, a combining mark stands on a circle, others become their codes."""
     if symbol == " ":
         return "␣"
     if not symbol.isprintable() or (symbol.isspace() and len(symbol) == 1):

@@ -1,4 +1,4 @@
-"""The table of bigram counts as the page shows it: counts, the loss as smoothing grows, and the same table learned."""
+"""The bigram table of the page: its counts, the loss as smoothing grows, and the same table learned."""
 
 from functools import cached_property
 
@@ -20,23 +20,23 @@ from makemore_jax.models.likelihood import table_nll
 from makemore_jax.models.registry import build
 
 SHOWN = 60  # symbols along a side; of a larger vocabulary, the most frequent are shown
-STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # when the learned table is looked at
+STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # after which the learned table is shown
 RATE = 50.0  # of gradient descent, as in the lecture
-MAX_LEARNED = 512  # symbols: beyond it, the learned table takes too long
-MAX_SCORED = 4096  # symbols: beyond it, scoring many smoothings does
+MAX_LEARNED = 512  # symbols: beyond this, learning the table takes too long
+MAX_SCORED = 4096  # symbols: beyond this, scoring many smoothings takes too long
 SMOOTHINGS = 41
 MAX_WORK = 2**28  # smoothings x cells
-KEYS, DRAWS = 50, 40  # random numbers for this many names of this many symbols
+KEYS, DRAWS = 50, 40  # random numbers: this many names, this many symbols each
 LISTED = 100  # lines that hold a pair
 WINDOW = 60  # symbols of a long line, on each side of the pair
-EXAMPLES, EXAMPLE_SYMBOLS = 12, 400_000  # lines for each pair in a saved page, and how much they may add up to
+EXAMPLES, EXAMPLE_SYMBOLS = 12, 400_000  # most lines for each pair in a saved page, and most symbols of all
 
 
 class Table:
-    """The bigrams of the lines of a file."""
+    """The bigram table of a file's lines."""
 
     def __init__(self, lines: list[str], name: str):
-        """Count the bigrams of these lines; `name` is how the page calls them."""
+        """Count the bigrams of these lines; `name` is their name on the page."""
         self.lines, self.name, self.vocab = lines, name, Vocab.of(lines)
         self.tokens = tokenize(lines, self.vocab)
         self.config = ngram.Config(self.vocab.size)
@@ -45,7 +45,7 @@ class Table:
 
     @cached_property
     def shown_K(self) -> np.ndarray:
-        """The tokens that the table has room for."""
+        """The tokens that the table shows."""
         return plot.shown(self.counts_VV, SHOWN)
 
     @cached_property
@@ -68,7 +68,7 @@ class Table:
         }
 
     def _smoothing(self) -> dict | None:
-        """The loss on train and dev of the counts of the train lines, for many smoothings; None without dev."""
+        """The loss of the train counts on train and dev for many smoothings, or None without dev lines."""
         parts = split(self.lines)
         if self.vocab.size > MAX_SCORED or not (parts.train and parts.dev):
             return None
@@ -84,7 +84,7 @@ class Table:
         }
 
     def _learned(self, cells: tuple) -> dict | None:
-        """The neural bigram after more and more steps of gradient descent; None for a large vocabulary."""
+        """The neural bigram after more and more steps of gradient descent, or None for a large vocabulary."""
         if self.vocab.size > MAX_LEARNED:
             return None
         counts_VV = jnp.asarray(self.counts_VV)
@@ -95,9 +95,9 @@ class Table:
         return {"steps": STEPS, "nats": nats_S, "counted": counted, "log_prob": np.round(log_prob_SKK, 3).tolist()}
 
     def lines_with(self, first: int, second: int, limit: int = LISTED) -> dict:
-        """Lines with this pair of shown symbols, in file order: how many, and the first of them.
+        """Find the lines that hold this pair of shown symbols: their number, and the first ones in file order.
 
-        A line is the symbols that are shown of it, its marks included, and where in them the pair stands.
+        A line is given as the symbols to show, marks included, and the positions of the pair among them.
         """
         shown = len(self.shown_K)
         require(0 <= first < shown and 0 <= second < shown, "there is no such pair")
@@ -111,7 +111,7 @@ class Table:
 
     @cached_property
     def _by_pair(self) -> tuple[np.ndarray, np.ndarray]:
-        """The places of the stream in order of the pair that starts there, and those pairs, as one number each."""
+        """The positions in the stream, sorted by the pair that starts there, and these pairs as numbers."""
         x_N, y_N = self.tokens.pairs
         pair_N = x_N.astype(np.int64) * self.vocab.size + y_N
         order_N = np.argsort(pair_N, kind="stable")
@@ -127,7 +127,7 @@ class Table:
         return {"symbols": [self.labels[i] for i in ids], "at": at, "cut": cut}
 
     def examples(self) -> list[dict | None]:
-        """`lines_with` for every pair of shown symbols, in rows, with a few lines each: for a page without a server."""
+        """Call `lines_with` for every pair of shown symbols, row by row, for a page without a server."""
         side = len(self.shown_K)
         pairs = int((self.counts_VV[np.ix_(self.shown_K, self.shown_K)] > 0).sum())
         symbols = min(np.mean(self.tokens.length_N), 2 * WINDOW) + 1
@@ -137,7 +137,7 @@ class Table:
 
 @jax.jit
 def _losses(smoothing_G: jax.Array, train_VV: jax.Array, dev_VV: jax.Array) -> jax.Array:
-    """(G, 2): the loss on train and on dev of the train counts with each smoothing."""
+    """The loss of the train counts on train and on dev with each smoothing, (G, 2)."""
 
     def point(smoothing: jax.Array) -> jax.Array:
         log_prob_VV = ngram.fit(train_VV, smoothing)["log_prob"]
@@ -147,7 +147,7 @@ def _losses(smoothing_G: jax.Array, train_VV: jax.Array, dev_VV: jax.Array) -> j
 
 
 def learn(counts_VV: jax.Array) -> list[jax.Array]:
-    """W of the neural bigram after each of `STEPS`: plain gradient descent, as in the lecture."""
+    """Learn W of the neural bigram by plain gradient descent, as in the lecture; return it after each of `STEPS`."""
     init_key, run_key = jax.random.split(jax.random.key(0))
     model = build("bigram", vocab=len(counts_VV))
     state = init_state(model.init(init_key), run_key, {"learning_rate": RATE, "penalty": 0.0}, descent)
@@ -160,16 +160,16 @@ def learn(counts_VV: jax.Array) -> list[jax.Array]:
 
 @jax.jit
 def _descend(state: TrainState, counts_VV: jax.Array, count: jax.Array) -> TrainState:
-    """`count` steps; an array, so that one program serves all."""
+    """Take `count` steps; as `count` is an array, one program serves all numbers of steps."""
     step = lambda _, state: train_steps(state, counts_VV, loss=table_loss, optimizer=descent, count=1)[0]
     return jax.lax.fori_loop(0, count, step, state)
 
 
 def first_lines(seeds: int, count: int) -> np.ndarray:
-    """(S, T) the random numbers of the first line that `mm.sample` draws with each seed."""
+    """The random numbers of the first line that `mm.sample` draws with each seed, (S, T)."""
     return np.asarray(jax.vmap(lambda seed: line_uniforms(jax.random.key(seed), 0, count))(jnp.arange(seeds)))
 
 
 def finite(values: np.ndarray) -> list[float | None]:
-    """Numbers for JSON: None where one is infinite."""
+    """Convert numbers for JSON, with None for an infinite one."""
     return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,6 +1,6 @@
-"""What the page shows of a trained model, as values ready for JSON. On the library's API: no model has code of its own.
+"""Compute what the page shows of a trained model, as values ready for JSON, by the same code for every model.
 
-Programs are compiled for padded lines: a line that grows by a symbol compiles nothing.
+Programs are compiled for padded lines, so that one more symbol needs no compilation.
 """
 
 from functools import partial
@@ -19,22 +19,22 @@ from makemore_jax.inference.sampler import SamplingParams, draw, filter_logits, 
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
 
-BARS = 40  # symbols whose probabilities are shown; all, in the vocabulary's order, of one that is not much larger
-MAX_ALL = 64
-MAX_TEXT = 5_000  # characters of a line that is typed
+BARS = 40  # the most likely symbols of a large vocabulary, whose probabilities are shown
+MAX_ALL = 64  # symbols of a vocabulary that is shown whole, in its own order
+MAX_TEXT = 5_000  # characters of a typed line
 MAX_LINES = 100  # drawn at once
 
 
 class Reading(NamedTuple):
-    """As much of a text as a model can read."""
+    """The beginning of a text that a model can read, and the rest."""
 
     ids: np.ndarray  # its tokens, without marks
     unread: str  # the rest
-    problem: str | None  # why it stops there, in one line
+    problem: str | None  # why the reading stops there, in one line
 
 
 def reading(trained: Trained, text: str) -> Reading:
-    """Read a text up to the first symbol that the model does not know, or to the longest line that it knows."""
+    """Read a text up to the first symbol that the model does not know, or up to the length of its context."""
     vocab, limit = trained.vocab, trained.context - 1
     text = normalize(text.replace("\n", " "), vocab.lowercase)
     try:
@@ -60,7 +60,7 @@ def _known_part(vocab: Vocab, text: str) -> tuple[np.ndarray, str, str]:
 
 
 def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:
-    """The mark and the line, padded with marks to one of a few lengths; what follows a line changes nothing in it."""
+    """Pad the mark and the line with marks to one of a few lengths; by causality this changes no logits of the line."""
     width = min(max(16, 2 ** len(ids).bit_length()), trained.context)
     return np.pad(ids, (1, width - 1 - len(ids)), constant_values=MARK).astype(np.int32)
 
@@ -71,15 +71,15 @@ def _log_probs(model: Model, params: Params, x_T: jax.Array) -> jax.Array:
 
 
 def log_probs(trained: Trained, ids: np.ndarray) -> np.ndarray:
-    """(T, V) the log-probabilities of the symbol after the mark and after each symbol of a line."""
+    """The log-probabilities of the symbol after the mark and after each symbol of a line, (T, V)."""
     x_T = padded(trained, ids)
     return np.asarray(_log_probs(trained.model, trained.params, x_T), np.float64)[: len(ids) + 1]
 
 
 def type_line(trained: Trained, text: str) -> dict:
-    """How surprised a model is by each symbol of a line, and what it expects next at every place.
+    """Compute how surprised a model is by each symbol of a line, and what it expects next at every position.
 
-    `nats` are of each symbol; `end` is what ending the line there costs, so that `total` is what `mm.score` gives.
+    `nats` holds the loss of each symbol and `end` that of the end mark, so `total` equals the loss from `mm.score`.
     """
     ids, unread, problem = reading(trained, text)
     log_prob_TV = log_probs(trained, ids)
@@ -102,7 +102,7 @@ def type_line(trained: Trained, text: str) -> dict:
 
 
 def append(trained: Trained, text: str, token: int) -> str:
-    """The text with one symbol more, spaced as the vocabulary spaces it."""
+    """Append one symbol to the text, spaced as the vocabulary spaces it."""
     require(MARK < token < trained.vocab.size, "there is no such symbol")
     ids, _, problem = reading(trained, text)
     require(not problem, problem or "")
@@ -110,16 +110,16 @@ def append(trained: Trained, text: str, token: int) -> str:
 
 
 def bar_tokens(prob_V: np.ndarray) -> np.ndarray:
-    """The tokens whose bars are shown: all of a small vocabulary, the most likely of a large one."""
+    """The tokens whose bars are shown: all of a small vocabulary, the most likely ones of a large one."""
     if len(prob_V) <= MAX_ALL:
         return np.arange(len(prob_V))
     return np.argsort(-prob_V, kind="stable")[:BARS]
 
 
 def make(trained: Trained, wanted: dict, lines: Split | None) -> dict:
-    """New lines, each with its log-probability and, where the data is at hand, whether it is in it.
+    """Draw new lines, each with its log-probability and, if the data is available, whether the line is in it.
 
-    `wanted` holds n, prefix, seed, temperature, top_k, top_p.
+    `wanted` holds n, prefix, seed, temperature, top_k and top_p.
     """
     drawn = _draw(trained, wanted)
     texts = [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]
@@ -136,8 +136,9 @@ def make(trained: Trained, wanted: dict, lines: Split | None) -> dict:
 
 
 def replay(trained: Trained, wanted: dict, index: int) -> dict:
-    """How line `index` of `make(trained, wanted)` was drawn: at each place the distribution, what the settings leave of
-    it, the random number, and what was drawn.
+    """Show how line `index` of `make(trained, wanted)` was drawn.
+
+    Each position has its distribution, what the settings leave of it, the random number, and the symbol drawn.
     """
     require(0 <= index < wanted["n"], "there is no such line")
     drawn, sampling = _draw(trained, wanted), _sampling(wanted)
@@ -189,7 +190,7 @@ def _until_mark(token_T: np.ndarray) -> np.ndarray:
 
 
 def rounded(values: Any, digits: int = 4) -> Any:
-    """Numbers for JSON; what is infinite or undefined is None."""
+    """Round numbers for JSON, with None for an infinite or undefined one."""
     values = np.round(np.asarray(values, np.float64), digits)
     if not np.isfinite(values).all():
         values = np.where(np.isfinite(values), values.astype(object), None)
@@ -197,6 +198,6 @@ def rounded(values: Any, digits: int = 4) -> Any:
 
 
 def clip(text: str, length: int = 200) -> list[str]:
-    """The labels of the first characters of a text."""
+    """The labels of the first characters of a text, and … if there are more."""
     shown = [label(character) for character in text[:length]]
     return [*shown, "…"] if len(text) > length else shown

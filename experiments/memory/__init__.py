@@ -1,1 +1,1 @@
-"""Would a model train on machines that need not be there?"""
+"""Estimate whether a model would train on machines that you do not have."""

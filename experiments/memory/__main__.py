@@ -1,10 +1,10 @@
-"""Would this model train on that machine, and how fast? Compiled for accelerators that need not be there.
+"""Estimate whether a model would train on a machine that you do not have, and how fast, by compiling for it.
 
 Run it:   python -m experiments.memory --model transformer --layers 12 --heads 12 --embed 768 --context 1024
               --vocab 50257 --batch 64 --bfloat16 --target h100:8 --shards 8
 Needs:    pip install '.[memory]', which brings the compilers for TPU and GPU
-Expect:   for each target whether it fits, what takes the memory of a chip, what the chips exchange in a step, and the
-          least time that a step can take at the published rates: an estimate, and no measurement
+Expect:   for each target: whether the model fits, what takes the memory of a chip, what the chips exchange in a step,
+          and the least time that a step can take at the published rates, which is an estimate and not a measurement
 """
 
 import math
@@ -36,18 +36,18 @@ BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Trains):
-    """Compile the training step of a model for machines that need not be there, and say whether it fits."""
+    """Compile the training step of a model for machines that you do not have, and print whether it fits."""
 
     model: Annotated[str, one_of(NEURAL)] = "transformer"
-    """Which model; its sizes and its training recipe are flags below."""
+    """Model to compile. The flags below are for its sizes and recipe; see --model NAME --help for those of another."""
     vocab: int = 50257
-    """Number of symbols."""
+    """Number of symbols in the vocabulary."""
     context: int = 1024
-    """Tokens in each line; a batch holds lines of this length."""
+    """Number of tokens in each line; every line of a batch has this length."""
     target: tuple[str, ...] = ("h100:1",)
-    """Machines, as CHIP:SHAPE: h100:8, a100:1, v5e:4x4, v6e:2x4, v5p:2x2x2, v4:2x2x1; v5e:1 is a single chip."""
+    """Machines as CHIP:SHAPE, such as h100:8, a100:1, v5e:4x4, v6e:2x4, v5p:2x2x2, v4:2x2x1; v5e:1 is one chip."""
     shards: int | None = None
-    """Split the training state among this many of the chips; by default, whole on each."""
+    """Split the training state among this many chips; by default, each chip holds the whole state."""
     json: bool = False
     """Print the summary as JSON on the last line."""
 
@@ -59,26 +59,26 @@ class Config(Trains):
 
 
 class Fit(NamedTuple):
-    """What the compiler says about a training step on one chip, in bytes and floating-point operations."""
+    """The memory and the work of a training step on one chip, in bytes and floating-point operations."""
 
     chips: int
     state: int  # parameters, optimiser and average
     batch: int  # tokens and masks
-    temporary: int | None  # activations, gradients, parameters made whole; None if the program does not fit
-    flops: float  # 6 for each weight and token, and attention
-    moved: float | None  # bytes read and written in the chip's memory; None where the compiler does not say
-    collectives: dict[str, tuple[int, int]]  # how many and how many bytes, each counted once where it is in a loop
+    temporary: int | None  # activations, gradients, gathered parameters; None if the program does not fit
+    flops: float  # 6 for each weight and token, plus attention's
+    moved: float | None  # bytes read and written in the chip's memory; None if the compiler does not tell
+    collectives: dict[str, tuple[int, int]]  # their number and bytes; one inside a loop counts once
     seconds: float  # to compile
-    leanest: int = 1  # in so many shards, a chip would store least of the state
+    leanest: int = 1  # the number of shards at which each chip stores the least
 
     @property
     def peak(self) -> int | None:
-        """The most memory that a step needs."""
+        """The most memory that a step needs at once."""
         return None if self.temporary is None else self.state + self.batch + self.temporary
 
 
 def run(config: Any) -> dict:
-    """Compile for each target, and print what it says."""
+    """Compile for each target, and print the result."""
     decided = {"vocab": config.vocab, "context": config.context}
     decided = {name: size for name, size in decided.items() if name in MODELS[config.model].config.__dataclass_fields__}
     model = build(config.model, **decided, **chosen_sizes(config))
@@ -97,7 +97,7 @@ def run(config: Any) -> dict:
 
 
 def measure(model: Model, recipe: Recipe, context: int, layout: Layout) -> Fit:
-    """Compile a training step on full lines."""
+    """Compile a training step on lines of full length, and measure what it needs."""
     lines = recipe.batch // recipe.micro_batches
     plan = BatchPlan(lines, float(context), (context,) * lines, layout.devices, recipe.micro_batches)
     loss = fed_loss(model, recipe, plan, placement_on(layout).share)
@@ -127,9 +127,9 @@ def measure(model: Model, recipe: Recipe, context: int, layout: Layout) -> Fit:
 
 
 def operations(model: Model, params: Any, tokens: int, context: int) -> float:
-    """Floating-point operations of a step: 6 for each weight and token (Kaplan et al. 2020), and attention's 12 T D L.
+    """Floating-point operations of a step: 6 for each weight and token (Kaplan et al. 2020), plus attention's 12 T D L.
 
-    Embeddings are looked up and not multiplied, except as a tied head.
+    Embeddings are looked up rather than multiplied, except in a tied head.
     """
     config = model.config
     leaves = jax.tree_util.tree_leaves_with_path(params)
@@ -140,7 +140,7 @@ def operations(model: Model, params: Any, tokens: int, context: int) -> float:
 
 
 def collectives(text: str) -> dict[str, tuple[int, int]]:
-    """How many of each collective operation a compiled program has, and the bytes of their results."""
+    """Count each collective operation of a compiled program, and the bytes of its results."""
     found = {}
     for kind in COLLECTIVES:
         results = re.findall(rf"= (.*?) {kind}(?:-start)?\(", text)
@@ -155,15 +155,15 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
 
 
 def estimate(fit: Fit, target: str) -> dict[str, float]:
-    """The least seconds of a step at the published rates, for what takes them: a roofline (Williams et al. 2009)."""
+    """The least seconds of a step at the published rates, for each limit: a roofline (Williams et al. 2009)."""
     chip = CHIPS[targets.parse(target)[0]]
     sent = sum(size * (2 if kind == "all-reduce" else 1) for kind, (_, size) in fit.collectives.items())
-    moved = fit.moved or 2 * (fit.peak or fit.state)  # at least everything once in and once out
+    moved = fit.moved or 2 * (fit.peak or fit.state)  # at least everything is read once and written once
     return {"computing": fit.flops / chip.flops, "memory": moved / chip.bandwidth, "links": sent / chip.link}
 
 
 def report(fit: Fit, target: str, config: Any) -> None:
-    """Print a verdict and where it comes from."""
+    """Print the verdict and the numbers behind it."""
     memory, peak = CHIPS[targets.parse(target)[0]].memory, fit.peak
     gib = lambda size: f"{size / GIB:.2f} GiB"
     fits = peak is not None and peak <= memory * GIB

@@ -1,4 +1,4 @@
-"""Machines to compile for without having them: their chips, and their devices as JAX describes them."""
+"""Machines that JAX can compile for without having them: their chips and their devices."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ CHIPS = {
     "a100": Chip(79.3, 312e12, 2039e9, 300e9),
     "h100": Chip(79.1, 989e12, 3352e9, 450e9),
 }
-# What XLA's compiler has to know of a GPU: the fields of its GpuTargetConfigProto, from the same data sheets.
+# What XLA's compiler must know about a GPU: the fields of its GpuTargetConfigProto, from the same data sheets.
 GPU = """
 gpu_device_info {{
   threads_per_block_limit: 1024  threads_per_warp: 32  threads_per_core_limit: 2048
@@ -54,17 +54,17 @@ GPUS = {
 def parse(target: str) -> tuple[str, str]:
     """The chip and the shape of a target such as v5e:4x4 or h100:8."""
     chip, _, shape = target.partition(":")
-    require(chip in CHIPS, f"`target` {target!r}: no such chip; there are {', '.join(CHIPS)}")
+    require(chip in CHIPS, f"`target` {target!r}: unknown chip; choose one of {', '.join(CHIPS)}")
     if chip in GPUS:
         require(shape.isdigit() and 1 <= int(shape) <= 8, f"`target` {target!r}: give {chip}:1 to {chip}:8")
         return chip, shape
     shapes = ("1", *CHIPS[chip].shapes)
-    require(shape in shapes, f"`target` {target!r}: no such topology; of {chip} there are {', '.join(shapes)}")
+    require(shape in shapes, f"`target` {target!r}: unknown shape; for {chip}, choose one of {', '.join(shapes)}")
     return chip, shape
 
 
 def devices(target: str) -> Sequence[Device]:
-    """The devices of a target, to compile for; none of them exists."""
+    """Describe the devices of a target, so that JAX can compile for them; they need not exist."""
     from jax.experimental import topologies
 
     chip, shape = parse(target)
@@ -74,8 +74,8 @@ def devices(target: str) -> Sequence[Device]:
             published["optin"] = GPUS[chip]["shared"] - 1024  # CUDA keeps a KiB of each block for itself
             described = {"target_config": GPU.format(**GPUS[chip], **published), "topology": f"1x1x{shape}"}
             return topologies.get_topology_desc(platform="cuda", **described).devices
-        os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # ask no cloud which machine this is
-        os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip is used; an interrupted call's lock would stay
+        os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # do not ask a cloud which machine this is
+        os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip is used, and an interrupted call would leave its lock
         smallest = CHIPS[chip].shapes[0]
         with quiet():
             name = f"{chip}:{smallest if shape == '1' else shape}"
@@ -90,7 +90,7 @@ def devices(target: str) -> Sequence[Device]:
 
 @contextlib.contextmanager
 def quiet():
-    """Nothing on standard error inside: libtpu logs there that it finds no TPU."""
+    """Silence standard error, where libtpu logs that it finds no TPU."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

@@ -1,1 +1,1 @@
-"""What commands share: flags, errors in one line, signals, cores."""
+"""What commands share: flags, one-line errors, signals, cores."""

@@ -1,4 +1,4 @@
-"""What every command shares: flags, one-line errors, the run folder, and how things are printed."""
+"""What every command shares: its main function, one-line errors, the run folder, and printing."""
 
 import contextlib
 import dataclasses
@@ -26,24 +26,24 @@ from makemore_jax.files import to_json
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
-# Flags that change where and how a run is made, but not its result.
+# Flags that affect where a run is stored or how it is computed, but not its result.
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
-# JAX's own settings that change random numbers, and their defaults; a run notes them where they differ.
+# JAX's own settings that change random numbers, with their defaults; a run records those that differ.
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
-# Flags that are noted only where they are given, so that earlier runs can be resumed.
+# Flags that are recorded only if they are given, so that earlier runs can be resumed.
 ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
-    """Parse the flags into the type that `config_type()` returns, run, and with `--json` print the summary as JSON.
+    """Parse the flags into the type that `config_type()` returns, run, and print the summary if `--json` is given.
 
-    A user's mistake ends in one line on standard error and exit status 2; a signal to stop, in 128 plus its number.
+    A user's mistake prints one line on standard error and exits with status 2; a signal exits with 128 plus its number.
 
-    `every_core` is for commands of many runs: on a CPU, JAX gets a device for each core, and devices share the runs. A
-    run for which `--devices` asks for more than one gets them, too.
+    `every_core` is for commands that train many models: on a CPU, JAX gets one device for each core, and the devices
+    share the runs. A command whose `--devices` is above 1 gets these devices as well.
     """
     open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes, and no traceback
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
@@ -53,14 +53,14 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
             config = parse(config_type())
             if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
                 make_cores_devices()
-            with jax.transfer_guard("allow"):  # a command moves what it reads and shows
+            with jax.transfer_guard("allow"):  # a command may copy data to and from the device
                 summary = run(config)
             if getattr(config, "json", True) and is_first():
                 print_json(summary)
             sys.stdout.flush()
     except InputError as error:
         fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         fail(f"{error.filename or 'output'}: {error.strerror or error}")
@@ -74,7 +74,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
         reason = printable(str(error).splitlines()[0][:200])
         message = f"another process ended, or cannot be reached ({reason}); use --resume"
         print(f"error: {message}", file=sys.stderr, flush=True)
-        os._exit(2)  # JAX would wait for that process, and then end this one with a stack trace
+        os._exit(2)  # JAX would wait for that process, then end this one with a stack trace
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
@@ -82,7 +82,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
 
 @contextlib.contextmanager
 def join_processes(config: Any) -> Iterator[None]:
-    """Be one of several processes if the flags or the launcher say so; only the first prints."""
+    """Join the other processes if the flags or the launcher ask for several; only the first one prints."""
     if config.coordinator and config.process == 0:
         print(f"waiting at {config.coordinator} for {config.processes} processes to come together", flush=True)
     join(config.coordinator, config.processes, config.process)
@@ -94,7 +94,7 @@ def join_processes(config: Any) -> Iterator[None]:
 
 
 def open_closed_streams() -> None:
-    """Put the null device where a standard stream was closed (`>&-`), so that no other file takes its number."""
+    """Open the null device in place of each closed standard stream (`>&-`), so that no file gets its number."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
@@ -102,7 +102,7 @@ def open_closed_streams() -> None:
 
 
 def fail(message: str) -> None:
-    """Say what is wrong in one line and exit with status 2."""
+    """Print what is wrong in one line and exit with status 2."""
     print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)
 
@@ -110,9 +110,9 @@ def fail(message: str) -> None:
 def claim(
     config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: str | None
 ) -> contextlib.AbstractContextManager[RunFolder]:
-    """Hold the folder `out` for a run of these flags on the lines of this digest; see `makemore_jax.runs.lock`.
+    """Lock the folder `out` for a run with these flags, on lines with this digest; see `makemore_jax.runs.lock`.
 
-    `more` is what the run depends on besides, such as the digest of a file; None is not noted.
+    `more` is what else the run depends on, such as the digest of a file; a None is not recorded.
     """
     inside = out.absolute() in Path(config.data).absolute().parents
     require(not inside, f"{config.data}: lies in the run folder {out}; choose another `out`")
@@ -130,7 +130,7 @@ def claim(
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on one line, with escapes for what the stream cannot show."""
+    """Print a value as one line of JSON, with escapes for characters that the stream cannot encode."""
     text = to_json(value)
     try:
         text.encode(sys.stdout.encoding)
@@ -148,45 +148,45 @@ def environment() -> dict:
 
 
 def title(text: str) -> None:
-    """The heading of a section."""
+    """Print the heading of a section."""
     print(f"\n{text}\n{'-' * len(text)}")
 
 
 def shown(path: Path) -> str:
-    """A path, fit to be printed."""
+    """The path as printable text."""
     return printable(str(path))
 
 
 def clip(text: str, width: int = 40) -> str:
-    """`text`, printable and cut to `width` characters."""
+    """The text, made printable and cut to `width` characters."""
     text = printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def columns(texts: dict[str, list[str]]) -> None:
-    """Print lists of texts side by side under their names."""
+    """Print lists of texts side by side, each under its name."""
     for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
         print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
 
 
 def mean_and_range(values: Sequence[float]) -> str:
-    """The mean of several runs, and half of the distance between the lowest and the highest."""
+    """The mean over several runs, with half the range between the lowest and the highest."""
     return f"{np.mean(values):.4f}" + (f" ±{(max(values) - min(values)) / 2:.4f}" if len(values) > 1 else "")
 
 
 class Table:
-    """Rows printed under a heading, one by one; a column is its name and the format of its values, as in ">9.4f"."""
+    """A table that is printed row by row; each column has a name and a format for its values, such as ">9.4f"."""
 
     def __init__(self, **columns: str):
-        """Print the heading. Underscores in names are spaces; a column is as wide as its name and its format need."""
-        self.formats = {}  # by column: how a text is placed in it, and how a number becomes a text
+        """Print the heading, with spaces for underscores; a column is as wide as its name and its format need."""
+        self.formats = {}  # by column: the alignment and width, and the format of a number
         for name, style in columns.items():
             _, side, width, kind = re.split(r"([<>])(\d+)", style)
             self.formats[name] = f"{side}{max(len(name) + 2, int(width))}", kind
         self.row(**{name: name.replace("_", " ") for name in columns})
 
     def row(self, **values: Any) -> None:
-        """Print a row; a column without a value, or with None, stays empty."""
+        """Print a row; a column whose value is None or missing stays empty."""
         texts = []
         for name, (place, kind) in self.formats.items():
             value = values.get(name)

@@ -1,4 +1,4 @@
-"""The cores of a CPU: each a device, or each a process; and what XLA compiled for them before."""
+"""Use every core of a CPU, as JAX devices or as processes, and keep compiled programs between runs."""
 
 import contextlib
 import io
@@ -22,30 +22,30 @@ U = TypeVar("U")
 
 
 def count_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_cores_devices() -> None:
-    """On a CPU, make each core that this process may use a device, unless XLA_FLAGS says how many there are."""
+    """Make one CPU device for each core that this process may use, unless XLA_FLAGS sets their number."""
     if "device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with contextlib.suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
+        with contextlib.suppress(RuntimeError):  # JAX has already started and keeps its devices
             jax.config.update("jax_num_cpu_devices", count_cores())
 
 
 def on_every_core(function: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
-    """`function(item)` for each item in a process of its own, as many at once as there are cores; results in order.
+    """Yield `function(item)` for each item in order, each computed in its own process, as many at once as cores.
 
-    What each prints is printed when it is done. Each has one thread: where operations are small, two threads that share
-    every one of them take a third more processor time. Items and results are pickled; the function is a module's. A
-    single item is done in this process, and so are all on an accelerator, one after the other.
+    The output of each process is printed when it ends. A process has one thread: sharing small operations between two
+    threads takes a third more processor time. Items and results are pickled, so the function must belong to a module.
+    A single item is computed in this process; so are all items on an accelerator, one after another.
     """
     if len(items) == 1 or jax.default_backend() != "cpu":
         for item in items:
             yield function(item)
-            jax.clear_caches()  # each program maps memory, and the system limits how often a process may
+            jax.clear_caches()  # each program maps memory, and the system limits the maps of a process
         return
-    os.environ["NPROC"] = "1"  # of XLA's threads, read when JAX starts there
+    os.environ["NPROC"] = "1"  # XLA's threads; read when JAX starts in the new process
     spawned, children = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count_cores(), spawned, _begin_process, max_tasks_per_child=1)
     try:
@@ -72,24 +72,24 @@ def _captured(function: Callable[[T], U], item: T) -> tuple[str, U]:
 
 
 def cache_folder() -> str | None:
-    """Where JAX keeps what it has compiled."""
+    """The folder in which JAX keeps compiled programs."""
     return jax.config.values["jax_compilation_cache_dir"]
 
 
 def is_misfit(error: Exception) -> bool:
-    """Whether this says that a program from the cache folder is another than its name says: files were swapped."""
+    """Whether this error says that a file in the cache folder holds a different program than its name says."""
     said = r"RuntimeProgramInputMismatch|incompatible with its layout annotation|^safe_zip\(\)|^\(\d+, \d+\)$"
     return bool(cache_folder() and re.search(said, str(error)))
 
 
 def keep_compilations() -> None:
-    """Keep what XLA compiles in the user's cache folder, so that the next run starts at once.
+    """Keep compiled programs in the user's cache folder, so that the next run starts at once.
 
-    JAX_COMPILATION_CACHE_DIR names another folder; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    JAX_COMPILATION_CACHE_DIR names another folder; JAX_ENABLE_COMPILATION_CACHE=false turns this off.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    with contextlib.suppress(OSError, RuntimeError):  # no home, or no place to keep anything: nothing is kept
+    with contextlib.suppress(OSError, RuntimeError):  # without a home folder or a writable disk, nothing is kept
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = home / "makemore_jax"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Figures come after results: one that cannot be drawn is a warning."""
+"""Figures are drawn after results, so a figure that cannot be drawn is only a warning."""
 
 import contextlib
 import warnings
@@ -11,7 +11,7 @@ from makemore_jax.errors import InputError
 
 @contextlib.contextmanager
 def drawing(path: Path, what: str = "drawn") -> Iterator[Path]:
-    """Draw into this path and say so; warn if that fails, whatever a person's matplotlibrc asks for."""
+    """Print the path when the figure in it has been drawn; if drawing fails, for example by a matplotlibrc, warn."""
     shown = printable(str(path))
     try:
         yield path

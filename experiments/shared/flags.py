@@ -1,4 +1,4 @@
-"""Flags: those that commands share, and those that a model brings; a docstring under a field is its --help."""
+"""Flags that commands share, and flags for the sizes of a model; a docstring under a field is its --help text."""
 
 import contextlib
 import dataclasses
@@ -27,12 +27,12 @@ from makemore_jax.runs.folder import open_run
 
 
 def unescape(text: str) -> str:
-    """The text with line ends and tabs for \\n and \\t, which a shell passes on as they are."""
+    """Replace \\n and \\t, which a shell does not interpret, by a line end and a tab."""
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
-MAX_SEEDS = 1000  # a run each, all in memory
-Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is no flag
+MAX_SEEDS = 1000  # one run each, all in memory at once
+Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is not a flag
 Separator = Annotated[
     str,
     tyro.constructors.PrimitiveConstructorSpec(
@@ -46,7 +46,7 @@ Separator = Annotated[
 
 
 def one_of(choices: Iterable[str]) -> tyro.constructors.PrimitiveConstructorSpec:
-    """What makes `Annotated[str, one_of(choices)]` a flag with these choices: a `Literal` cannot be computed."""
+    """Make `Annotated[str, one_of(choices)]` a flag with these choices; a `Literal` could not be computed."""
     names = tuple(choices)
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
@@ -59,39 +59,39 @@ def one_of(choices: Iterable[str]) -> tyro.constructors.PrimitiveConstructorSpec
 
 
 def is_ours(path: Path) -> bool:
-    """Whether this is a file of weights or the folder of a run, and no folder in GPT-2's layout."""
+    """Whether this is one of our weight files or run folders, rather than a folder in GPT-2's layout."""
     return path.is_file() or (path / "best.safetensors").exists()
 
 
 @cache
 def read_vocab(path: Path, lowercase: bool) -> Vocab:
-    """The vocabulary of a run, of a file of weights, or of a tokenizer in GPT-2's layout."""
+    """Read the vocabulary of a run, of a weight file, or of a folder in GPT-2's layout."""
     return open_run(path).vocab if is_ours(path) else Vocab.read(path, lowercase)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """The data of a command."""
+    """The flags of a command that reads a text."""
 
     data: Path = Path("data/names.txt")
-    """Text file in UTF-8, one thing per line; a tenth of the lines is held out for dev, a tenth for test."""
+    """Text file in UTF-8, one item per line; a tenth of the lines is held out for dev and a tenth for test."""
     max_length: int | None = None
     """Cut each line to this many characters."""
     tokens: Annotated[str, one_of(TOKENIZERS)] = "character"
-    """What a token is: a character, a word (or a number, or a punctuation mark), a byte, or a byte pair (bpe)."""
+    """What a token is: a character; a word, number or punctuation character; a byte; or a byte pair (bpe)."""
     lowercase: bool = False
     """Lowercase the text."""
     min_count: int = 1
-    """With --tokens word: words seen fewer times than this in the training lines become one unknown word."""
+    """With --tokens word: treat words that occur fewer times than this in the train lines as one unknown word."""
     vocab_size: int | None = None
-    """With --tokens bpe: number of symbols to learn from the training lines; 2,000 if it is not given."""
+    """With --tokens bpe: number of symbols to learn from the train lines; 2,000 by default."""
     tokenizer: Path | None = None
-    """Use the vocabulary of this folder: GPT-2's vocab.json and merges.txt or tokenizer.json, or a run's."""
+    """Take the vocabulary from this folder: a run, or one with vocab.json and merges.txt, or tokenizer.json."""
 
     separator: Separator | None = None
-    """Text that stands between two documents, where the file is no list of lines: '\\n\\n' is a blank line."""
+    """Separator between documents, for files that are not one item per line; '\\n\\n' is a blank line."""
     context_length: int | None = None
-    """Cut lines and documents into windows of this many tokens; each token is predicted once, from its own window."""
+    """Cut lines and documents into windows of this many tokens; each token is predicted within its own window."""
 
     @property
     def unit(self) -> str:
@@ -111,54 +111,54 @@ class Text:
 
 
 def require_seeds(seeds: int) -> None:
-    """Raise `InputError` unless so many runs of a model are possible at once."""
+    """Raise `InputError` unless this many runs can be trained at once."""
     require(0 < seeds <= MAX_SEEDS, f"`seeds` is {seeds}; it must be from 1 to {MAX_SEEDS:,}")
 
 
 def key_for(seed: int, use: str) -> jax.Array:
-    """The random key of a seed for one use; `training` splits the seed's own key, and this is none of its parts."""
+    """The random key of a seed for one named use; it differs from every key that training derives from the seed."""
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(use.encode()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seed:
-    """A command with random choices."""
+    """The flag of a command that makes random choices."""
 
     seed: int = 0
-    """Random seed: initial weights, batches and samples. The same seed gives the same output."""
+    """Random seed for initial weights, batches and samples; the same seed gives the same output."""
 
     def __post_init__(self):
         require(0 <= self.seed < 2**32, f"`seed` is {self.seed}; it must be from 0 to {2**32 - 1}")
 
     def key(self, use: str) -> jax.Array:
-        """The random key for one use, by its name: no two uses draw the same, nor does training with this seed."""
+        """The random key for one named use; it differs between uses, and from those of training with this seed."""
         return key_for(self.seed, use)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """A command that writes into a run folder."""
+    """The flags of a command that writes into a run folder."""
 
     out: Path = Path("runs")
     """Folder for everything that the command writes."""
     overwrite: bool = False
-    """Replace the run that the folder holds."""
+    """Replace the run that is already in the folder."""
     json: bool = False
     """Print the summary as JSON on the last line."""
     no_figures: bool = False
-    """Draw no figures."""
+    """Do not draw figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trains:
-    """A command that trains a model; see `with_model`."""
+    """The flag of a command that trains a model; see `with_model`."""
 
     preset: Annotated[str, one_of(PRESETS)] = "quick"
-    """Sizes and training recipe: quick trains in seconds; tuned, where a model has it, for the lowest loss on names."""
+    """Default sizes and recipe: quick trains in seconds; tuned, which some models have, aims at the lowest loss."""
 
 
 def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:
-    """The last value given to this flag, read before parsing since it decides which other flags exist."""
+    """The last value given to this flag, read before parsing because it decides which other flags exist."""
     chosen = default
     for flag, following in itertools.zip_longest(flags, flags[1:], fillvalue=""):
         found, given, value = flag.partition("=")
@@ -169,9 +169,9 @@ def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ..
 
 
 def with_model(base: type, flags: list[str]) -> type:
-    """`base` with two more fields, `recipe` and `sizes`, whose fields become flags with the defaults of a model.
+    """Add two fields to `base`, `recipe` and `sizes`, whose own fields become flags with a model's defaults.
 
-    The flags say which model and which preset. Sizes that follow from the data or from the model's name are no flags.
+    `flags` say which model and which preset. Sizes that follow from the data or the model's name do not become flags.
     """
     model = last_value(flags, "model", base.model, NEURAL)
     entry = MODELS[model]
@@ -190,13 +190,13 @@ def with_model(base: type, flags: list[str]) -> type:
 
 
 def chosen_sizes(config: Any) -> dict:
-    """The sizes that the flags give, without those that the data or the model's name decides."""
+    """The sizes that the flags give, without those that follow from the data or the model's name."""
     decided = {"vocab", "context", *MODELS[config.model].fixed}
     return {name: value for name, value in dataclasses.asdict(config.sizes).items() if name not in decided}
 
 
 def parse(config_type: Any) -> Any:
-    """The flags as a `config_type`; tyro's boxed message about a wrong flag becomes one line."""
+    """Parse the flags into a `config_type`, and turn tyro's boxed message about a wrong flag into one line."""
     path = Path(sys.argv[0])
     prog = f"python -m experiments.{path.parent.name if path.stem == '__main__' else path.stem}"
     box = io.StringIO()
@@ -207,10 +207,10 @@ def parse(config_type: Any) -> Any:
         if not stop.code:
             raise
         error: BaseException | None = stop
-        while error := error.__context__:  # a check of ours, which tyro has wrapped
+        while error := error.__context__:  # one of our own checks, wrapped by tyro
             if isinstance(error, InputError):
                 raise error from None
-    # A title, a rule, the message, a rule, hints; the frame and its rules are of dashes where there is no UTF-8.
+    # The box holds a title, a rule, the message, a rule and hints; without UTF-8 it is drawn with dashes.
     text = re.sub(r"\x1b\[[0-9;]*m|[│╰╯]", "", box.getvalue()).replace("─", "-")
     message, *hints = re.split(r"(?m)^\s*-{5,}\s*$", re.sub("╭.*╮", "-----", text))[1:]
     near = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(hints))

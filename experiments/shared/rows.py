@@ -1,4 +1,4 @@
-"""Studies that can be stopped: a row of their table is kept as soon as it is measured, and not measured again."""
+"""Studies that can be stopped and resumed: each row of a study's table is kept as soon as it is measured."""
 
 import contextlib
 import json
@@ -19,31 +19,31 @@ from makemore_jax.runs.writer import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Output):
-    """A command that measures row by row."""
+    """The flags of a command that measures row by row."""
 
     resume: bool = False
-    """Continue the study in the folder: rows that were measured before are printed, and not measured again."""
+    """Continue the study in the folder; rows that were measured before are printed without measuring them again."""
 
 
 class Rows:
-    """The rows of a study in a JSON file of its folder, by name."""
+    """The rows of a study by name, kept in a JSON file in its folder."""
 
     def __init__(self, folder: RunFolder, about: dict, name: str = "summary.json"):
-        """`about` stands before the rows in the file; after a claim that resumes nothing, there is no such file."""
+        """Read the rows of the file, which exists only if the study is resumed; `about` is written before them."""
         self.folder, self.about, self.name = folder, about, name
         self.rows: dict[str, Any] = read(folder.path / name).get("rows", {})
 
     def measure(self, name: str, measure: Callable[[], Any]) -> Any:
-        """A row: as it is in the file, or measured and written there. Either way it is what JSON makes of it."""
+        """Return a row from the file, or measure and write it; either way, as JSON would return it."""
         if name not in self.rows:
             self.rows[name] = json.loads(to_json(measure()))
             self.write()
         return self.rows[name]
 
     def models(self, name: str, train: Callable[[], Sequence[mm.Trained]], count: int = 1) -> list[mm.Trained]:
-        """The models of a row, from the folder; where one is missing or damaged, all are trained, and kept there.
+        """Open the models of a row; if one is missing or damaged, train and save all of them.
 
-        Training is deterministic, so these are the models that were measured.
+        Training is deterministic, so they equal the models that were measured.
         """
         files = model_files(name, count)
         with contextlib.suppress(InputError):
@@ -54,7 +54,7 @@ class Rows:
         return models
 
     def write(self, **more: Any) -> dict:
-        """Write the file, with what is known of all rows; returns its content."""
+        """Write the file with all rows, and with `more` about them; return its content."""
         content = self.about | {"rows": self.rows} | more
         self.folder.write_json(self.name, content)
         return content
@@ -66,7 +66,7 @@ class Rows:
 
 @contextlib.contextmanager
 def keep(config: Any, digest: str, files: tuple[str, ...] = (), **about: Any) -> Iterator[Rows]:
-    """Hold the folder of a study while it measures; see `cli.claim`. A signal says how to continue."""
+    """Lock the folder of a study while it measures (see `cli.claim`); if a signal stops it, say how to continue."""
     left = [read(config.out / name) for name in ("summary.json", *(name for name in files if name.endswith(".json")))]
     begun = sum(len(part.get("rows", {})) for part in left) if "finished" not in left[0] else 0
     go_on = "continue with `resume`, or start over with `overwrite`"
@@ -76,18 +76,18 @@ def keep(config: Any, digest: str, files: tuple[str, ...] = (), **about: Any) ->
         try:
             yield rows
         except Stopped as stopped:
-            how = "stopped; rows that were measured are kept: to continue, run the same command with --resume"
+            how = "stopped; the rows measured so far are kept: to continue, run the same command with --resume"
             raise Stopped(stopped.status - 128, how) from None
 
 
 def model_files(name: str, count: int = 1) -> tuple[str, ...]:
-    """The names of the files that hold the models of a row, one for each seed."""
+    """The names of the files for the models of a row, one for each seed."""
     stem = re.sub(r"[^\w-]+", "-", name)
     return tuple(f"{stem}-{number}.safetensors" for number in range(count)) if count > 1 else (f"{stem}.safetensors",)
 
 
 def read(path: Path) -> dict:
-    """A JSON file of rows; empty if there is none that can be read."""
+    """Read a JSON file of rows; return an empty dict if it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the signals that a cluster sends before it takes a machine away, mean the same: save and stop."""
+"""Stop a command cleanly: Ctrl-C and the signals that a cluster sends both mean to save and stop."""
 
 import contextlib
 import os
@@ -9,30 +9,30 @@ import time
 from collections.abc import Callable, Iterator
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-GRACE = 10.0  # seconds for Python to handle a signal; a compilation can keep it waiting for minutes
+GRACE = 10.0  # seconds that Python has to handle a signal; a compilation can delay it for minutes
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the command to stop."""
+    """The exception that a signal to stop raises."""
 
     def __init__(self, number: int, message: str = "stopped"):
-        """By the signal of this number."""
+        """Set the exit status for the signal with this number."""
         super().__init__(message)
         self.status = 128 + number  # the convention of shells
 
 
 class StopRequest:
-    """Whether a signal has arrived, for a loop that checks between two steps."""
+    """A record of whether a signal has arrived, for a loop that checks between steps."""
 
     number: int | None = None
     raises: Callable[[], bool] = staticmethod(lambda: True)  # whether the first signal raises `Stopped` at once
-    patient: Callable[[], bool] = staticmethod(lambda: False)  # whether to wait for Python to hear it, however long
+    patient: Callable[[], bool] = staticmethod(lambda: False)  # whether to wait for Python beyond `GRACE`
 
     @contextlib.contextmanager
     def noted(self, unless: Callable[[], bool], patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Inside, the first signal only sets `number`, unless `unless()` is true; the second raises.
+        """Let the first signal only set `number`, unless `unless()` is true; the second one raises `Stopped`.
 
-        While `patient()`, there is work that the loop would save: steps and evaluations may take longer than `GRACE`.
+        While `patient()` is true, the loop has work to save, and its steps and evaluations may outlast `GRACE`.
         """
         self.raises, self.patient = unless, patient
         try:
@@ -46,7 +46,7 @@ REQUEST = StopRequest()
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Inside, a signal raises `Stopped`; inside `REQUEST.noted()`, the first one is noted and the second raises."""
+    """Raise `Stopped` on a signal; inside `REQUEST.noted()`, record the first signal and raise on the second."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -60,7 +60,7 @@ def stop_on_signals() -> Iterator[None]:
             raise Stopped(number)
 
     REQUEST.number = None
-    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # not, say, under nohup
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
     before = {number: signal.signal(number, ask) for number in heeded}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -76,7 +76,7 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def _watch(reader: int, heard: list[int]) -> None:
-    """End the process if Python, busy compiling, does not handle a signal in time: there is nothing new to save."""
+    """End the process if Python is busy compiling and misses a signal; there is nothing new to save then."""
     while came := os.read(reader, 1):
         time.sleep(GRACE)
         while came[0] in SIGNALS and came[0] not in heard and REQUEST.patient():

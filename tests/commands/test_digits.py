@@ -120,8 +120,8 @@ def test_a_sheet_is_a_grid_of_pictures():
     [
         (["x" + "a" * 64], "picture 2: starts with 'x'; it should be its label"),
         (["1" + "a" * 63], "picture 2: has 63 levels; it should have 64"),
-        (["1" + "a" * 63 + "z"], "picture 2: 'z' is no grey level; those are a to q"),
-        (["1" + "a" * 63 + grey for grey in "abcdefghijklmnopq"], "no picture to learn 2, 3, 4, 5, 6, 7, 8, 9 from"),
+        (["1" + "a" * 63 + "z"], "picture 2: 'z' is not a grey level; they are a to q"),
+        (["1" + "a" * 63 + grey for grey in "abcdefghijklmnopq"], "has no train pictures of 2, 3, 4, 5, 6, 7, 8, 9"),
         (
             [f"{label}{'a' * 62}{x}{y}" for label in range(10) for x in "abc" for y in "abcd"],
             "a sheet shows 40; add more",

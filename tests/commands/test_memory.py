@@ -46,9 +46,9 @@ def test_the_estimate_is_the_slowest_of_three():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--target", "h200:8"], "--target 'h200:8': no such chip; there are v4, v5e, v5p, v6e, a100, h100"),
+        (["--target", "h200:8"], "--target 'h200:8': unknown chip; choose one of v4, v5e, v5p, v6e, a100, h100"),
         (["--target", "h100:9"], "--target 'h100:9': give h100:1 to h100:8"),
-        (["--target", "v5e:3x3"], "--target 'v5e:3x3': no such topology; of v5e there are 1, 2x2, 2x4, 4x4"),
+        (["--target", "v5e:3x3"], "--target 'v5e:3x3': unknown shape; for v5e, choose one of 1, 2x2, 2x4, 4x4"),
         (["--target"], ""),
         (["--vocab", "0"], "--vocab is 0"),
     ],

@@ -188,7 +188,7 @@ def test_a_prediction_above_a_measurement_is_warned_of(capsys):
     assert not good["good"]["contradicted"]
     bad = scaling.print_laws(config, N, {"bad": law}, {"bad": [*mean_L[:-1], 1.987]})
     out = capsys.readouterr().out
-    assert "warning: 1.987 was measured at 16,000 lines already; the law does not hold that far" in out
+    assert "warning: 16,000 lines already gave 1.987; the law does not hold that far" in out
     assert "floor 2.000 ±0.000 (95%" in out
     assert bad["bad"]["contradicted"]
 
@@ -208,7 +208,7 @@ def test_sizes_above_the_data_are_named_and_a_figure_without_laws_speaks_of_none
     flags = ["--models", "mlp", "--lines", 31, 9999, "--widths", 5, "--seeds", 1, "--steps", 3]
     config = tyro.cli(scaling.Config, args=[*map(str, flags), "--data", str(file), "--out", str(tmp_path / "run")])
     scaling.run(config)
-    assert "left out: 9,999 lines; there are 1" in capsys.readouterr().out
+    assert "left out: 9,999 lines; the train set has 1" in capsys.readouterr().out
     assert drawn[0].axes[0].get_xlabel() == "train lines"
 
 
@@ -220,7 +220,7 @@ def test_a_text_of_unknown_words_is_warned_of_and_a_default_prefix_is_no_fault(t
     assert words.find_prefix(None, corpus) == ""
     with pytest.raises(InputError, match="`prefix` 'In the beginning': "):
         words.find_prefix("In the beginning", corpus)
-    with pytest.warns(UserWarning, match="most words of test are unknown"):
+    with pytest.warns(UserWarning, match="most test words are unknown"):
         words.introduce(config, corpus)
     verses, _ = words.load(words.Config(data=ROOT / "data/verses.txt", quick=True))
     assert words.find_prefix(None, verses) == "In the beginning"

@@ -195,13 +195,13 @@ def test_bad_folders(tmp_path):
 
 
 def test_the_command_continues_a_prompt(command, gpt2_folder):
-    status, out, err = command("gpt2", gpt2_folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")
+    status, out, err = command("gpt2", gpt2_folder, "--prompt", "mary ann", "--length", 4, "--n", 3, "--json")
     assert status == 0, err
     rows = json.loads(out.splitlines()[-1])["samples"]
     assert len({row["text"] for row in rows}) == 3
     assert all(row["text"].startswith("mary ann") and row["log_prob"] < 0 for row in rows)
-    assert command("gpt2", gpt2_folder, "--prompt", "mary ann", "--tokens", 4, "--n", 3, "--json")[1] == out
-    greedy = command("gpt2", gpt2_folder, "--greedy", "--tokens", 9, "--n", 2)[1].splitlines()
+    assert command("gpt2", gpt2_folder, "--prompt", "mary ann", "--length", 4, "--n", 3, "--json")[1] == out
+    greedy = command("gpt2", gpt2_folder, "--greedy", "--length", 9, "--n", 2)[1].splitlines()
     assert greedy[0] == greedy[1]
 
 
@@ -209,7 +209,7 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
     """The cached sampler against `apply` on the text so far, token by token."""
     import tokenizers
 
-    out = command("gpt2", gpt2_folder, "--prompt", "mar", "--greedy", "--tokens", 5, "--json")[1]
+    out = command("gpt2", gpt2_folder, "--prompt", "mar", "--greedy", "--length", 5, "--json")[1]
     encoding = tokenizers.ByteLevelBPETokenizer(str(gpt2_folder / "vocab.json"), str(gpt2_folder / "merges.txt"))
     loaded = gpt2.load(gpt2_folder)
     symbols = [0, *loaded.symbol_V[encoding.encode("mar").ids]]
@@ -226,8 +226,8 @@ def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(comman
 def test_the_command_says_what_is_wrong(command, gpt2_folder, tmp_path):
     for flags, message in (
         ([tmp_path / "none"], "none': no tokenizer; it must hold vocab.json and merges.txt"),
-        ([gpt2_folder, "--tokens", 12], "exceed the model's 11 positions; ask for fewer"),
-        ([gpt2_folder, "--tokens", 0], "--tokens is 0"),
+        ([gpt2_folder, "--length", 12], "prompt and --length make 13 tokens; the model has 11 positions, so ask for fewer"),
+        ([gpt2_folder, "--length", 0], "--length is 0"),
         ([gpt2_folder, "--n", 0], "--n is 0"),
     ):
         status, _, err = command("gpt2", *flags)

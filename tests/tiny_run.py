@@ -17,6 +17,9 @@ CORPUS = encode(Split(LINES, ["ava"], ["mia"]), digest="d")
 MODEL = build("mlp", vocab=CORPUS.vocab.size, window=3, embed=5, hidden=13)
 RECIPE = Recipe(steps=40, batch=5, warmup=5)
 CONFIG = {"model": "mlp", "seed": 0, "lines_sha256": "d", "data": "names.txt"}
+# The same as flags of the train command.
+SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures", "--samples", 0]
+RUN = [*SMALL, "--steps", 40, "--evaluate-every", 10, "--warmup", 5]
 
 
 def train(path, until=40, seed=0, resume=False, overwrite=False, **options):

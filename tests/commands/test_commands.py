@@ -25,10 +25,7 @@ from makemore_jax.data.corpus import _torch_permutation, makemore_split
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import states
 from tests.conftest import ROOT, run_command
-from tests.tiny_run import contents
-
-SMALL = ["--model", "mlp", "--window", 3, "--embed", 5, "--hidden", 13, "--batch", 8, "--no-figures", "--samples", 0]
-RUN = [*SMALL, "--steps", 40, "--evaluate-every", 10, "--warmup", 5]
+from tests.tiny_run import RUN, SMALL, contents
 
 
 @pytest.fixture(scope="module")

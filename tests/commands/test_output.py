@@ -13,7 +13,7 @@ from experiments.shared import cli
 from experiments.shared.figures import drawing
 from makemore_jax.errors import InputError
 from tests.conftest import ROOT
-from tests.test_commands import RUN
+from tests.tiny_run import RUN
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

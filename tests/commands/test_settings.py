@@ -10,7 +10,7 @@ import pytest
 import makemore_jax as mm
 from makemore_jax.inference.baselines import count_table
 from tests.settings import SIZES
-from tests.test_commands import RUN
+from tests.tiny_run import RUN
 
 
 @contextlib.contextmanager

@@ -89,8 +89,8 @@ def test_half_precision_files_become_float32(tmp_path):
 
 @pytest.mark.parametrize("names", [("wte.weight", "wte.weight"), ("wte.weight", "transformer.wte.weight")])
 def test_a_tensor_in_two_files_is_named(tmp_path, names):
-    (tmp_path / "config.json").write_text(json.dumps(ABOUT))
-    tensors = weights()
+    (tmp_path / "config.json").write_text(json.dumps(GPT2))
+    tensors = gpt2_weights()
     for number, name in enumerate(names):
         save_file({name: tensors.pop("wte.weight", np.zeros((23, 12), np.float32))}, tmp_path / f"{number}.safetensors")
     save_file(tensors, tmp_path / "2.safetensors")

@@ -7,7 +7,7 @@ import pytest
 from makemore_jax.data import bpe
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
-from tests.test_bpe import LINES, folder  # noqa: F401 (a fixture)
+from tests.data.test_bpe import LINES, folder  # noqa: F401 (a fixture)
 
 tokenizers = pytest.importorskip("tokenizers")
 TEXTS = (*LINES[:4], "then the other", " the  cat\n", "Zoë's 3", "😀", "unknown words")

@@ -19,7 +19,7 @@ import makemore_jax as mm
 from experiments.benchmark import peer
 from experiments.benchmark.timing import RATIO, PeerContest, ask, matrix_rate, own_process, ratio, seconds, take_turns
 from experiments.shared import cli
-from makemore_jax.inference.sampler import draw
+from makemore_jax.inference.draw import draw
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.recipe import is_matrix
 

@@ -4,7 +4,7 @@ It knows token ids only. Starting from the mark, it asks the model's `step` for 
 with an explicit key, feeds it back, and ends the line at the mark.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import InputError, require, require_float, require_positive
-from makemore_jax.inference.trained import Trained
+from makemore_jax.errors import require, require_float, require_positive
 from makemore_jax.models.interface import Cache, Model, Params, require_context
 
 # (lines, slots): a request is padded to this many lines, decoded this many at a time. Three programs serve all requests
@@ -88,14 +87,15 @@ def sample_tokens(
     max_length: int,
     sampling: SamplingParams = SamplingParams(),
     allowed: np.ndarray | None = None,
+    first: int = 0,
 ) -> Samples:
     """Continue each prefix (token ids; empty for a new line) to a whole line of at most `max_length` tokens.
 
     `allowed` (bool) restricts what is drawn: (V,) everywhere, or (max_length, V) at each position of the line.
 
     Continuous batching: up to 48 lines are decoded in parallel, and when one ends, its slot starts the next. Line b
-    draws with `fold_in(key, b)`, so it does not depend on how many are drawn. Prefixes and counts are padded: neither
-    a longer prefix nor one line more compiles anything.
+    draws with `fold_in(key, first + b)`, so it does not depend on how many are drawn, nor on how they are divided among
+    calls. Prefixes and counts are padded: neither a longer prefix nor one line more compiles anything.
     """
     _check(model, prefixes, max_length)
     allowed = np.ones(1, bool) if allowed is None else np.asarray(allowed)
@@ -106,7 +106,7 @@ def sample_tokens(
     prefix_RT = np.zeros((rows, max_length), np.int32)
     for row, prefix in zip(prefix_RT, prefixes, strict=False):
         row[: len(prefix)] = prefix
-    request = Request(prefix_RT, np.int32(count), np.atleast_2d(allowed), *sampling.arrays)
+    request = Request(prefix_RT, np.int32(count), np.int32(first), np.atleast_2d(allowed), *sampling.arrays)
     samples = jax.device_get(_sample(key, model, params, request, slots))
     return Samples(*(leaf[:count] for leaf in samples))
 
@@ -127,6 +127,7 @@ class Request(NamedTuple):
 
     prefix_RT: jax.Array  # int32: the prefix, then marks
     count: jax.Array  # how many of the R are wanted
+    first: jax.Array  # the number of the first among all lines that the key draws
     allowed_TV: jax.Array  # bool: what may be drawn at each position; the last row holds for those after it
     temperature: jax.Array
     top_k: jax.Array
@@ -148,7 +149,7 @@ class Decoding(NamedTuple):
 def _sample(key: jax.Array, model: Model, params: Params, request: Request, slots: int) -> Samples:
     rows, max_length = request.prefix_RT.shape
     # All random numbers before the loop: faster than in each step.
-    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(jnp.arange(rows))
+    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(request.first + jnp.arange(rows))
 
     def step(state: Decoding) -> Decoding:
         logits_BV, cache = model.step(params, state.cache, state.x_B)
@@ -180,7 +181,7 @@ def line_uniforms(key: jax.Array, row: jax.Array, length: int) -> jax.Array:
 
 def _next_token(request: Request, uniform_RT: jax.Array, state: Decoding, logits_BV: jax.Array) -> jax.Array:
     """(B,) the prefix's token where there is one, otherwise a drawn one."""
-    prefix_RT, _, allowed_TV, *settings = request
+    prefix_RT, _, _, allowed_TV, *settings = request
     temperature, top_k, top_p = settings
     unfiltered = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)
     drawn_BV = jax.lax.cond(
@@ -202,56 +203,3 @@ def _record(state: Decoding, y_B: jax.Array, logits_BV: jax.Array) -> Samples:
         log_prob_R.at[state.row_B].add(log_prob_B, mode="drop"),
         ended_R.at[state.row_B].max(y_B == MARK, mode="drop"),
     )
-
-
-def draw(
-    key: jax.Array,
-    trained: Trained,
-    n: int,
-    prefix: str = "",
-    sampling: SamplingParams = SamplingParams(),
-    excluding: Collection[str] = (),
-) -> Samples:
-    """`n` lines as tokens, each with its log-probability; line i of all that are drawn depends on the key and i alone.
-
-    Lines in `excluding` are rejected, and others drawn in their place. The log-probabilities stay the model's own.
-
-    Raises:
-      InputError: a prefix with a character that the model does not know, or one that leaves no room; or too many lines
-        are in `excluding`.
-    """
-    require(n > 0, f"`n` is {n}; it must be at least 1")
-    prefix_T, allowed = trained.vocab.encode_line(prefix), trained.vocab.sampleable_V
-    first = lambda n: sample_tokens(
-        key, trained.model, trained.params, [prefix_T] * n, trained.context, sampling, allowed
-    )
-    if not excluding:
-        return first(n)
-    for count in (n * 2**doubled for doubled in range(1, 8)):
-        drawn = first(count)
-        kept = [i for i, row in enumerate(drawn.token_BT) if trained.vocab.decode(row) not in excluding][:n]
-        if len(kept) == n:
-            return Samples(*(leaf[np.array(kept)] for leaf in drawn))
-    raise InputError(f"{len(kept)} of {count} samples are not in `excluding`, of {n} to be drawn; raise `temperature`")
-
-
-def sample(
-    key: jax.Array,
-    trained: Trained,
-    n: int = 1,
-    *,
-    prefix: str = "",
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-    excluding: Collection[str] = (),
-) -> list[str]:
-    """`n` lines that start with `prefix`; none is in `excluding`, such as `set(corpus.lines.train)`.
-
-    Use `draw` to learn which ended by themselves and which were cut.
-
-    Raises:
-      InputError: as for `draw` and `SamplingParams`.
-    """
-    drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p), excluding)
-    return [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

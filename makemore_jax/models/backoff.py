@@ -125,14 +125,18 @@ def to_arrays(config: Config, level: Contexts, count_G: np.ndarray, parents: int
 
 def find_child(level: dict, node_BT: jax.Array, symbol_BT: jax.Array, vocab: int) -> jax.Array:
     """The context that goes one symbol further back, by binary search among the children; -1 if it was never seen."""
-    low, end = level["child_start"][node_BT], level["child_start"][node_BT + 1]
-    high = end
-    for _ in range(math.ceil(math.log2(vocab)) + 1):
-        middle = (low + high) // 2
-        less = (low < high) & (level["child_symbol"][middle] < symbol_BT)
-        low, high = jnp.where(less, middle + 1, low), jnp.where(less, high, middle)
-    found = (node_BT >= 0) & (low < end) & (level["child_symbol"][low] == symbol_BT)
-    return jnp.where(found, low, -1)
+    low_BT, end_BT = level["child_start"][node_BT], level["child_start"][node_BT + 1]
+
+    def halve(_: int, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low_BT, high_BT = span
+        middle_BT = (low_BT + high_BT) // 2
+        less_BT = (low_BT < high_BT) & (level["child_symbol"][middle_BT] < symbol_BT)
+        return jnp.where(less_BT, middle_BT + 1, low_BT), jnp.where(less_BT, high_BT, middle_BT)
+
+    # A loop in the program, not unrolled: it runs as fast, and compiles in half of the time.
+    low_BT, _ = jax.lax.fori_loop(0, math.ceil(math.log2(vocab)) + 1, halve, (low_BT, end_BT))
+    found_BT = (node_BT >= 0) & (low_BT < end_BT) & (level["child_symbol"][low_BT] == symbol_BT)
+    return jnp.where(found_BT, low_BT, -1)
 
 
 def interpolate(level: dict, node_BT: jax.Array, shorter_BTV: jax.Array) -> jax.Array:

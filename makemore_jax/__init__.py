@@ -21,6 +21,7 @@ from makemore_jax.inference.trained import Trained, activations, save
 from makemore_jax.learning.fit import train
 from makemore_jax.learning.sweep import SweepResult, sweep
 from makemore_jax.learning.training import Training, training
+from makemore_jax.making import Made, Wanted, make
 from makemore_jax.models.interface import Model
 from makemore_jax.models.registry import MODELS, Entry
 from makemore_jax.recipe import Recipe
@@ -32,17 +33,20 @@ __all__ = [
     "Corpus",
     "Entry",
     "InputError",
+    "Made",
     "Model",
     "Recipe",
     "SweepResult",
     "Trained",
     "Training",
+    "Wanted",
     "activations",
     "baselines",
     "count",
     "ensemble",
     "evaluate",
     "load",
+    "make",
     "mass",
     "mix",
     "open",

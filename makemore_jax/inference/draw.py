@@ -79,9 +79,7 @@ def find(
     return Found(Samples(*(np.concatenate(leaves)[:n] for leaves in zip(*kept, strict=True))), accepted, lines)
 
 
-def batches(
-    key: jax.Array, trained: Trained, prefix: str, sampling: SamplingParams, count: int
-) -> Iterator[Samples]:
+def batches(key: jax.Array, trained: Trained, prefix: str, sampling: SamplingParams, count: int) -> Iterator[Samples]:
     """Without end, the next `count` lines that this key draws."""
     prefix_T, allowed = trained.vocab.encode_line(prefix), trained.vocab.sampleable_V
     first = 0

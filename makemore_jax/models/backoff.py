@@ -13,6 +13,7 @@ the contexts that go one symbol further back. Children and successors of a node 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -68,9 +69,27 @@ def fit(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> dict:
     return jax.tree.map(jnp.asarray, params)
 
 
+def pad(config: Config, fitted: Sequence[dict]) -> list[dict]:
+    """The same n-grams, of the order of `config` or lower, as parameters of one shape: one program serves all of them.
+
+    What is added is never read: contexts without children, and levels without contexts.
+    """
+    empty = fit(config, np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+    whole, padded = [empty | params for params in fitted], [{} for _ in fitted]
+    for level, arrays in empty.items():
+        for name in arrays:
+            leaves = [params[level][name] for params in whole]
+            longest = max(map(len, leaves))
+            for target, leaf in zip(padded, leaves, strict=True):
+                wide = np.arange(longest) if name == "slot" else np.pad(leaf, (0, longest - len(leaf)), "edge")
+                target.setdefault(level, {})[name] = jnp.asarray(wide, leaf.dtype)
+    return padded
+
+
 def count(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> list[Contexts]:
     """The distinct contexts of each length, 0 to order - 1, and the counts of their n-grams."""
-    newest_first = [np.asarray(column_1N[0]) for column_1N in reversed(contexts(jnp.asarray(x_N)[None], config.order))]
+    newest_first = [column_1N[0] for column_1N in reversed(contexts(x_N[None], config.order))]
     context_N, parent_C, oldest_C = np.zeros(len(y_N), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64)
     levels = []
     for depth in range(config.order):

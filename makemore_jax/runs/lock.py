@@ -102,7 +102,9 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         lock = FileLock(path / "lock", blocking=False).acquire()
     except Timeout:
-        raise InputError(f"{str(path)!r}: {_holder(path)} is writing to it; wait for it, or choose another `out`") from None
+        raise InputError(
+            f"{str(path)!r}: {_holder(path)} is writing to it; wait for it, or choose another `out`"
+        ) from None
     with lock:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         (path / "lock").write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since},\n")

@@ -20,9 +20,8 @@ import makemore_jax as mm
 from experiments.shared import cli
 from experiments.shared.flags import Hidden, Output, Seed, Text
 from makemore_jax.data.corpus import names_path
-from makemore_jax.errors import InputError, require
+from makemore_jax.errors import require
 from makemore_jax.files import to_json
-from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.learning.candidates import Deadline, Learned, learn
 from makemore_jax.making import Made, Wanted, first_handful, make_more, read
 from makemore_jax.progress import progress_bar
@@ -55,14 +54,11 @@ class Config(Learns, Seed):
     """Number of lines to make."""
     seed: int = 0
     """Random seed of the lines; another makes others from the same model."""
-    temperature: float = 1.0
-    """Below 1 the lines are more conservative, above 1 more varied."""
     wanted: tyro.conf.OmitArgPrefixes[Wanted] = field(default_factory=Wanted)
 
     def __post_init__(self):
         super().__post_init__()
         require(0 < self.n <= 10**4, f"`n` is {self.n}; it must be from 1 to 10,000")
-        SamplingParams(self.temperature)
         Deadline(self.minutes)
 
 
@@ -74,7 +70,7 @@ def run(config: Config) -> dict:
     out = config.out or Path("runs/make") / config.data.stem
     depends = Learns(**{one.name: getattr(config, one.name) for one in fields(Learns)})
     held_out = None if corpus.lines.dev else False
-    draw = partial(make_more, corpus=corpus, wanted=config.wanted, sampling=SamplingParams(config.temperature))
+    draw = partial(make_more, corpus=corpus, wanted=config.wanted)
     if not config.overwrite and holds(out, cli.settings(depends, corpus.digest, held_out=held_out)):
         say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}; anew: --overwrite")
         return report(draw(mm.open(out), n=config.n, seed=config.seed), config)

@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +19,11 @@ import numpy as np
 from makemore_jax.analysis.nearness import median_distance
 from makemore_jax.data.corpus import Corpus, Encoding, encode, encode_whole, gather
 from makemore_jax.data.lines import digest, split
-from makemore_jax.errors import InputError, require, require_positive
+from makemore_jax.data.vocab import MARK
+from makemore_jax.errors import InputError, require, require_float, require_positive
 from makemore_jax.inference.baselines import shannon
 from makemore_jax.inference.draw import find, once
-from makemore_jax.inference.sampler import SamplingParams
+from makemore_jax.inference.sampler import Samples, SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.candidates import Deadline, Learned, learn
 
@@ -47,9 +48,14 @@ class Wanted:
     """Also lines that are in the data."""
     repeats: bool = False
     """Also lines that were drawn before."""
+    best_of: int | None = None
+    """Draw this many lines for each, and keep the likeliest by symbol; by default 8 for a short list, otherwise 1."""
+    temperature: float | None = None
+    """Below 1 the lines are more conservative, above 1 more varied; by default 0.7 for a short list, otherwise 1."""
 
     def __post_init__(self):
-        require_positive(self, "min_length", "max_length")
+        require_positive(self, "min_length", "max_length", "best_of")
+        require_float("temperature", 1.0 if self.temperature is None else self.temperature)
         ordered = None in (self.min_length, self.max_length) or self.min_length <= self.max_length
         require(ordered, f"`min_length` is {self.min_length}, above the `max_length` of {self.max_length}")
         try:
@@ -88,7 +94,6 @@ def make(
     *,
     minutes: float = 1.0,
     seed: int = 0,
-    temperature: float = 1.0,
     wanted: Wanted = Wanted(),
     **settings: Any,
 ) -> Made:
@@ -99,19 +104,18 @@ def make(
       n: how many lines to make. There may be fewer, where few of those that are drawn are wanted.
       minutes: how long this may take. Short lists take less.
       seed: determines which lines are drawn.
-      temperature: below 1 more conservative, above 1 more varied.
-      wanted: which lines are wanted.
+      wanted: which lines are wanted, and how they are drawn.
       **settings: how text becomes tokens, as for `load`.
 
     Raises:
       InputError: the data cannot be read, or its lines are all the same; or a number is out of range.
     """
     require(n > 0, f"`n` is {n}; it must be at least 1")
-    deadline, sampling = Deadline(minutes), SamplingParams(temperature)
+    deadline = Deadline(minutes)
     corpus = read(data, Encoding(**settings))
     corpus.vocab.encode_line(wanted.start)  # what cannot be is refused before anything is learned
     learned = deque(learn(corpus, deadline), maxlen=1).pop()
-    made = make_more(learned.best.trained, corpus, n, wanted, sampling, seed, lambda: deadline.left < 0)
+    made = make_more(learned.best.trained, corpus, n, wanted, seed, lambda: deadline.left < 0)
     return made._replace(learned=learned)
 
 
@@ -127,11 +131,11 @@ def read(data: str | Path | Sequence[str] | None = None, encoding: Encoding = En
 
 
 def first_handful(corpus: Corpus, n: int = 5, tries: int = 200) -> list[str]:
-    """Up to `n` new lines from counting alone, at once."""
-    vocab, known, first = corpus.vocab, known_lines(corpus), once()
-    drawn = [ids for ids in islice(shannon(corpus.tokens.train), tries) if vocab.sampleable_V[ids].all()]
-    lines = [line for line in map(vocab.decode, drawn) if line and line not in known and first(line)]
-    return lines[:n]
+    """Up to `n` new lines from counting alone, at once: by three symbols, or by two where these only copy."""
+    vocab, accept, train = corpus.vocab, Wanted().accept(known_lines(corpus)), corpus.tokens.train
+    drawn = chain.from_iterable(islice(shannon(train, order), tries) for order in (3, 2))
+    lines = (vocab.decode(ids) for ids in drawn if ids and vocab.sampleable_V[ids].all())
+    return list(islice(filter(accept, lines), n))
 
 
 def known_lines(corpus: Corpus) -> set[str]:
@@ -144,18 +148,30 @@ def make_more(
     corpus: Corpus,
     n: int,
     wanted: Wanted = Wanted(),
-    sampling: SamplingParams = SamplingParams(),
     seed: int = 0,
     until: Callable[[], bool] = lambda: False,
 ) -> Made:
     """`n` lines as they are wanted, or as many as there are among those that are drawn until `until()` is true."""
     known = known_lines(corpus)
     accept = wanted.accept(known)
-    found = find(jax.random.key(seed), trained, n, accept, wanted.start, sampling, whole=True, until=until)
-    lines = [trained.vocab.decode(row) for row in found.samples.token_BT]
+    best_of, temperature = (1, 1.0) if corpus.lines.dev else (8, 0.7)
+    sampling = SamplingParams(temperature if wanted.temperature is None else wanted.temperature)
+    key, drawn = jax.random.key(seed), n * (wanted.best_of or best_of)
+    found = find(key, trained, drawn, accept, wanted.start, sampling, whole=True, until=until)
+    lines = [trained.vocab.decode(row) for row in likeliest(found.samples, n)]
     new = float(np.mean([line not in known for line in found.lines]))
     distance = median_distance([line for line in lines if line not in known], known)
     return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual_distance(corpus))
+
+
+def likeliest(samples: Samples, n: int) -> np.ndarray:
+    """(n, T) of each n-th part of the samples, in order, the line of the highest log-probability by token.
+
+    What a model makes of a few lines is mostly doubt. Its own judgement tells words from noise.
+    """
+    mean_B = samples.log_prob_B / (1 + (samples.token_BT != MARK).sum(1))
+    parts = np.array_split(np.arange(len(mean_B)), min(n, len(mean_B))) if len(mean_B) else []
+    return samples.token_BT[np.array([part[mean_B[part].argmax()] for part in parts], int)]
 
 
 def usual_distance(corpus: Corpus, most: int = 300) -> float | None:

@@ -103,7 +103,8 @@ def load(
 ) -> Corpus:
     """Read a text file, one thing per line, and hold out a tenth of the lines for dev and a tenth for test.
 
-    A list of lines may take the place of a file. With a `separator`, documents take the place of lines, and line ends are symbols.
+    A list of lines may take the place of a file. With a `separator`, documents take the place of lines, and line ends
+    are symbols.
 
     Args:
       path: a UTF-8 text file, or a list of lines; without it, the embedded names.

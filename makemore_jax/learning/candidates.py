@@ -13,7 +13,7 @@ import numpy as np
 
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.tokens import Tokens
-from makemore_jax.errors import require
+from makemore_jax.errors import require_float
 from makemore_jax.inference.baselines import count
 from makemore_jax.inference.evaluate import stream_nll
 from makemore_jax.inference.mixing import mix
@@ -37,21 +37,22 @@ FITTED = 1000  # with so many dev lines, a mixture's weights are fitted on them;
 PATIENCE = 6  # evaluations without a better mixture
 COMPILING = 10.0  # seconds: with less time left, no network is begun
 TWO_NETWORKS = 100.0  # seconds: with less time left, there is one
+clock = time.monotonic
 
 
 class Deadline:
     """A time by which to be done."""
 
-    def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, minutes: float):
         """So many minutes from now."""
-        require(minutes > 0, f"`minutes` is {minutes}; it must be above 0")
-        self.clock, self.seconds = clock, 60 * minutes
+        require_float("minutes", minutes, zero=False)
+        self.seconds = 60 * minutes
         self.end = clock() + self.seconds
 
     @property
     def left(self) -> float:
         """Seconds."""
-        return self.end - self.clock()
+        return self.end - clock()
 
 
 class Candidate(NamedTuple):
@@ -88,7 +89,7 @@ def learn(corpus: Corpus, deadline: Deadline) -> Iterator[Learned]:
     for number, name in enumerate(networks):
         until = deadline.end - deadline.left * (1 - 1 / (len(networks) - number)) - min(5, deadline.seconds / 10)
         lowest, since = None, 0  # the mixture that scores best and its network, and the evaluations since then
-        for candidate in in_time(train(name), until, deadline.clock):
+        for candidate in in_time(train(name), until):
             mixture = blend([*kept, candidate], fitted=len(corpus.lines.dev) >= FITTED)
             nats = nats | {one.name: min(one.nats, nats.get(one.name, np.inf)) for one in (candidate, mixture)}
             best = min(best, candidate, mixture, key=lambda one: one.nats)
@@ -100,7 +101,7 @@ def learn(corpus: Corpus, deadline: Deadline) -> Iterator[Learned]:
         kept += [lowest[1]] if lowest else []
 
 
-def in_time(candidates: Iterator[Candidate], until: float, clock: Callable[[], float]) -> Iterator[Candidate]:
+def in_time(candidates: Iterator[Candidate], until: float) -> Iterator[Candidate]:
     """Candidates as long as the next will probably be there in time: it takes as long as the one before."""
     began = clock()
     for candidate in candidates:
@@ -156,12 +157,12 @@ def on_dev(corpus: Corpus) -> Measured:
         init, steps = training(model, corpus, recipe, in_place=True)
         evaluated, cost = -np.inf, 0.0
         for state, _ in chunks(steps, init(jax.random.key(0)), recipe.steps, EVERY):
-            if time.monotonic() - evaluated < 10 * cost:
+            if clock() - evaluated < 10 * cost:
                 continue
-            began = time.monotonic()
+            began = clock()
             trained = Trained(model, keep(state.weights), corpus.vocab, corpus.context)
             candidate = Candidate(name, trained, stream_nll(model, trained.params, dev), int(state.step))
-            evaluated, cost = time.monotonic(), time.monotonic() - began
+            evaluated, cost = clock(), clock() - began
             yield candidate
 
     return Measured(best_count(corpus, dict(zip(ORDERS, scores, strict=True))), train)

@@ -16,6 +16,7 @@ from makemore_jax.learning.candidates import Candidate, Deadline, blend, in_time
 from makemore_jax.making import first_handful, known_lines, likeliest, make_more, read
 from makemore_jax.models.registry import build, sizes_for
 from makemore_jax.recipe import Recipe
+from makemore_jax.runs.folder import lines_of
 
 TOWNS = ["Ashford", "Aston", "Ashton", "Burton", "Bolton", "Boston", "Bedford"]
 WORDS = [f"{a}{b}{c}" for a in "bcdfglmn" for b in "aeiou" for c in ("", "n", "ra", "to")] * 2
@@ -99,13 +100,13 @@ def test_lines_are_new_and_each_once_unless_asked_otherwise(tiny):
 
 
 def test_lines_are_as_they_are_wanted():
-    corpus, counted = read(TOWNS), mm.count(read(TOWNS), 3)
-    wanted = mm.Wanted(start="B", end="n", match="^.o", min_length=4, max_length=9)
+    corpus, counted = read(TOWNS), mm.count(read(TOWNS), 2)
+    wanted = mm.Wanted(start="B", end="d", match="^.o", min_length=4, max_length=9)
     made = make_more(counted, corpus, 3, wanted)
     assert len(made.lines) == 3
     for line in made.lines:
         assert line[:2] == "Bo"
-        assert line[-1] == "n"
+        assert line[-1] == "d"
         assert 4 <= len(line) <= 9
     none = make_more(counted, corpus, 3, mm.Wanted(match="zz"), until=lambda: True)
     assert (none.lines, none.accepted, none.distance) == ([], 0, None)
@@ -200,6 +201,7 @@ def test_the_command_makes_lines_keeps_the_model_and_answers_at_once(tiny, comma
     status, _, said = command("make", file, "--out", out, "--minutes", 2)
     assert status == 2
     assert "minutes" in said
+    assert lines_of(out, mm.open(out).vocab) == (TOWNS, [], [])
     assert command("sample", out, "--n", 3, "--unseen")[0] == 0
 
 

@@ -18,7 +18,7 @@ from makemore_jax.models.registry import build, sizes_for
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import lines_of
 
-TOWNS = ["Ashford", "Aston", "Ashton", "Burton", "Bolton", "Boston", "Bedford"]
+TOWNS = ["Ashford", "Aston", "Ashton", "Burton", "Bolton", "Boston", "Luton"]
 WORDS = [f"{a}{b}{c}" for a in "bcdfglmn" for b in "aeiou" for c in ("", "n", "ra", "to")] * 2
 
 

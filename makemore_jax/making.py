@@ -67,6 +67,7 @@ class Wanted:
         """The condition that a line must meet; it remembers the lines that it has taken."""
         shortest, longest = self.min_length or 0, self.max_length or np.inf
         conditions = [
+            lambda line: line and line == line.strip(),  # as all lines of the data are
             lambda line: shortest <= len(line) <= longest and line.startswith(self.start) and line.endswith(self.end),
             *([re.compile(self.match).search] if self.match else []),
             *([] if self.known else [lambda line: line not in known]),

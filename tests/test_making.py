@@ -112,6 +112,11 @@ def test_lines_are_as_they_are_wanted():
     assert (none.lines, none.accepted, none.distance) == ([], 0, None)
 
 
+def test_blank_lines_and_spaces_around_a_line_are_not_wanted():
+    accept = mm.Wanted(known=True, repeats=True).accept(())
+    assert [line for line in ("", " ", "a b", " a", "a ") if accept(line)] == ["a b"]
+
+
 def test_the_likeliest_of_each_part_is_kept():
     samples = mm.making.Samples(np.array([[1, 0], [2, 2], [3, 0], [4, 0]]), np.array([-4.0, -5.0, -6.0, -2.0]), None)
     assert likeliest(samples, 2).tolist() == [[2, 2], [4, 0]]  # -5 over three tokens, against -4 over two

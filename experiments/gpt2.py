@@ -19,7 +19,8 @@ from experiments.shared import cli
 from experiments.shared.flags import Seed
 from makemore_jax.errors import require, require_positive
 from makemore_jax.inference import gpt2
-from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.inference.draw import draw
+from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.learning.finetune import shorten
 
 

@@ -16,7 +16,8 @@ from experiments.shared.flags import Seed
 from makemore_jax.data.corpus import novelty as count_new
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
-from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.inference.draw import draw
+from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import lines_of
 
@@ -63,7 +64,7 @@ def run(config: Config) -> dict:
     known = f"{config.run}: its train lines are missing or have changed; sample without `unseen`"
     require(lines is not None or not config.unseen, known)
     excluding = set(lines.train) if lines and config.unseen else ()
-    drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling, excluding)
+    drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling, excluding=excluding)
     rows = []
     print("  log prob   line")
     for token_T, log_prob, ended in zip(*map(np.asarray, drawn), strict=True):

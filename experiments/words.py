@@ -28,7 +28,8 @@ from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import UNKNOWN, split_words
 from makemore_jax.errors import InputError, require
-from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.inference.draw import draw
+from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.models.interface import num_params
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a million words in all

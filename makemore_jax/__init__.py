@@ -29,13 +29,14 @@ from typing import TYPE_CHECKING, Any
 from makemore_jax.data.corpus import Corpus, load
 from makemore_jax.errors import InputError
 from makemore_jax.inference.baselines import baselines, count
+from makemore_jax.inference.draw import sample
 from makemore_jax.inference.evaluate import evaluate, mass, score
 from makemore_jax.inference.mixing import ensemble, mix
-from makemore_jax.inference.sampler import sample
 from makemore_jax.inference.trained import Trained, activations, save
 from makemore_jax.learning.fit import train
 from makemore_jax.learning.sweep import SweepResult, sweep
 from makemore_jax.learning.training import Training, training
+from makemore_jax.making import Made, Wanted, make
 from makemore_jax.models.interface import Model
 from makemore_jax.models.registry import MODELS, Entry
 from makemore_jax.recipe import Recipe
@@ -50,17 +51,20 @@ __all__ = [
     "Corpus",
     "Entry",
     "InputError",
+    "Made",
     "Model",
     "Recipe",
     "SweepResult",
     "Trained",
     "Training",
+    "Wanted",
     "activations",
     "baselines",
     "count",
     "ensemble",
     "evaluate",
     "load",
+    "make",
     "mass",
     "mix",
     "open",

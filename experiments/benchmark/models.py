@@ -30,7 +30,7 @@ from experiments.benchmark.timing import (
 )
 from experiments.shared import cli
 from experiments.shared.flags import one_of
-from makemore_jax.inference.sampler import draw
+from makemore_jax.inference.draw import draw
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.recipe import is_matrix
 

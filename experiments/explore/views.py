@@ -15,7 +15,8 @@ from makemore_jax.data.lines import Split, normalize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
-from makemore_jax.inference.sampler import SamplingParams, draw, filter_logits, line_uniforms
+from makemore_jax.inference.draw import draw
+from makemore_jax.inference.sampler import SamplingParams, filter_logits, line_uniforms
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
 

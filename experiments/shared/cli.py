@@ -108,25 +108,30 @@ def fail(message: str) -> None:
 
 
 def claim(
-    config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: str | None
+    config: Any, out: Path, digest: str, files: tuple[str, ...] = (), resume: bool = False, **more: Any
 ) -> contextlib.AbstractContextManager[RunFolder]:
-    """Lock the folder `out` for a run with these flags, on lines with this digest; see `makemore_jax.runs.lock`.
-
-    `more` is what else the run depends on, such as the digest of a file; a None is not recorded.
-    """
+    """Lock the folder `out` for a run with these flags, on lines with this digest; see `makemore_jax.runs.lock`."""
     inside = out.absolute() in Path(config.data).absolute().parents
     require(not inside, f"{config.data}: lies in the run folder {out}; choose another `out`")
+    return claim_folder(out, settings(config, digest, **more), files, resume=resume, overwrite=config.overwrite)
+
+
+def settings(config: Any, digest: str, **more: Any) -> dict[str, Any]:
+    """What a run of these flags on the lines of this digest depends on, as its config.json notes it.
+
+    `more` is what it depends on besides, such as the digest of a file; None is not noted.
+    """
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
     fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
-    settings = {**fields, **nested, "lines_sha256": digest}
-    settings |= {name: value for name, value in more.items() if value is not None}
+    noted = {**fields, **nested, "lines_sha256": digest}
+    noted |= {name: value for name, value in more.items() if value is not None}
     chosen = {name: getattr(jax.config, name) for name in RANDOM}
-    settings |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
+    noted |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
     if fields.get("tokenizer"):
-        settings["tokenizer_sha256"] = config.encoding.vocab.digest
-    return claim_folder(out, settings, files, resume=resume, overwrite=config.overwrite)
+        noted["tokenizer_sha256"] = config.encoding.vocab.digest
+    return noted
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from makemore_jax.data.lines import LONGEST_LINE, Split, digest, read_lines, split
+from makemore_jax.data.lines import LONGEST_LINE, Split, digest, normalize, read_lines, split
 from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import Vocab
@@ -84,8 +84,28 @@ class Corpus(NamedTuple):
         return novelty(texts, train, itertools.chain(dev, test))
 
 
+def names_path() -> Path:
+    """The file of the embedded names."""
+    return Path(__file__).parents[2] / "data/names.txt"
+
+
+def gather(data: str | Path | Sequence[str] | None, encoding: Encoding) -> tuple[list[str], str]:
+    """The lines of a file, of a list, or by default the embedded names; and what to call them in a message."""
+    data = names_path() if data is None else data
+    if isinstance(data, str | Path):
+        return read_lines(data, encoding.max_length, encoding.lowercase, encoding.separator), str(data)
+    for number, line in enumerate(data, 1):
+        require(
+            isinstance(line, str), f"item {number} of the list is of type {type(line).__name__}; give lines of text"
+        )
+    lines = [normalize(line.strip(), encoding.lowercase)[: encoding.max_length].rstrip() for line in data]
+    lines = [line for line in lines if line]
+    require(bool(lines), "the list holds no lines; give some")
+    return lines, "the list"
+
+
 def load(
-    path: str | Path,
+    path: str | Path | Sequence[str] | None = None,
     *,
     max_length: int | None = None,
     tokens: str = "character",
@@ -98,10 +118,11 @@ def load(
 ) -> Corpus:
     """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
 
-    With a `separator`, the items are documents, and line ends are symbols.
+    A list of lines may take the place of a file. With a `separator`, the items are documents, and line ends are
+    symbols.
 
     Args:
-      path: a UTF-8 text file.
+      path: a UTF-8 text file, or a list of lines; without it, the embedded names.
       max_length: cut lines to this many characters.
       tokens: the kind of token: "character", "word", "byte" or "bpe" (byte pairs, as in GPT-2).
       lowercase: convert all text to lowercase.
@@ -118,8 +139,8 @@ def load(
     """
     encoding = Encoding(tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length)
     encoding.require_consistent()
-    lines = read_lines(path, max_length, lowercase, separator)
-    return encode(split(lines), digest(lines), encoding, str(path))
+    lines, source = gather(path, encoding)
+    return encode(split(lines), digest(lines), encoding, source)
 
 
 def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
@@ -128,6 +149,15 @@ def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding()
     Characters are found in all lines, words and byte pairs in the train lines only.
     """
     require_lines(source, [len(part) for part in lines])
+    return _encode(lines, digest, encoding, source)
+
+
+def encode_whole(lines: list[str], encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
+    """Make a corpus that holds nothing out: all lines are train lines, and dev and test are empty."""
+    return _encode(Split(lines, [], []), digest(lines), encoding, source)
+
+
+def _encode(lines: Split[list[str]], digest: str, encoding: Encoding, source: str) -> Corpus:
     learned = find_tokenizer(encoding.tokens).learned
     everything = itertools.chain(lines.train, lines.dev, lines.test)
     vocab = encoding.find_vocab(lines.train if learned else everything)
@@ -184,7 +214,7 @@ def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str
 
 def longest_line(tokens: Split[Tokens], encoding: Encoding, source: str) -> int:
     """Return the longest line, in tokens with its end mark; raise `InputError` if a document is too long."""
-    longest = max(int(np.max(part.length_N)) for part in tokens)
+    longest = max(int(np.max(part.length_N, initial=0)) for part in tokens)
     fits = encoding.separator is None or encoding.context_length is not None or longest <= LONGEST_LINE
     limit = f"over the limit of {LONGEST_LINE:,}; cut documents into windows with `context_length`"
     require(fits, f"{source}: a document of {longest:,} tokens, {limit}")

@@ -66,6 +66,14 @@ def tokenize(lines: Sequence[str], vocab: Vocab, context_length: int | None = No
     return Tokens(stream_M, marks[:-1], np.minimum(np.diff(marks), context_length).astype(np.int32))
 
 
+def select(tokens: Tokens, wanted_N: np.ndarray) -> Tokens:
+    """Some of the lines, by number or by a mask, in a stream of their own; each has a mark of its own before it."""
+    start_N, length_N = tokens.start_N[wanted_N], tokens.length_N[wanted_N]
+    lines = [tokens.stream_M[first : first + 1 + length] for first, length in zip(start_N, length_N, strict=True)]
+    first_N = np.cumsum(length_N + 1) - (length_N + 1)
+    return Tokens(np.concatenate([np.zeros(0, np.int32), *lines]), first_N.astype(np.int32), length_N)
+
+
 def count_bytes(tokens: Tokens, vocab: Vocab) -> int:
     """Count the UTF-8 bytes of lines of byte pairs, with one byte for the end of each line."""
     size_V = np.array([len(symbol) for symbol in vocab.symbols])  # GPT-2 spells each byte as one character

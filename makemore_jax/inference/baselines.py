@@ -1,11 +1,16 @@
 """Baselines for neural models: models that are counted instead of trained."""
 
 import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
 from makemore_jax.data.corpus import Corpus
+from makemore_jax.data.tokens import Tokens
+from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require_float
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.inference.trained import Trained
@@ -42,3 +47,23 @@ def baselines(corpus: Corpus) -> dict[str, float]:
         model, params, *_ = count_table(corpus, order) if corpus.streamed else count(corpus, order)
         losses[name] = exact_loss(model, params, dev).nats
     return losses
+
+
+def shannon(tokens: Tokens, order: int = 3, seed: int = 0, most: int = 20_000) -> Iterator[list[int]]:
+    """Lines without end, by the method of Shannon (1948): find the last order - 1 symbols in the data, copy the next.
+
+    It draws from an n-gram's counts without a probability being computed, or anything compiled. Of long data it reads
+    the first lines.
+    """
+    following, choose = defaultdict(list), random.Random(seed)
+    for first, length in zip(tokens.start_N[:most].tolist(), tokens.length_N[:most].tolist(), strict=True):
+        line = [MARK] * (order - 1) + tokens.stream_M[first + 1 : first + 1 + length].tolist()
+        for t in range(length):
+            following[tuple(line[t : t + order - 1])].append(line[t + order - 1])
+    while True:
+        line = [MARK] * (order - 1)
+        while not line[order - 1 :] or line[-1] != MARK:
+            if not (found := following[tuple(line[len(line) - order + 1 :])]):
+                break  # a window of the data ended here
+            line.append(choose.choice(found))
+        yield line[order - 1 :]

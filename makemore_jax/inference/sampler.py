@@ -4,7 +4,7 @@ It handles tokens only. Starting from the mark, it asks the model's `step` for t
 with an explicit key, feeds it back, and ends the line at the mark.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +15,7 @@ import numpy as np
 
 from makemore_jax.data.batches import Array
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import InputError, require, require_float, require_positive
-from makemore_jax.inference.trained import Trained
+from makemore_jax.errors import require, require_float, require_positive
 from makemore_jax.models.interface import Cache, Model, Params, require_context
 
 # (lines, slots): a request is padded to this many lines, of which as many as there are slots are decoded at a time.
@@ -89,14 +88,15 @@ def sample_tokens(
     max_length: int,
     sampling: SamplingParams = SamplingParams(),
     allowed: np.ndarray | None = None,
+    first: int = 0,
 ) -> Samples:
     """Continue each prefix (tokens; empty for a new line) to a whole line of at most `max_length` tokens.
 
     `allowed` (bool) restricts the symbols to draw: (V,) everywhere, or (max_length, V) at each position of the line.
 
     Batching is continuous: up to 48 lines are decoded in parallel, and when one ends, the next starts in its slot. Line
-    b draws with `fold_in(key, b)`, so it does not depend on the number of lines. Prefixes and counts are padded, so
-    that a longer prefix or an additional line needs no compilation.
+    b draws with `fold_in(key, first + b)`, so it does not depend on the number of lines, nor on how they are divided
+    among calls. Prefixes and counts are padded, so that a longer prefix or an additional line needs no compilation.
     """
     _check(model, prefixes, max_length)
     allowed = np.ones(1, bool) if allowed is None else np.asarray(allowed)
@@ -107,7 +107,8 @@ def sample_tokens(
     prefix_RT = np.zeros((rows, max_length), np.int32)
     for row, prefix in zip(prefix_RT, prefixes, strict=False):
         row[: len(prefix)] = prefix
-    request = jax.device_put(Request(prefix_RT, np.int32(count), np.atleast_2d(allowed), *sampling.arrays))
+    numbers = np.int32(count), np.int32(first)
+    request = jax.device_put(Request(prefix_RT, *numbers, np.atleast_2d(allowed), *sampling.arrays))
     samples = jax.device_get(_sample(key, model, params, request, slots))
     return Samples(*(leaf[:count] for leaf in samples))
 
@@ -128,6 +129,7 @@ class Request(NamedTuple):
 
     prefix_RT: Array  # int32: the prefix, then marks
     count: Array  # how many of the R lines are not padding
+    first: Array  # the number of the first among all lines that the key draws
     allowed_TV: Array  # bool: the symbols allowed at each position; the last row applies to all later positions
     temperature: Array
     top_k: Array
@@ -149,7 +151,7 @@ class Decoding(NamedTuple):
 def _sample(key: jax.Array, model: Model, params: Params, request: Request, slots: int) -> Samples:
     rows, max_length = request.prefix_RT.shape
     # Drawing all random numbers before the loop is faster than drawing some in each step.
-    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(jnp.arange(rows))
+    uniform_RT = jax.vmap(lambda row: line_uniforms(key, row, max_length))(request.first + jnp.arange(rows))
 
     def step(state: Decoding) -> Decoding:
         logits_BV, cache = model.step(params, state.cache, state.x_B)
@@ -181,7 +183,7 @@ def line_uniforms(key: jax.Array, row: jax.Array, length: int) -> jax.Array:
 
 def _next_token(request: Request, uniform_RT: jax.Array, state: Decoding, logits_BV: jax.Array) -> jax.Array:
     """Return (B,) the token of the prefix if there is one at this position, otherwise a drawn one."""
-    prefix_RT, _, allowed_TV, *settings = request
+    prefix_RT, _, _, allowed_TV, *settings = request
     temperature, top_k, top_p = settings
     unfiltered = (temperature > 0) & (top_k >= logits_BV.shape[-1]) & (top_p >= 1)
     drawn_BV = jax.lax.cond(
@@ -203,56 +205,3 @@ def _record(state: Decoding, y_B: jax.Array, logits_BV: jax.Array) -> Samples:
         log_prob_R.at[state.row_B].add(log_prob_B, mode="drop"),
         ended_R.at[state.row_B].max(y_B == MARK, mode="drop"),
     )
-
-
-def draw(
-    key: jax.Array,
-    trained: Trained,
-    n: int,
-    prefix: str = "",
-    sampling: SamplingParams = SamplingParams(),
-    excluding: Collection[str] = (),
-) -> Samples:
-    """`n` lines as tokens, each with its log-probability; line i of all that are drawn depends on the key and i alone.
-
-    Lines in `excluding` are rejected, and others drawn in their place. The log-probabilities stay the model's own.
-
-    Raises:
-      InputError: a prefix with a character that the model does not know, or one that leaves no room; or too many lines
-        are in `excluding`.
-    """
-    require(n > 0, f"`n` is {n}; it must be at least 1")
-    prefix_T, allowed = trained.vocab.encode_line(prefix), trained.vocab.sampleable_V
-    first = lambda n: sample_tokens(
-        key, trained.model, trained.params, [prefix_T] * n, trained.context, sampling, allowed
-    )
-    if not excluding:
-        return first(n)
-    for count in (n * 2**doubled for doubled in range(1, 8)):
-        drawn = first(count)
-        kept = [i for i, row in enumerate(drawn.token_BT) if trained.vocab.decode(row) not in excluding][:n]
-        if len(kept) == n:
-            return Samples(*(leaf[np.array(kept)] for leaf in drawn))
-    raise InputError(f"{len(kept)} of {count} samples are not in `excluding`, of {n} to be drawn; raise `temperature`")
-
-
-def sample(
-    key: jax.Array,
-    trained: Trained,
-    n: int = 1,
-    *,
-    prefix: str = "",
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-    excluding: Collection[str] = (),
-) -> list[str]:
-    """`n` lines that start with `prefix`; none is in `excluding`, such as `set(corpus.lines.train)`.
-
-    Use `draw` to learn which ended by themselves and which were cut.
-
-    Raises:
-      InputError: as for `draw` and `SamplingParams`.
-    """
-    drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p), excluding)
-    return [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

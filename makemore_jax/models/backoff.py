@@ -14,6 +14,7 @@ contexts that go one symbol further back. The children and successors of a node 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -70,6 +71,24 @@ def fit(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> dict:
 
 
 _contexts = jax.jit(contexts, static_argnums=1)
+
+
+def pad(config: Config, fitted: Sequence[dict]) -> list[dict]:
+    """The same n-grams, of the order of `config` or lower, as parameters of one shape: one program serves all of them.
+
+    What is added is never read: contexts without children, and levels without contexts.
+    """
+    empty = fit(config, np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+    whole, padded = [empty | params for params in fitted], [{} for _ in fitted]
+    for level, arrays in empty.items():
+        for name in arrays:
+            leaves = [params[level][name] for params in whole]
+            longest = max(map(len, leaves))
+            for target, leaf in zip(padded, leaves, strict=True):
+                wide = np.arange(longest) if name == "slot" else np.pad(leaf, (0, longest - len(leaf)), "edge")
+                target.setdefault(level, {})[name] = jnp.asarray(wide, leaf.dtype)
+    return padded
 
 
 def count(config: Config, x_N: np.ndarray, y_N: np.ndarray) -> list[Contexts]:

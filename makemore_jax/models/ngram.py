@@ -52,11 +52,11 @@ def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
     Before the start of a line there are only marks, 0: once a context reaches a mark, everything older is one too. So
     lines give the same contexts in rows of their own and end to end in one stream.
     """
-    columns = []
+    columns, numpy = [], x_BT.__array_namespace__()  # NumPy's or JAX's: on the host nothing is compiled
     for age in range(order - 1):
         # Not by `shift_in_line`: positions would cost more than the count itself where a row is a stream of millions.
-        column = jnp.pad(x_BT, ((0, 0), (age, 0)))[:, : x_BT.shape[1]]
-        columns.append(column if age == 0 else jnp.where(columns[-1] == 0, 0, column))
+        column = numpy.pad(x_BT, ((0, 0), (age, 0)))[:, : x_BT.shape[1]]
+        columns.append(column if age == 0 else numpy.where(columns[-1] == 0, 0, column))
     return tuple(reversed(columns))
 
 

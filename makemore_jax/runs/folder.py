@@ -66,7 +66,8 @@ def lines_of(path: Path, vocab: Vocab) -> Split | None:
         same = digest(lines) == config["lines_sha256"]
     except (ValueError, KeyError, TypeError):  # of data that is gone, too: an `InputError` is a `ValueError`
         return None
-    return split(lines).map(lambda part: list(map(vocab.canonical, part))) if same else None
+    parts = split(lines) if config.get("held_out", True) else Split(lines, [], [])
+    return parts.map(lambda part: list(map(vocab.canonical, part))) if same else None
 
 
 def open_run(path: str | Path) -> Trained:

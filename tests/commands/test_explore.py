@@ -32,8 +32,9 @@ from makemore_jax.analysis import plot
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
 from makemore_jax.errors import InputError
+from makemore_jax.inference.draw import draw
 from makemore_jax.inference.evaluate import exact_loss
-from makemore_jax.inference.sampler import SamplingParams, draw
+from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import MODELS, build

@@ -84,3 +84,16 @@ def test_without_data_it_is_uniform():
 def test_order_zero_is_refused():
     with pytest.raises(InputError, match="`order` is 0"):
         backoff.Config(V, 0)
+
+
+def test_padded_parameters_are_the_same_models_in_one_shape():
+    longest, orders = backoff.Config(V, 4), (1, 3, 4)
+    data = [tokenize(lines, VOCAB).pairs for lines in (LINES, LINES[:3], ["cc"])]
+    plain = [(order, backoff.fit(backoff.Config(V, order), *pairs)) for pairs in data for order in orders]
+    padded = backoff.pad(longest, [params for _, params in plain])
+    assert len({str(jax.tree.map(np.shape, params)) for params in padded}) == 1
+    x_BT, _, mask_BT = gather(tokenize(["abcabc", "cccc", "bb"], VOCAB), np.arange(3)[:, None], np.arange(7))
+    for (order, params), wide in zip(plain, padded, strict=True):
+        expected = backoff.backoff(backoff.Config(V, order)).apply(params, x_BT)
+        found = backoff.backoff(longest).apply(wide, x_BT)
+        np.testing.assert_allclose(np.asarray(found)[mask_BT], np.asarray(expected)[mask_BT], rtol=1e-6)

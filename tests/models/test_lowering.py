@@ -23,7 +23,8 @@ def test_training_and_sampling_lower_for_accelerators(name):
     recipe = Recipe(batch=4, micro_batches=2, average=0.9, bfloat16=True)
     key, options = jax.random.key(0), {"loss": loss_of(model, recipe, plan), "optimizer": adamw(recipe)}
     state = jax.eval_shape(lambda key: first_state(model, recipe, key, recipe.hyper), key)
-    request = Request(np.zeros((2, 11), np.int32), np.int32(2), np.ones((1, 7), bool), *SamplingParams().arrays)
+    counts = np.int32(2), np.int32(0)
+    request = Request(np.zeros((2, 11), np.int32), *counts, np.ones((1, 7), bool), *SamplingParams().arrays)
     for program in (
         jitted_steps().trace(state, tokens, count=3, **options),
         sampler._sample.trace(key, model, state.params, request, 4),

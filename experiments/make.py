@@ -1,0 +1,146 @@
+"""Make more of anything: a list goes in, and good new lines come out, in a minute.
+
+Run it:   python -m experiments.make towns.txt
+          python -m experiments.make towns.txt --start B --max-length 8
+Again:    the same command answers at once; --seed 1 makes other lines
+Then:     python -m experiments.sample runs/make/towns
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+import makemore_jax as mm
+from experiments.shared import cli
+from experiments.shared.flags import Hidden, Output, Seed, Text
+from makemore_jax.data.corpus import names_path
+from makemore_jax.errors import require
+from makemore_jax.files import to_json
+from makemore_jax.learning.candidates import Deadline, Learned, learn
+from makemore_jax.making import Made, Wanted, first_handful, make_more, read
+from makemore_jax.progress import progress_bar
+from makemore_jax.runs.folder import identity, read_config
+
+SHOWN = 5  # lines at each evaluation that finds better weights
+say = partial(print, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learns(Output, Text):
+    """What the model depends on."""
+
+    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]] = field(default_factory=names_path)
+    """Text file in UTF-8, one thing per line; by default, the embedded names."""
+    minutes: float = 1.0
+    """How long to learn at most; a short list takes less."""
+    out: Path | None = None
+    """Folder that keeps the model; by default runs/make/FILE, without its ending."""
+    max_length: Hidden = None  # the flag of that name is the one of `Wanted`
+    no_figures: Hidden = True  # it draws none
+    stream: Hidden = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Learns, Seed):
+    """Learn the lines of a text file, and make more of them: the lines go to standard output, all else does not."""
+
+    n: int = 20
+    """Number of lines to make."""
+    seed: int = 0
+    """Random seed of the lines; another makes others from the same model."""
+    wanted: tyro.conf.OmitArgPrefixes[Wanted] = field(default_factory=Wanted)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.n <= 10**4, f"`n` is {self.n}; it must be from 1 to 10,000")
+        Deadline(self.minutes)
+
+
+def run(config: Config) -> dict:
+    """Learn, or find what was learned before, and print new lines."""
+    corpus, deadline = read(config.data, config.encoding), Deadline(config.minutes)
+    corpus.vocab.encode_line(config.wanted.start)
+    introduce(config, corpus)
+    out = config.out or Path("runs/make") / config.data.stem
+    depends = Learns(**{one.name: getattr(config, one.name) for one in fields(Learns)})
+    held_out = None if corpus.lines.dev else False
+    draw = partial(make_more, corpus=corpus, wanted=config.wanted)
+    if not config.overwrite and holds(out, cli.settings(depends, corpus.digest, held_out=held_out)):
+        say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}; anew: --overwrite")
+        return report(draw(mm.open(out), n=config.n, seed=config.seed), config)
+    with cli.claim(depends, out, corpus.digest, held_out=held_out) as folder:
+        learned = learn_aloud(corpus, deadline, partial(draw, n=SHOWN, seed=config.seed))
+        made = draw(learned.best.trained, n=config.n, seed=config.seed, until=lambda: deadline.left < 0)
+        folder.save_best(made.trained)
+        summary = {"experiment": "make", "nats": learned.nats, "chosen": learned.best.name, **cli.environment()}
+        summary |= {"step": learned.best.step} | report(made, config)
+        folder.write_json("summary.json", summary)
+    say(f"kept in {cli.shown(out)}: the same command with --seed {config.seed + 1} makes others at once")
+    return summary
+
+
+def introduce(config: Config, corpus: mm.Corpus) -> None:
+    """Say what was read, and show what counting makes of it."""
+    lines = [line for part in corpus.lines for line in part]
+    units = "documents" if config.separator else "lines"
+    symbols = f"{corpus.vocab.size - 1:,} symbols"
+    say(f"{cli.shown(config.data)}: {len(lines):,} {units}, {len(set(lines)):,} different, {symbols}")
+    say(f"counting makes of it: {joined(first_handful(corpus, SHOWN))}")
+
+
+def joined(lines: list[str]) -> str:
+    """Some lines on one."""
+    return "  ".join(cli.clip(line, 24) for line in lines)
+
+
+def holds(out: Path, settings: dict) -> bool:
+    """Whether the folder holds what a run of these settings has learned."""
+    kept = read_config(out)
+    same = kept is not None and identity(kept) == identity(json.loads(to_json(settings)))
+    return same and (out / "summary.json").exists() and (out / "best.safetensors").exists()
+
+
+def learn_aloud(corpus: mm.Corpus, deadline: Deadline, draw: partial) -> Learned:
+    """Learn with a bar that counts seconds, and with samples where they get better."""
+    best = None
+    with progress_bar(round(deadline.seconds), "learning", unit="s") as bar:
+        for learned in learn(corpus, deadline):
+            bar.update(min(bar.total, round(deadline.seconds - deadline.left)) - bar.n)
+            bar.set_postfix(nats=f"{learned.best.nats:.3f}", step=learned.step)
+            if best is None or learned.best.nats < best.nats - 0.02:
+                best = learned.best
+                tqdm.write(f"{best.nats:7.3f}  {joined(draw(best.trained).lines)}", file=sys.stderr)
+    unit = corpus.vocab.unit
+    losses = ", ".join(f"{name} {nats:.3f}" for name, nats in learned.nats.items())
+    where = "held-out lines" if corpus.lines.dev else "lines left out in turn"
+    say(f"nats per {unit} on {where}: {losses}; the lowest is kept, {learned.best.name}", end="")
+    say(f" after {learned.best.step:,} steps" if learned.best.step else "")
+    return learned
+
+
+def report(made: Made, config: Config) -> dict:
+    """Print the lines, and say how new they are and how near to the data."""
+    for line in made.lines:
+        print(cli.printable(line))
+    sys.stdout.flush()
+    say(f"{made.accepted:,} of {made.drawn:,} that were drawn will do; {made.new:.0%} of all are new", end="")
+    if made.distance and made.usual:
+        say(f"; {made.distance:g} characters from the nearest line of the data (its own lines: {made.usual:g})", end="")
+    say("")
+    if len(made.lines) < config.n:
+        way_out = "ask for less, or raise --temperature"
+        say(f"only {len(made.lines):,} lines of the {config.n:,} could be found; {way_out}")
+    if not made.lines:
+        sys.exit(1)
+    names = ("lines", "drawn", "accepted", "new", "distance", "usual")
+    return {name: getattr(made, name) for name in names}
+
+
+if __name__ == "__main__":
+    cli.main(lambda: Config, run)

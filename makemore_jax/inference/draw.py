@@ -1,0 +1,119 @@
+"""Lines of text from a trained model: as they come, or only those that a condition accepts."""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from makemore_jax.errors import require
+from makemore_jax.inference.sampler import BUCKETS, Samples, SamplingParams, sample_tokens
+from makemore_jax.inference.trained import Trained
+
+MOST_DRAWS = 128  # for each line that is wanted, before `draw` gives up
+BATCH = BUCKETS[-1][0]  # lines drawn at once
+
+
+class Found(NamedTuple):
+    """The lines that were accepted, of all that were drawn."""
+
+    samples: Samples  # at most as many as were wanted
+    accepted: int  # how many were accepted, wanted or not
+    lines: list[str]  # all that were drawn
+
+
+def draw(
+    key: jax.Array,
+    trained: Trained,
+    n: int,
+    prefix: str = "",
+    sampling: SamplingParams = SamplingParams(),
+    accept: Callable[[str], bool] | None = None,
+    excluding: Collection[str] = (),
+) -> Samples:
+    """`n` lines as tokens, each with its log-probability; line i of all that are drawn depends on the key and i alone.
+
+    Lines that `accept` does not take and lines in `excluding` are rejected, and others drawn in their place. The
+    log-probabilities stay the model's own.
+
+    Raises:
+      InputError: a prefix with a character that the model does not know, or one that leaves no room; or too many lines
+        are rejected.
+    """
+    require(n > 0, f"`n` is {n}; it must be at least 1")
+    if accept is None and not excluding:
+        return next(batches(key, trained, prefix, sampling, n))
+    wanted = lambda line: line not in excluding and (accept is None or accept(line))
+    found = find(key, trained, n, wanted, prefix, sampling, n * MOST_DRAWS)
+    why = "not in `excluding`" if accept is None else "as they should be"
+    which = f"{found.accepted} of {len(found.lines)} samples are {why}, of {n} to be drawn"
+    require(len(found.samples.token_BT) == n, f"{which}; raise `temperature`")
+    return found.samples
+
+
+def find(
+    key: jax.Array,
+    trained: Trained,
+    n: int,
+    accept: Callable[[str], bool],
+    prefix: str = "",
+    sampling: SamplingParams = SamplingParams(),
+    most: int = 50_000,
+    whole: bool = False,
+    until: Callable[[], bool] = lambda: False,
+) -> Found:
+    """Up to `n` lines that `accept` takes: the first of at most `most` lines, or fewer if `until()` becomes true.
+
+    With `whole`, none that was cut at the length of the longest line of the data is taken. `accept` is asked once for
+    each line, in order, so that it may remember: see `once`.
+    """
+    kept, lines, accepted = [], [], 0
+    for drawn in batches(key, trained, prefix, sampling, min(BATCH, most)):
+        texts = [trained.vocab.decode(row) for row in drawn.token_BT]
+        lines += texts
+        taken = [i for i, text in enumerate(texts) if (drawn.ended_B[i] or not whole) and accept(text)]
+        accepted += len(taken)
+        kept.append(Samples(*(leaf[np.array(taken, int)] for leaf in drawn)))
+        if accepted >= n or len(lines) >= most or until():
+            break
+    return Found(Samples(*(np.concatenate(leaves)[:n] for leaves in zip(*kept, strict=True))), accepted, lines)
+
+
+def batches(key: jax.Array, trained: Trained, prefix: str, sampling: SamplingParams, count: int) -> Iterator[Samples]:
+    """Without end, the next `count` lines that this key draws."""
+    prefix_T, allowed = trained.vocab.encode_line(prefix), trained.vocab.sampleable_V
+    first = 0
+    while True:
+        prefixes = [prefix_T] * count
+        yield sample_tokens(key, trained.model, trained.params, prefixes, trained.context, sampling, allowed, first)
+        first += count
+
+
+def once() -> Callable[[str], bool]:
+    """A condition that takes each line once."""
+    seen: set[str] = set()
+    return lambda line: line not in seen and not seen.add(line)
+
+
+def sample(
+    key: jax.Array,
+    trained: Trained,
+    n: int = 1,
+    *,
+    prefix: str = "",
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    excluding: Collection[str] = (),
+    accept: Callable[[str], bool] | None = None,
+) -> list[str]:
+    """`n` lines that start with `prefix`; none is in `excluding`, such as `set(corpus.lines.train)`.
+
+    `accept` says of a line whether it will do, such as `lambda line: len(line) < 7`. Use `draw` to learn which ended by
+    themselves and which were cut.
+
+    Raises:
+      InputError: as for `draw` and `SamplingParams`.
+    """
+    drawn = draw(key, trained, n, prefix, SamplingParams(temperature, top_k, top_p), accept, excluding)
+    return [trained.vocab.decode(row) for row in np.asarray(drawn.token_BT)]

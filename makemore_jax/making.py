@@ -1,0 +1,184 @@
+"""A list goes in, and good new lines come out, whatever the list, in a minute.
+
+What learns the list is chosen by measurement: n-grams are counted, networks are trained, and the one that predicts
+held-out lines best, alone or in a mixture, is kept. A short list has no lines to spare, so there cross-validation
+measures, and what is kept has learned all lines.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from makemore_jax.analysis.nearness import median_distance
+from makemore_jax.data.corpus import Corpus, Encoding, encode, encode_whole, gather
+from makemore_jax.data.lines import digest, split
+from makemore_jax.data.vocab import MARK
+from makemore_jax.errors import InputError, require, require_float, require_positive
+from makemore_jax.inference.baselines import shannon
+from makemore_jax.inference.draw import find, once
+from makemore_jax.inference.sampler import Samples, SamplingParams
+from makemore_jax.inference.trained import Trained
+from makemore_jax.learning.candidates import Deadline, Learned, learn
+
+SHORT = 500  # different lines; with fewer, none is held out
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines are wanted."""
+
+    start: str = ""
+    """Text that every line starts with."""
+    end: str = ""
+    """Text that every line ends with."""
+    match: str | None = None
+    """Regular expression that every line matches, somewhere: '^.{4}a' asks for an a in the fifth place."""
+    min_length: int | None = None
+    """Fewest characters of a line."""
+    max_length: int | None = None
+    """Most characters of a line."""
+    known: bool = False
+    """Also lines that are in the data."""
+    repeats: bool = False
+    """Also lines that were drawn before."""
+    best_of: int | None = None
+    """Draw this many lines for each, and keep the likeliest by symbol; by default 8 for a short list, otherwise 1."""
+    temperature: float | None = None
+    """Below 1 the lines are more conservative, above 1 more varied; by default 0.7 for a short list, otherwise 1."""
+
+    def __post_init__(self):
+        require_positive(self, "min_length", "max_length", "best_of")
+        require_float("temperature", 1.0 if self.temperature is None else self.temperature)
+        ordered = None in (self.min_length, self.max_length) or self.min_length <= self.max_length
+        require(ordered, f"`min_length` is {self.min_length}, above the `max_length` of {self.max_length}")
+        try:
+            re.compile(self.match or "")
+        except re.error as error:
+            raise InputError(f"`match` is {self.match!r}, not a regular expression ({error})") from None
+
+    def accept(self, known: Collection[str]) -> Callable[[str], bool]:
+        """The condition that a line must meet; it remembers the lines that it has taken."""
+        shortest, longest = self.min_length or 0, self.max_length or np.inf
+        conditions = [
+            lambda line: line and line == line.strip(),  # as all lines of the data are
+            lambda line: shortest <= len(line) <= longest and line.startswith(self.start) and line.endswith(self.end),
+            *([re.compile(self.match).search] if self.match else []),
+            *([] if self.known else [lambda line: line not in known]),
+            *([] if self.repeats else [once()]),  # the last, to remember only lines that meet the others
+        ]
+        return lambda line: all(condition(line) for condition in conditions)
+
+
+class Made(NamedTuple):
+    """New lines, and what made them."""
+
+    lines: list[str]  # as many as were asked for, or fewer if too few of those that were drawn will do
+    trained: Trained
+    learned: Learned | None  # the candidates and their losses; None where the model was there already
+    drawn: int  # so many lines were drawn,
+    accepted: int  # of which so many will do,
+    new: float  # and this share is not in the data
+    distance: float | None  # median distance of the new lines to the nearest line of the data, in characters
+    usual: float | None  # the same of lines of the data: held-out ones to train, or each to the nearest other
+
+
+def make(
+    data: str | Path | Sequence[str] | None = None,
+    n: int = 20,
+    *,
+    minutes: float = 1.0,
+    seed: int = 0,
+    wanted: Wanted = Wanted(),
+    **settings: Any,
+) -> Made:
+    """Learn a list, and make `n` more lines of its kind: new ones, each once, unless `wanted` says otherwise.
+
+    Args:
+      data: a UTF-8 text file, or a list of lines; without it, the embedded names.
+      n: how many lines to make. There may be fewer, where few of those that are drawn are wanted.
+      minutes: how long this may take. Short lists take less.
+      seed: determines which lines are drawn.
+      wanted: which lines are wanted, and how they are drawn.
+      **settings: how text becomes tokens, as for `load`.
+
+    Raises:
+      InputError: the data cannot be read, or its lines are all the same; or a number is out of range.
+    """
+    require(n > 0, f"`n` is {n}; it must be at least 1")
+    deadline = Deadline(minutes)
+    corpus = read(data, Encoding(**settings))
+    corpus.vocab.encode_line(wanted.start)  # what cannot be is refused before anything is learned
+    learned = deque(learn(corpus, deadline), maxlen=1).pop()
+    made = make_more(learned.best.trained, corpus, n, wanted, seed, lambda: deadline.left < 0)
+    return made._replace(learned=learned)
+
+
+def read(data: str | Path | Sequence[str] | None = None, encoding: Encoding = Encoding()) -> Corpus:
+    """A list as a corpus. One with fewer than `SHORT` different lines holds none out."""
+    encoding.require_consistent()
+    lines, source = gather(data, encoding)
+    different = len(set(lines))
+    require(different > 1, f"{source}: all lines are the same; give at least two different ones")
+    if different < SHORT:
+        return encode_whole(lines, encoding, source)
+    return encode(split(lines), digest(lines), encoding, source)
+
+
+def first_handful(corpus: Corpus, n: int = 5, tries: int = 200) -> list[str]:
+    """Up to `n` new lines from counting alone, at once: by three symbols, or by two where these only copy."""
+    vocab, accept, train = corpus.vocab, Wanted().accept(known_lines(corpus)), corpus.tokens.train
+    drawn = chain.from_iterable(islice(shannon(train, order), tries) for order in (3, 2))
+    lines = (vocab.decode(ids) for ids in drawn if ids and vocab.sampleable_V[ids].all())
+    return list(islice(filter(accept, lines), n))
+
+
+def known_lines(corpus: Corpus) -> set[str]:
+    """The lines of the data, as the vocabulary spells them."""
+    return {corpus.vocab.canonical(line) for part in corpus.lines for line in part}
+
+
+def make_more(
+    trained: Trained,
+    corpus: Corpus,
+    n: int,
+    wanted: Wanted = Wanted(),
+    seed: int = 0,
+    until: Callable[[], bool] = lambda: False,
+) -> Made:
+    """`n` lines as they are wanted, or as many as there are among those that are drawn until `until()` is true."""
+    known = known_lines(corpus)
+    accept = wanted.accept(known)
+    best_of, temperature = (1, 1.0) if corpus.lines.dev else (8, 0.7)
+    sampling = SamplingParams(temperature if wanted.temperature is None else wanted.temperature)
+    key, drawn = jax.random.key(seed), n * (wanted.best_of or best_of)
+    found = find(key, trained, drawn, accept, wanted.start, sampling, whole=True, until=until)
+    lines = [trained.vocab.decode(row) for row in likeliest(found.samples, n)]
+    new = float(np.mean([line not in known for line in found.lines]))
+    distance = median_distance([line for line in lines if line not in known], known)
+    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual_distance(corpus))
+
+
+def likeliest(samples: Samples, n: int) -> np.ndarray:
+    """(n, T) of each n-th part of the samples, in order, the line of the highest log-probability by token.
+
+    What a model makes of a few lines is mostly doubt. Its own judgement tells words from noise.
+    """
+    mean_B = samples.log_prob_B / (1 + (samples.token_BT != MARK).sum(1))
+    parts = np.array_split(np.arange(len(mean_B)), min(n, len(mean_B))) if len(mean_B) else []
+    return samples.token_BT[np.array([part[mean_B[part].argmax()] for part in parts], int)]
+
+
+def usual_distance(corpus: Corpus, most: int = 300) -> float | None:
+    """The median distance of held-out lines to the nearest of train, or of each line to the nearest other."""
+    train, _, test = corpus.lines
+    if test:
+        return median_distance(test[:most], train)
+    lines = sorted(set(train))
+    return median_distance(lines, lines)

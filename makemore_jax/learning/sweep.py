@@ -45,7 +45,7 @@ def sweep(
     progress: bool = True,
     **overrides: Any,
 ) -> SweepResult:
-    """Train every seed with every learning rate as one program; each run gives the same result as on its own.
+    """Train every seed with every learning rate as one program, with the same results as one by one.
 
     Without `rates`, the recipe's learning rate is used. `spread` divides the runs among devices, as
     `distributed.mesh.spread` does. The other arguments are as in `train`.

@@ -231,7 +231,7 @@ def sums(digits: int = 3) -> Source:
         return jnp.log(jnp.where(free, any_V, jax.nn.one_hot(forced, 13))), (read_T, t + 1)
 
     def exact() -> Floor:
-        """Count the digits of a and b, which alone are free."""
+        """Count the free digits, which are those of a and b."""
         return Floor(2 * digits * math.log(10) / (length + 1), length + 1)
 
     return source("sums", "0123456789+=", length + 1, (jnp.zeros(length, jnp.int32), jnp.int32(0)), step, exact)

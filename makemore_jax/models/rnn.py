@@ -6,7 +6,7 @@
     lstm   i, f, o = sigmoid(u Wi + bi), ..., g = tanh(u Wg + bg)     Hochreiter and Schmidhuber 1997
            c' = f c + i g,  h' = o tanh(c')
 
-The state before the first symbol is learned. The terms that depend on x alone are computed by one matrix product for
+The state before the first symbol is learned. The terms that depend only on x are computed by one matrix product for
 the whole line, and only the rest in the scan. In training, dropout acts on the units before the head and on the
 recurrent weights, with one mask for all time steps so that a unit keeps its memory (Merity et al. 2018,
 arXiv:1708.02182).

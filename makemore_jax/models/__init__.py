@@ -1,1 +1,1 @@
-"""Models: their interface, the layers and the likelihood that they share, a file for each, and a table of all by name."""
+"""Models: their interface, the layers and the likelihood that they share, one file each, and a table of all by name."""

@@ -71,7 +71,7 @@ def test_bad_flags(quick, flags, message):
         (b"", "empty file"),
         (b"\n \n", "only blank lines"),
         (b"emma\n\xff\n", "line 2: not UTF-8"),
-        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut lines"),
+        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one item on a line, or cut lines"),
     ],
 )
 def test_bad_files(quick, tmp_path, raw, message):

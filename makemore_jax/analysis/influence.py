@@ -102,7 +102,7 @@ def _substitute(model: Model, params: Params, symbols_K: jax.Array, x_BT: jax.Ar
 @partial(jax.jit, static_argnames="model")
 def _replace(model: Model, params: Params, x_BT: jax.Array, other_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
     """Return (2, T) the sum of the changes at each distance, and the number of predictions in it."""
-    t_T, logits_BTV = jnp.arange(x_BT.shape[1]), model.apply(params, x_BT)
+    t_1T, logits_BTV = jnp.arange(x_BT.shape[1])[None], model.apply(params, x_BT)
 
     def body(sums_2T, start):
         change_BT = total_variation(logits_BTV, model.apply(params, jnp.where(t_1T == start, other_BT, x_BT)))

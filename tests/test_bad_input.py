@@ -201,6 +201,6 @@ def test_the_process_itself(tmp_path):
     ],
 )
 def test_numbers_that_no_library_can_hold(command, tmp_path, module, flags, message):
-    status, out, err = command(module, *flags, "--out", tmp_path)
+    status, _, err = command(module, *flags, "--out", tmp_path)
     assert (status, err.count("\n")) == (2, 1), err
     assert message in err

@@ -66,7 +66,7 @@ class Config(Output, Seed, Trains, Text):
     samples: int = 1000
     """Number of samples to draw at the end, to measure how many are new; 0 skips this."""
     init_from: Path | None = None
-    """Fine-tune these weights, which have the same sizes: a run, a file that experiments.sample exported, or GPT-2."""
+    """Fine-tune weights of the same sizes: a run, a file that experiments.sample exported, or a folder of GPT-2."""
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False

@@ -61,7 +61,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    sync(path.parent)  # so that the rename, too, survives a power cut
+    sync(path.parent)  # so that the rename survives a power cut as well
 
 
 def begun(folder: Path, names: str) -> list[Path]:

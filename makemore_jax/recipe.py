@@ -1,4 +1,4 @@
-"""How a neural model is trained: the hyperparameters, and the optimiser built from them."""
+"""The recipe for training a neural model: its hyperparameters, and the optimiser built from them."""
 
 from dataclasses import dataclass
 from functools import cache

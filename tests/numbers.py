@@ -1,6 +1,6 @@
 """Every flag of every command that takes a number, with numbers that no one should give: each must end in one line.
 
-Run it:   python -m tests.numbers                  (about twenty minutes on two cores)
+Run it:   python -m tests.numbers                  (about an hour on two cores)
           python -m tests.numbers --only sample train
 Expect:   a line for each number that ended in a traceback or an abort; exit status 1 if there is one
 
@@ -23,10 +23,9 @@ from tests.settings import commands
 
 NUMBERS = (0, -1, 2**31, 2**40, 2**63, 2**64, "nan", "inf", "-inf")
 SECONDS, MEMORY = 20, 6 * 2**30  # a command may be stopped at its work, and may not ask for more
-DATA = ["--data", "few.txt", "--out", "out"]
 MORE = {  # commands beside those of `settings`, with flags that keep them short
-    "compare": [*DATA, "--models", "bigram", "--seeds", 1, "--no-figures"],
-    "scaling": [*DATA, "--no-figures"],
+    "compare": ["--models", "bigram", "--seeds", 1, "--no-figures"],
+    "scaling": ["--no-figures"],
     "words": [],
     "excess": ["--no-figures"],
     "digits": ["--no-figures"],
@@ -82,14 +81,14 @@ def main() -> int:
         names = (ROOT / "data/names.txt").read_text().splitlines()
         (folder / "few.txt").write_text("\n".join([name for name in names if len(name) <= 6][:40]))
         rows = {name: (module, flags) for name, (module, *flags) in commands(folder).items()}
-        wanted = ["train mlp", "train transformer", "sample mlp", "bigram", "inspect", "sweep"]
+        wanted = ["train mlp", "train transformer", "sample mlp", "bigram", "inspect", "sweep", *MORE]
         for name in ("train mlp", "train transformer"):
             run(*rows[name])
         for row in config.only or wanted:
             module, base = rows[row] if row in rows else (row, MORE[row])
-            base = [
-                str(flag).replace("few.txt", str(folder / "few.txt")) if flag == "few.txt" else flag for flag in base
-            ]
+            if row in MORE:
+                base = [*base, "--out", folder / row] if row != "memory" else base
+                base += ["--data", folder / "few.txt"] if row in ("compare", "scaling") else []
             chosen = config.flags and [f"--{name}" for name in config.flags]
             for flag in chosen or number_flags(module, base):
                 for value in NUMBERS:

@@ -153,7 +153,7 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
     print(f"most common      {named(order[:seen][:8])}")
     print(f"least common     {named(order[:seen][-8:])}")
     print(f"never seen       {counts_VV.size - seen:,} of {counts_VV.size:,} pairs")
-    print("why one mark     nothing follows an end mark and nothing precedes a start mark, so two marks would waste")
+    print("why one mark     nothing follows an end mark or precedes a start mark, so two marks would waste")
     print(f"                 a row and a column of a {side + 1} x {side + 1} table")
     title("3. Picture")
     if figures:

@@ -1,1 +1,1 @@
-"""What there is to learn about a model: what a prediction depends on, data whose entropy is known, figures."""
+"""Tools to study models: the influence of symbols on predictions, sources of known entropy, power laws, figures."""

@@ -1,7 +1,7 @@
-"""What a prediction depends on: replace one symbol of a real line, and measure how much the prediction changes.
+"""Measure what a prediction depends on: replace one symbol of a real line, and see how much the prediction changes.
 
 The functions work on any model. The change is the total variation between the two distributions of the next symbol,
-sum |p - q| / 2: 0 if they are equal, 1 if nothing that one predicts is possible in the other.
+sum |p - q| / 2: 0 if they are equal, 1 if they have no symbol in common.
 """
 
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ from makemore_jax.errors import require
 from makemore_jax.inference.evaluate import longest_line
 from makemore_jax.models.interface import Model, Params
 
-READ_TOKENS = 2**20  # roughly how many tokens the model reads; fewer lines are taken where they are long
-BATCH_LOGITS = 2**22  # largest number of logits at a time, so that memory is bounded for any vocabulary
+READ_TOKENS = 2**20  # roughly the number of tokens that the model reads; if lines are long, fewer are taken
+BATCH_LOGITS = 2**22  # the largest number of logits at a time, so that memory is bounded for any vocabulary
 
 
 class Substitution(NamedTuple):
-    """How interchangeable symbols are for a model."""
+    """The changes that show which symbols are interchangeable for a model."""
 
-    symbols_K: np.ndarray  # the tokens compared
+    symbols_K: np.ndarray  # the tokens that are compared
     change_KK: np.ndarray  # mean total variation when the column's symbol replaces the row's; 0 on the diagonal
 
 
 def substitution(model: Model, params: Params, tokens: Tokens, lines: int = 500, max_symbols: int = 40) -> Substitution:
-    """Replace each symbol by each other one: how much does the distribution of the next symbol change?
+    """Measure the change in the distribution of the next symbol when each symbol is replaced by each other one.
 
     The mean is over all occurrences of the row's symbol in `lines` lines, spread evenly over the data, or in fewer if
-    lines are long. Of a larger vocabulary, only the `max_symbols` most frequent symbols are compared.
+    lines are long. If the vocabulary is larger, only the `max_symbols` most frequent symbols are compared.
     """
     width = longest_line(model, tokens)
     x_NT, mask_NT = _spread(tokens, width, min(lines, READ_TOKENS // (width * max_symbols)))
@@ -47,20 +47,20 @@ def substitution(model: Model, params: Params, tokens: Tokens, lines: int = 500,
 
 
 def most_frequent(count_V: np.ndarray, most: int) -> np.ndarray:
-    """(K,) the tokens with the highest counts, at most so many, in vocabulary order."""
+    """Return (K,) the tokens with the highest counts, at most `most`, in vocabulary order."""
     return np.sort(np.argsort(-count_V, kind="stable")[:most])
 
 
 def reach(key: jax.Array, model: Model, params: Params, tokens: Tokens, lines: int = 500) -> np.ndarray:
-    """(T,) how much a prediction changes when the symbol 0, 1, 2, ... steps back is replaced; 0 is the newest.
+    """Measure (T,) the change in a prediction when the symbol 0, 1, 2, ... steps back is replaced; 0 is the newest.
 
-    The replacement is drawn from the symbols of the data. The mean is over all places in `lines` lines, spread evenly
-    over the data, or in fewer if lines are long. Distances that none of the lines reaches are left out.
+    The replacement is drawn from the symbols of the data. The mean is over all positions in `lines` lines, spread
+    evenly over the data, or in fewer if lines are long. Distances that do not occur in these lines are left out.
     """
     width = longest_line(model, tokens)
     x_NT, mask_NT = _spread(tokens, width, min(lines, READ_TOKENS // width**2))
     pool_M = x_NT[x_NT != MARK]
-    require(len(np.unique(pool_M)) > 1, "the lines have no two symbols to exchange")
+    require(len(np.unique(pool_M)) > 1, "the lines have fewer than two different symbols; give others")
     other_NT = pool_M[np.asarray(jax.random.randint(key, x_NT.shape, 0, len(pool_M)))]
     rows = max(1, BATCH_LOGITS // (width * model.vocab))
     parts = [_replace(model, params, *part) for part in _batches(x_NT, other_NT, mask_NT, rows=rows)]
@@ -69,23 +69,23 @@ def reach(key: jax.Array, model: Model, params: Params, tokens: Tokens, lines: i
 
 
 def along_line(model: Model, params: Params, x_T: np.ndarray, max_symbols: int = 64) -> np.ndarray:
-    """(T, T) how much the prediction after each position (row) changes when the symbol at a position (column) changes.
+    """Measure (T, T) the change in the prediction after each position (row) when another symbol (column) is replaced.
 
-    Column s is the mean over replacing the symbol at s by each other symbol that is not the mark, or by `max_symbols`
-    of them, spread evenly over a larger vocabulary. The mark at 0 stays, so that column 0 is 0.
+    Column s is the mean over all other symbols but the mark that may replace the symbol at s, or over `max_symbols` of
+    them, spread evenly over a larger vocabulary. Column 0 is 0, because the mark at 0 is never replaced.
     """
     others_K = np.unique(np.linspace(1, model.vocab - 1, min(max_symbols, model.vocab - 1)).round().astype(np.int32))
     return np.asarray(_along_line(model, params, np.int32(x_T), others_K), np.float64)
 
 
 def total_variation(logits: jax.Array, other_logits: jax.Array) -> jax.Array:
-    """Between the distributions along the last axis: from 0 to 1."""
+    """Return the total variation, from 0 to 1, between the distributions along the last axis."""
     return jnp.abs(jax.nn.softmax(logits) - jax.nn.softmax(other_logits)).sum(-1) / 2
 
 
 @partial(jax.jit, static_argnames="model")
 def _substitute(model: Model, params: Params, symbols_K: jax.Array, x_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
-    """(K, K) sums of the change. The line is read one token at a time, so that a substitution costs one step."""
+    """Return (K, K) sums of the change, reading lines one token at a time so that a substitution costs one step."""
 
     def body(carry, column):
         (cache, total_KK), (x_B, mask_B) = carry, column
@@ -101,7 +101,7 @@ def _substitute(model: Model, params: Params, symbols_K: jax.Array, x_BT: jax.Ar
 
 @partial(jax.jit, static_argnames="model")
 def _replace(model: Model, params: Params, x_BT: jax.Array, other_BT: jax.Array, mask_BT: jax.Array) -> jax.Array:
-    """(2, T) by distance: the sum of the changes, and the number of predictions in it."""
+    """Return (2, T) the sum of the changes at each distance, and the number of predictions in it."""
     t_1T, logits_BTV = jnp.arange(x_BT.shape[1])[None], model.apply(params, x_BT)
 
     def body(sums_2T, start):
@@ -116,7 +116,7 @@ def _replace(model: Model, params: Params, x_BT: jax.Array, other_BT: jax.Array,
 
 @partial(jax.jit, static_argnames="model")
 def _along_line(model: Model, params: Params, x_T: jax.Array, others_K: jax.Array) -> jax.Array:
-    """One position at a time, all its replacements as one batch."""
+    """Compute `along_line` one position at a time, with all its replacements as one batch."""
     t_T, logits_TV = jnp.arange(len(x_T)), model.apply(params, x_T[None])[0]
 
     def replace(start: jax.Array) -> jax.Array:
@@ -127,14 +127,14 @@ def _along_line(model: Model, params: Params, x_T: jax.Array, others_K: jax.Arra
         mean_T = jnp.where(other_K1, change_KT, 0).sum(0) / count
         return jnp.where(t_T >= start, mean_T, 0)
 
-    def column(start: jax.Array) -> jax.Array:  # the marks after a line that is padded cost nothing
+    def column(start: jax.Array) -> jax.Array:  # the marks that pad a line cost nothing
         return jax.lax.cond(x_T[start] == MARK, lambda _: jnp.zeros(len(t_T)), replace, start)
 
     return jax.lax.map(column, t_T).T
 
 
 def _spread(tokens: Tokens, width: int, lines: int) -> tuple[np.ndarray, np.ndarray]:
-    """x_NT and mask_NT of at most `lines` lines spread evenly over the data, one per row."""
+    """Return x_NT and mask_NT of at most `lines` lines spread evenly over the data, one per row."""
     total = len(tokens.length_N)
     line_N = np.linspace(0, total - 1, min(max(1, lines), total)).round().astype(int)
     x_NT, _, mask_NT = gather(tokens, line_N[:, None], np.arange(width))
@@ -142,7 +142,7 @@ def _spread(tokens: Tokens, width: int, lines: int) -> tuple[np.ndarray, np.ndar
 
 
 def _batches(*arrays: np.ndarray, rows: int) -> Iterator[list[np.ndarray]]:
-    """Slices of `rows` rows of each array; the last is padded with zeros, so that one program serves all."""
+    """Yield slices of `rows` rows of each array; the last is padded with zeros, so that one program serves all."""
     rows = min(rows, len(arrays[0]))
     for first in range(0, len(arrays[0]), rows):
         parts = [array[first : first + rows] for array in arrays]

@@ -1,4 +1,4 @@
-"""Power laws through a few points, and how far they can be trusted."""
+"""Fit power laws to a few points, with confidence intervals."""
 
 from typing import NamedTuple
 
@@ -6,37 +6,37 @@ import numpy as np
 from scipy.optimize import curve_fit
 from scipy.stats import t as student
 
-FEWEST = 5  # points of a law, so that two degrees of freedom are left to tell how well it fits
+FEWEST = 5  # points of a law, so that two degrees of freedom remain to show how well it fits
 
 
 class Law(NamedTuple):
-    """loss = floor + scale * n ** -exponent, fitted by least squares."""
+    """The law loss = floor + scale * n ** -exponent, fitted by least squares."""
 
     floor: float
     scale: float
     exponent: float
-    covariance: np.ndarray  # of the three
+    covariance: np.ndarray  # of floor, scale and exponent
     residual: float  # root mean square, nats
     freedom: int  # degrees of freedom: points minus three
 
     def __call__(self, n: np.ndarray | float) -> np.ndarray:
-        """The loss at n."""
+        """Return the loss at n."""
         return self.floor + self.scale * np.asarray(n, float) ** -self.exponent
 
     @property
     def floor_interval(self) -> float:
-        """Half of the 95% interval of the floor."""
+        """Half the width of the 95% interval of the floor."""
         return float(student.ppf(0.975, self.freedom) * np.sqrt(self.covariance[0, 0]))
 
     def interval(self, n: float) -> float:
-        """Half of the 95% interval of the fitted loss at n, by the delta method, with Student's t for so few points."""
+        """Return half the width of the 95% interval of the loss at n, by the delta method with Student's t."""
         power = n**-self.exponent
         slope = np.array([1, power, -self.scale * np.log(n) * power])
         return float(student.ppf(0.975, self.freedom) * np.sqrt(slope @ self.covariance @ slope))
 
 
 def fit_law(n: np.ndarray, loss: np.ndarray) -> Law | None:
-    """The power law through these points; None where none fits: fewer than `FEWEST`, or no positive exponent."""
+    """Fit a power law; return None if there are fewer than `FEWEST` points or the exponent is not positive."""
     if len(n) < FEWEST:
         return None
     law = lambda n, floor, scale, exponent: floor + scale * n**-exponent

@@ -22,9 +22,9 @@ from makemore_jax.errors import require
 from makemore_jax.files import write_bytes
 from makemore_jax.inference.trained import Activations
 
-SHOWN = 40  # symbols along a side of a heat map; of a larger vocabulary, the most frequent are shown
+SHOWN = 40  # symbols along a side of a heat map; a larger vocabulary shows the most frequent
 DPI = 110
-PLAIN = {"parse_math": False}  # for text from the data: a dollar sign is a dollar sign
+PLAIN = {"parse_math": False}  # for text from the data, in which a dollar sign is not mathematics
 TITLES = {"h": "state h", "c": "memory c"}
 TITLES |= {gate: f"{gate} gate" for gate in ("reset", "update", "input", "forget", "output")}
 
@@ -32,7 +32,7 @@ Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]  # by name: steps, losses
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows as a picture, whether or not pyplot was imported."""
+    """A figure that a notebook shows as a picture, even if pyplot was not imported."""
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
@@ -41,7 +41,7 @@ class NotebookFigure(Figure):
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches. It needs no display and no pyplot, so nothing keeps it in memory."""
+    """Make an empty figure of this size in inches, without a display or pyplot, which would keep it in memory."""
     return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
@@ -55,7 +55,7 @@ def save(figure: Figure, path: str | Path | None) -> Figure:
 
 
 def label(symbol: str) -> str:
-    """How a figure shows a symbol: as it is, or by its code points if it is blank or the font lacks it."""
+    """Return the label of a symbol: the symbol itself, or its code points if it is blank or the font lacks it."""
     font = get_font(findfont("DejaVu Sans"))
     if symbol == " ":
         return "␣"
@@ -64,14 +64,14 @@ def label(symbol: str) -> str:
 
 
 def shown(counts_VV: np.ndarray, most: int | None = None) -> np.ndarray:
-    """The tokens that a heat map of bigram counts has room for: the mark and the most frequent, in vocabulary order."""
+    """Return the tokens that fit in a heat map of bigrams: the mark and the most frequent, in vocabulary order."""
     count_V = np.asarray(counts_VV).sum(0).astype(np.float64)
     count_V[MARK] = np.inf
     return most_frequent(count_V, most or SHOWN)
 
 
 def name_axes(axes: Axes, names: Sequence[str], fontsize: float) -> None:
-    """Name the rows and columns of a square heat map; no ticks and no frame."""
+    """Name the rows and columns of a square heat map, and remove ticks and frame."""
     rotation = 90 if max(map(len, names)) > 2 else 0
     axes.set_xticks(range(len(names)), names, fontsize=fontsize, rotation=rotation, **PLAIN)
     axes.set_yticks(range(len(names)), names, fontsize=fontsize, **PLAIN)
@@ -86,7 +86,7 @@ def losses(
     log: bool = False,
     unit: str = "character",
 ) -> Figure:
-    """Loss against gradient step: a curve for each (steps, losses), and a dashed line at each named level.
+    """Plot loss against gradient step: a curve for each (steps, losses), and a dashed line at each named level.
 
     Losses are in nats per `unit`; `log` makes the step axis logarithmic. Earlier curves are wider and paler, so that
     all can be seen where they coincide.
@@ -95,7 +95,7 @@ def losses(
     axes = canvas.subplots()
     for number, (name, (steps, values)) in enumerate(curves.items()):
         above = len(curves) - 1 - number
-        marker = "o" if len(steps) == 1 else None  # a line through one point would not show
+        marker = "o" if len(steps) == 1 else None  # a line through a single point is invisible
         axes.plot(steps, values, label=name, linewidth=1.5 + 2 * above, alpha=1 / (1 + above), marker=marker)
     axes.set(xscale="log" if log else "linear")
     _finish_losses(axes, levels, unit)
@@ -112,7 +112,7 @@ def band(axes: Axes, x: ArrayLike, values: ArrayLike, name: str, **style: Any) -
 def bands(
     curves: Curves, levels: Mapping[str, float] = {}, path: str | Path | None = None, unit: str = "character"
 ) -> Figure:
-    """Losses of many runs against gradient step: for each (steps (E,), losses (seeds, E)), the mean and the range."""
+    """Plot losses of many runs against gradient step: mean and range of each (steps (E,), losses (seeds, E))."""
     canvas = figure(9, 5)
     axes = canvas.subplots()
     for name, (steps, loss_SE) in curves.items():
@@ -128,18 +128,18 @@ def _finish_losses(axes: Axes, levels: Mapping[str, float], unit: str) -> None:
         axes.locator_params("x", integer=True)
     axes.set(xlabel="gradient step", ylabel=f"loss, nats per {unit}")
     axes.grid(alpha=0.2)
-    axes.legend(framealpha=0.9, edgecolor="none")  # over the lines of the levels
+    axes.legend(framealpha=0.9, edgecolor="none")  # drawn over the lines of the levels
 
 
 def substitution(found: Substitution, symbols: Sequence[str], path: str | Path | None = None) -> Figure:
-    """What a model knows about its symbols: which of them are interchangeable.
+    """Plot which symbols are interchangeable for a model.
 
-    A heat map of `influence.substitution`, in percent: darker where the model hardly notices. `symbols` are the whole
-    vocabulary's. Rows and columns are in the order of a tree that joins the most similar symbols first (hierarchical
-    clustering, average linkage, on the mean of both directions). Its cophenetic correlation says how well the tree
+    The heat map shows `influence.substitution` in percent, darker if the model hardly notices. `symbols` is the full
+    vocabulary. Rows and columns are in the order of a tree that joins the most similar symbols first (hierarchical
+    clustering, average linkage, on the mean of both directions). Its cophenetic correlation measures how well the tree
     represents the matrix: 1 is perfect.
     """
-    from scipy.cluster import hierarchy  # here, since it takes as long to import as the rest of this file
+    from scipy.cluster import hierarchy  # here, since its import takes as long as the rest of this file
     from scipy.spatial.distance import squareform
 
     change_KK = np.asarray(found.change_KK)
@@ -167,7 +167,7 @@ def substitution(found: Substitution, symbols: Sequence[str], path: str | Path |
 
 
 def reach(change_T: np.ndarray, receptive_field: int | None = None, path: str | Path | None = None) -> Figure:
-    """How far back a model looks: `influence.reach`, and where its receptive field ends if it has one."""
+    """Plot how far back a model looks: `influence.reach`, and the end of its receptive field if it has one."""
     canvas = figure(9, 4)
     axes = canvas.subplots()
     axes.bar(range(len(change_T)), change_T, color="#6baed6")
@@ -182,9 +182,9 @@ def reach(change_T: np.ndarray, receptive_field: int | None = None, path: str | 
 
 
 def panels(values: Mapping[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
-    """The activations of a line that are panels of `traces`, (time, units) each, by title.
+    """Return the panels of `traces`, (time, units) each, by title.
 
-    Each array of (time, units) is one, and so is each layer of one of (layers, time, units).
+    There is one for each array of shape (time, units), and one for each layer of an array (layers, time, units).
     """
     found = {}
     for name in sorted(values, key=[*TITLES, *values].index):
@@ -197,7 +197,7 @@ def panels(values: Mapping[str, np.ndarray], length: int) -> dict[str, np.ndarra
 
 
 def traces(activations: Activations, path: str | Path | None = None) -> Figure:
-    """States, gates and other activations along a line: time from left to right, units ordered by their mean."""
+    """Plot states, gates and other activations along a line: time from left to right, units ordered by their mean."""
     length = len(activations.symbols)
     by_title = panels(activations.values, length)
     require(len(by_title) > 0, "this model has no activations of (time, units) to draw")
@@ -217,7 +217,7 @@ def traces(activations: Activations, path: str | Path | None = None) -> Figure:
 
 
 def attention(activations: Activations, path: str | Path | None = None) -> Figure:
-    """Attention weights: where each position (row) looks (column); a row of panels a layer, one for each head."""
+    """Plot attention weights: where each position (row) looks (column); a row of panels per layer, one per head."""
     require("attention" in activations.values, "this model has no attention to draw; a transformer has")
     weight_LNTS = np.asarray(activations.values["attention"])
     layers, heads, length, _ = weight_LNTS.shape
@@ -235,5 +235,5 @@ def attention(activations: Activations, path: str | Path | None = None) -> Figur
 
 
 def _names(symbols: Sequence[str]) -> list[str]:
-    """Labels along a line; none where they would overlap."""
+    """Return the labels along a line, empty where they would overlap."""
     return [label(symbol) if len(symbols) <= SHOWN else "" for symbol in symbols]

@@ -1,9 +1,8 @@
 """Sources: models without parameters, which generate lines and give the exact probability of each.
 
-A source is a `Model` whose `step` gives the true distribution of the next symbol. It is sampled, scored and evaluated
-like any other model, and its loss on its own lines is the floor: no model can do better, except by luck, and the
-difference is a model's excess loss. Every line ends within `context` tokens, if necessary by a forced mark, and that is
-part of the distribution.
+A source is a `Model` whose `step` gives the true distribution of the next symbol, so it is sampled and evaluated like
+any other. Its loss on its own lines is the floor: models can do better only by luck, and the difference is their excess
+loss. Every line ends within `context` tokens; if necessary, the distribution forces a mark.
 """
 
 import math
@@ -28,7 +27,7 @@ class Floor(NamedTuple):
 
     nats: float  # per token, the end mark included
     tokens: float  # mean per line
-    error: float = 0.0  # standard error of `nats`; 0 where it is exact
+    error: float = 0.0  # standard error of `nats`; 0 if `nats` is exact
 
 
 class Source(NamedTuple):
@@ -36,12 +35,12 @@ class Source(NamedTuple):
 
     model: Model
     vocab: Vocab
-    exact: Callable[[], Floor] | None  # None: only an estimate is known; see `floor`
+    exact: Callable[[], Floor] | None  # None if it can only be estimated; see `floor`
 
 
 @dataclass(frozen=True)
 class Config:
-    """What identifies a source."""
+    """The name and sizes that identify a source."""
 
     name: str
     vocab: int
@@ -49,7 +48,7 @@ class Config:
 
 
 class NextSymbol(Protocol):
-    """log P of each next symbol, (V,), and the new state, for the token x that is read, first the mark."""
+    """Read a token x, first the mark; return log P of each next symbol, (V,), and the new state."""
 
     def __call__(self, state: Any, x: jax.Array, /) -> tuple[jax.Array, Any]: ...
 
@@ -57,15 +56,9 @@ class NextSymbol(Protocol):
 def source(
     name: str, symbols: str, context: int, start: Any, step: NextSymbol, exact: Callable[[], Floor] | None = None
 ) -> Source:
-    """A source of lines of at most `context` tokens, over the mark and `symbols`.
+    """Make a source of lines of at most `context` tokens, over the mark and `symbols`, a character each.
 
-    Args:
-      name: distinguishes it from others.
-      symbols: what tokens 1, 2, ... look like, a character each.
-      context: the longest line, in tokens with its end mark.
-      start: the state before a line, a pytree.
-      step: the next symbol's distribution.
-      exact: its entropy, where it is known.
+    `start` is the state before a line, a pytree; `exact` returns the entropy if it is known.
     """
     vocab = Vocab((".", *symbols))
     end_V = jnp.where(jnp.arange(vocab.size) == MARK, 0, -jnp.inf)
@@ -84,17 +77,17 @@ def source(
 
 
 def write(key: jax.Array, source: Source, lines: int) -> list[str]:
-    """Lines of a source; line i depends on the key and i alone."""
+    """Draw lines of a source; line i depends only on the key and i."""
     require(lines > 0, f"`lines` is {lines}; it must be at least 1")
     token_BT = sample_tokens(key, source.model, {}, [[]] * lines, source.model.config.context).token_BT
-    # All lines at once: a line end for the first mark of each, and nothing for the rest.
+    # Decode all lines at once: the first mark of each becomes a line end, and the rest are dropped.
     shown_BT = np.cumsum(token_BT == MARK, axis=1) <= 1
     text = "".join(np.array(["\n", *source.vocab.symbols[1:]])[token_BT[shown_BT]].tolist())
     return text.removesuffix("\n").split("\n")
 
 
 def floor(key: jax.Array, source: Source, lines: int = 10_000) -> Floor:
-    """The entropy of a source: exact where it is known, otherwise the mean over this many lines of its own."""
+    """Return the entropy of a source: exact if it is known, otherwise estimated from this many of its lines."""
     if source.exact:
         return source.exact()
     tokens = tokenize(write(key, source, lines), source.vocab)
@@ -104,13 +97,13 @@ def floor(key: jax.Array, source: Source, lines: int = 10_000) -> Floor:
 
 
 def normalise(counts: np.ndarray) -> np.ndarray:
-    """Each row of counts divided by its sum; a row without counts, which is never reached, stays 0."""
+    """Divide each row of counts by its sum; a row without counts is never reached and stays 0."""
     total = np.sum(counts, axis=-1, keepdims=True, dtype=np.float64)
     return np.divide(counts, total, out=np.zeros(np.shape(counts)), where=total > 0)
 
 
 def markov(name: str, counts: np.ndarray, symbols: str, context: int = 64) -> Source:
-    """A Markov chain of order n whose transitions are counts of shape (V,) * (n + 1), the next symbol last."""
+    """Make a Markov chain of order n from counts of shape (V,) * (n + 1), with the next symbol last."""
     counts, prob = np.asarray(counts), normalise(counts)
     order, log_prob = counts.ndim - 1, jnp.log(jnp.float32(prob))
 
@@ -119,7 +112,7 @@ def markov(name: str, counts: np.ndarray, symbols: str, context: int = 64) -> So
         return log_prob[tuple(context_R)], context_R
 
     def exact() -> Floor:
-        """Follow the distribution of contexts from the start, and add up the entropy of each choice."""
+        """Follow the distribution of contexts from the start, adding up the entropy of each choice."""
         surprise = -np.sum(prob * np.log(np.where(prob > 0, prob, 1)), axis=-1)
         now, nats, tokens = np.zeros(counts.shape[:-1]), 0.0, 0.0
         now[(MARK,) * order] = 1
@@ -136,9 +129,10 @@ def markov(name: str, counts: np.ndarray, symbols: str, context: int = 64) -> So
 def hidden_markov(
     name: str, start_K: np.ndarray, move_KK: np.ndarray, emit_KV: np.ndarray, symbols: str, context: int = 32
 ) -> Source:
-    """A hidden Markov model; each of K states moves on and emits a symbol, or the mark, which ends the line.
+    """Make a hidden Markov model, whose K states move and emit a symbol, or the mark, which ends the line.
 
-    The state of the source is what the symbols so far say about the hidden one: the forward algorithm (Rabiner 1989).
+    The state of the source is the distribution of the hidden state given the symbols so far, by the forward algorithm
+    (Rabiner 1989).
     """
     start_K, move_KK, emit_KV = jnp.float32(start_K), jnp.float32(move_KK), jnp.float32(emit_KV)
 
@@ -146,23 +140,23 @@ def hidden_markov(
         seen_K = belief_K * emit_KV[:, x]
         next_K = jnp.where(x == MARK, start_K, seen_K @ move_KK / jnp.maximum(seen_K.sum(), 1e-30))
         prob_V = next_K @ emit_KV
-        prob_V = jnp.where(x == MARK, prob_V.at[MARK].set(0), prob_V)  # no line is empty
+        prob_V = jnp.where(x == MARK, prob_V.at[MARK].set(0), prob_V)  # lines are never empty
         return jnp.log(prob_V / prob_V.sum()), next_K
 
     return source(name, symbols, context, start_K, step)
 
 
 def brackets(pairs: str = "()[]", p_open: float = 0.45, context: int = 32) -> Source:
-    """Balanced brackets of several kinds: to close them, a model must remember the whole stack.
+    """Make a source of balanced brackets of several kinds; to close them, a model must remember the whole stack.
 
     With probability `p_open` a bracket opens, all kinds equally likely; otherwise the last one closes, or the line ends
     if none is open. The first bracket always opens, and a bracket opens only if the context leaves room to close it.
     """
     kinds = len(pairs) // 2
-    opens = 1 + 2 * np.arange(kinds)  # the tokens ( [ ...; each is followed by the one that closes it
+    opens = 1 + 2 * np.arange(kinds)  # the tokens ( [ ...; the next token of each closes it
 
     def p_opens(t: Any, depth: Any) -> Any:
-        """The probability that the bracket at position t opens, with `depth` open before it."""
+        """Return the probability that the bracket at position t opens, with `depth` open before it."""
         fits = depth + 2 <= context - 1 - t
         return jnp.where(fits, jnp.where(t == 0, 1.0, p_open), 0.0)
 
@@ -177,7 +171,7 @@ def brackets(pairs: str = "()[]", p_open: float = 0.45, context: int = 32) -> So
         return jnp.log(prob_V), (stack_T, depth, t + 1)
 
     def exact() -> Floor:
-        """Follow the distribution of the number of open brackets; each choice has its entropy."""
+        """Follow the distribution of the number of open brackets, adding up the entropy of each choice."""
         depth_D, nats, tokens = np.arange(context + 1), 0.0, 0.0
         now_D = (depth_D == 0).astype(float)
         for t in range(context):
@@ -192,7 +186,7 @@ def brackets(pairs: str = "()[]", p_open: float = 0.45, context: int = 32) -> So
 
 
 def copy(backwards: bool = False, letters: str = "abcdefgh", longest: int = 8) -> Source:
-    """A random word, #, and the word again, or backwards: a model that remembers the first half predicts the second.
+    """Make a source of a random word, #, and the word again or backwards, to be predicted from memory.
 
     The word has 1 to `longest` letters; all lengths are equally likely, and so are all letters.
     """
@@ -210,7 +204,7 @@ def copy(backwards: bool = False, letters: str = "abcdefgh", longest: int = 8) -
         return jnp.log(jnp.where(half, second_V, first_V)), (word_T, length, copied, half)
 
     def exact() -> Floor:
-        """ln of the number of lengths, and ln of the number of letters for each letter of the first word."""
+        """Add ln of the number of lengths, and ln of the number of letters for each letter of the first word."""
         nats, tokens = math.log(longest) + (longest + 1) / 2 * math.log(len(letters)), longest + 3
         return Floor(nats / tokens, tokens)
 
@@ -220,8 +214,8 @@ def copy(backwards: bool = False, letters: str = "abcdefgh", longest: int = 8) -
 
 
 def sums(digits: int = 3) -> Source:
-    """Sums a+b=c of two random numbers of that many digits; c is written backwards, in the order of carrying."""
-    length = 3 * digits + 3  # a + b = c, c with one digit more
+    """Make a source of sums a+b=c of random numbers of `digits` digits, with c backwards, in the order of carrying."""
+    length = 3 * digits + 3  # a + b = c, where c has an additional digit
 
     def step(state: tuple, x: jax.Array) -> tuple[jax.Array, tuple]:
         read_T, t = state
@@ -237,14 +231,14 @@ def sums(digits: int = 3) -> Source:
         return jnp.log(jnp.where(free, any_V, jax.nn.one_hot(forced, 13))), (read_T, t + 1)
 
     def exact() -> Floor:
-        """All digits of a and b are free, and nothing else is."""
+        """Count the free digits, which are those of a and b."""
         return Floor(2 * digits * math.log(10) / (length + 1), length + 1)
 
     return source("sums", "0123456789+=", length + 1, (jnp.zeros(length, jnp.int32), jnp.int32(0)), step, exact)
 
 
 def languages(name: str, counts: list[np.ndarray], symbols: str, context: int = 64) -> Source:
-    """Each line is of one of several Markov chains of order 1, all equally likely: which one must be inferred."""
+    """Make a source whose lines each come from one of several equally likely Markov chains, which must be inferred."""
     log_prob_LVV = jnp.log(jnp.float32(np.stack([normalise(table) for table in counts])))
 
     def step(state: tuple, x: jax.Array) -> tuple[jax.Array, tuple]:

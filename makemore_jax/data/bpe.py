@@ -119,7 +119,7 @@ def _require_neutral(about: dict, where: str) -> None:
             what = f"tokenizer.json has {part}.{name} {value!r:.60}; it must be {values[-1]!r}, as in GPT-2"
             require(value in values, f"{where}: {what}")
     added = [token["content"] for token in about.get("added_tokens") or [] if token["content"] != END_OF_TEXT]
-    what = f"added_tokens has {added[:1]!r:.60}; it may hold {END_OF_TEXT} alone, as in GPT-2"
+    what = f"added_tokens has {added[:1]!r:.60}; it may hold only {END_OF_TEXT}, as in GPT-2"
     require(not added, f"{where}: tokenizer.json's {what}")
 
 

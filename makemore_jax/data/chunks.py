@@ -37,7 +37,7 @@ def read_chunks(
         if chunk:
             blank = False
             yield chunk
-    require(not blank, f"{name}: {'empty file' if empty else 'only blank lines'}; put one thing on each line")
+    require(not blank, f"{name}: {'empty file' if empty else 'only blank lines'}; put one item on each line")
 
 
 def read_documents(

@@ -57,7 +57,7 @@ def read_lines(
         return documents
     lines = clean_lines(text.split("\n"), name, 1, max_length)
     empty = "empty file" if status.st_size == 0 else "only blank lines"
-    require(bool(lines), f"{name}: {empty}; put one thing on each line")
+    require(bool(lines), f"{name}: {empty}; put one item on each line")
     return lines
 
 
@@ -104,7 +104,7 @@ def clean_lines(lines: list[str], name: str, number: int, max_length: int | None
         lines = [line[:max_length].rstrip() for line in lines]
     elif (longest := max(map(len, lines))) > LONGEST_LINE:
         number += next(i for i, line in enumerate(lines) if len(line) == longest)
-        limit = f"over the limit of {LONGEST_LINE:,}; put one thing on a line"
+        limit = f"over the limit of {LONGEST_LINE:,}; put one item on a line"
         raise InputError(f"{name}, line {number}: {longest:,} characters, {limit}, or cut lines with `max_length`")
     return list(filter(None, lines))
 

@@ -1,4 +1,4 @@
-"""Many devices, batches made on the host, many processes, and states saved in shards.
+"""Training on many devices and processes, batches made on the host, and states saved in shards.
 
-All of it is attached to the core from outside.
+The core does not depend on any of it.
 """

@@ -1,8 +1,8 @@
-"""Batches gathered on the host, a chunk ahead, for tokens that are too many for a device.
+"""Gather batches on the host, one chunk ahead, for data that does not fit on a device.
 
-The batch of a step is a function of the run's key and the step, so there is no iterator and nothing to save: any chunk
-can be made at any time, and every process makes the rows of its own devices. While the devices take the steps of one
-chunk, a thread makes the next.
+The batch of a step is a function of the run's key and the step, so there is no iterator whose state would have to be
+saved: any chunk can be made at any time, and each process makes the rows of its own devices. While the devices take the
+steps of one chunk, a thread makes the next.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from makemore_jax.recipe import Recipe, adamw
 def training(
     model: Model, corpus: Corpus, recipe: Recipe, *, layout: Layout = Layout(), in_place: bool = False
 ) -> Training:
-    """`learning.training` on streamed data. Its `steps` is not a pure function: it reads files ahead."""
+    """Make the two functions of `learning.training` for streamed data; `steps` is not pure, since it reads ahead."""
     placement = placement_on(layout)
     tokens, plan = plan_of(model, corpus, recipe, placement.rows)
     feed, compiled = Feed(tokens, plan, recipe.steps, layout), jitted_steps(in_place)
@@ -42,20 +42,20 @@ def training(
 
 @cache  # equal plans give the same function, and JAX compiles it once
 def fed_loss(model: Model, recipe: Recipe, plan: BatchPlan, share: Callable[[Objective], Objective]) -> Loss:
-    """The loss of a recipe on batches that are made outside the program."""
+    """Make the loss of a recipe on batches that are made outside the program."""
     return batch_loss(objective_of(model, recipe, share), lambda batch, key: batch, plan.tokens)
 
 
 class Feed:
-    """The batches of a run: `feed(key, first, count)` has those of `count` steps from step `first` on."""
+    """The batches of a run: `feed(key, first, count)` returns those of `count` steps from step `first` on."""
 
     def __init__(self, tokens: Tokens, plan: BatchPlan, steps: int, layout: Layout):
-        """For tokens and a plan from `plan_batches`; the rows are divided among the devices of the layout."""
+        """Feed batches of tokens by a plan from `plan_batches`, with rows divided among the devices of the layout."""
         self.tokens, self.plan, self.steps, self.layout = tokens, plan, steps, layout
         self.thread, self.ahead = ThreadPoolExecutor(1, thread_name_prefix="feed"), {}
 
     def __call__(self, key: jax.Array, first: int, count: int) -> Batch:
-        """The batches, stacked along a leading axis of `count`."""
+        """Return the batches, stacked along a leading axis of `count`, and begin to make the next."""
         data = np.asarray(jax.random.key_data(key))
         asked = data.tobytes(), first, count
         ready = self.ahead.pop(asked, None) or self._later(data, first, count)
@@ -73,7 +73,7 @@ class Feed:
         rows = len(packing.segment_BT)
 
         def for_rows(field: int, index: Any) -> np.ndarray:
-            """One field of the batches, for the rows of one device, a slice of each axis."""
+            """Return a field of the batches for the rows of one device, given as a slice of each axis."""
             start, stop, _ = index[lines.ndim - 1].indices(rows)
             if (start, stop) not in made:
                 segment_BT, position_BT = packing.segment_BT[start:stop], packing.position_BT[start:stop]
@@ -91,19 +91,19 @@ class Feed:
 
 
 def fed_shapes(plan: BatchPlan, layout: Layout, count: int) -> Batch:
-    """The shapes of the batches of `count` steps, and how their rows are divided among the devices."""
+    """Return the shapes of the batches of `count` steps, with the division of their rows among the devices."""
     leading = (count,) if plan.micro_batches == 1 else (count, plan.micro_batches)
     rows, width = plan.packing.segment_BT.shape
     over = layout.sharding(*[None] * len(leading), layout.mesh.axis_names) if layout.mesh else None
 
-    def shape(dtype: Any, *size: int) -> Any:  # stands where an array will
+    def shape(dtype: Any, *size: int) -> Any:  # a placeholder for an array
         return jax.ShapeDtypeStruct((*leading, rows, *size), dtype, sharding=over)
 
     return Batch(shape(np.int32, width), shape(np.int32, width), shape(bool, width), shape(np.int32))
 
 
 def _host() -> Device:
-    """The CPU, unless JAX_PLATFORMS leaves it out."""
+    """Return the CPU, or the first device if JAX_PLATFORMS excludes the CPU."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
@@ -112,7 +112,7 @@ def _host() -> Device:
 
 @partial(jax.jit, static_argnums=0)
 def _draw_steps(plan: BatchPlan, key_data: np.ndarray, step_S: np.ndarray) -> jax.Array:
-    """The lines of each of these steps: (S, N), or (S, K, N) of micro-batches."""
+    """Draw the lines of each of these steps: (S, N), or (S, K, N) for micro-batches."""
     key = jax.random.wrap_key_data(jnp.asarray(key_data))
     draw_key = lambda step: jax.random.split(jax.random.fold_in(key, step))[0]
     return jax.vmap(lambda step: draw_lines(plan, draw_key(step)))(step_S)

@@ -1,9 +1,9 @@
-"""Several processes that train one model: who speaks and writes, and how they agree.
+"""Coordinate several processes that train one model.
 
-Each process has its own devices, and all run the same program on all of them (JAX's multi-controller SPMD). What
-involves every device has to be asked for by every process, so no process may leave on its own: whether to stop, to save
-or to give up is agreed on at points that all reach. Process 0 alone prints, writes and deletes. With one process, all
-of this does nothing.
+Each process has its own devices, and all run the same program on all of them (JAX's multi-controller SPMD). Every
+process must take part in an operation that involves all devices, so no process may leave on its own: they decide
+together whether to stop, save or give up, at points that all reach. Only process 0 prints, writes and deletes. With one
+process, these functions do nothing.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ from jax.experimental import multihost_utils
 from makemore_jax.errors import InputError, require
 
 CONNECT = 60  # seconds to wait for the coordinator
-HEARTBEAT = 30  # seconds after which a process that is not heard of counts as dead
+HEARTBEAT = 30  # seconds of silence after which a process counts as dead
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Make this process one of several; to be called before JAX uses a device.
+    """Make this process one of several; call it before JAX uses a device.
 
-    Without arguments, SLURM, Open MPI or a TPU pod say which process this is, if one of them has started several.
+    Without arguments, the settings come from SLURM, Open MPI or a TPU pod if one of them started several processes.
 
     Args:
       coordinator: HOST:PORT, where process 0 listens and the others find it.
-      processes: how many there are.
-      process: the number of this one, from 0.
+      processes: the number of processes.
+      process: the number of this process, from 0.
     """
     given = [value is not None for value in (coordinator, processes, process)]
     if not any(given) and not _started_by_a_cluster():
@@ -46,7 +46,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         require(0 <= process < processes, f"`process` is {process}; it must be from 0 to {processes - 1}")
         if process > 0:
             _wait_for(coordinator, host, int(port))
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away from the commands
+    jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM, which commands handle
     try:
         jax.distributed.initialize(
             coordinator, processes, process, initialization_timeout=CONNECT, heartbeat_timeout_seconds=HEARTBEAT
@@ -55,11 +55,11 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         where = f"process 0 at {coordinator}" if coordinator else "the coordinator"
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"{where} did not answer within {CONNECT} s, or a process is missing ({reason})") from None
-    gather(0)  # the first exchange gives up after 30 s, later ones wait: a process may take minutes to encode data
+    gather(0)  # only the first exchange times out (30 s), and a process may later take minutes to encode data
 
 
 def _wait_for(coordinator: str, host: str, port: int) -> None:
-    """Wait until process 0 listens. JAX would wait as well, but then end the process without a word to the user."""
+    """Wait until process 0 listens; JAX would wait as well, but then end the process without an error message."""
     until = time.monotonic() + CONNECT
     while True:
         try:
@@ -68,7 +68,7 @@ def _wait_for(coordinator: str, host: str, port: int) -> None:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             late = time.monotonic() > until
-            require(not late, f"no answer from process 0 at {coordinator} in {CONNECT} s ({reason}); start it, too")
+            require(not late, f"no answer from process 0 at {coordinator} in {CONNECT} s ({reason}); start it as well")
             time.sleep(0.2)
 
 
@@ -79,7 +79,7 @@ def _started_by_a_cluster() -> bool:
 
 
 def alone() -> bool:
-    """Whether there is one process; found out without starting a device."""
+    """Whether there is only one process; the check does not start a device."""
     return not jax.distributed.is_initialized() or jax.process_count() == 1
 
 
@@ -89,19 +89,19 @@ def is_first() -> bool:
 
 
 def gather(values: Any) -> np.ndarray:
-    """(P, ...) the numbers of each process."""
+    """Gather (P, ...) the numbers of each process."""
     values = np.asarray(values)
     return values[None] if alone() else multihost_utils.process_allgather(values)
 
 
 def any_of(*flags: bool) -> list[bool]:
-    """For each flag, whether it is true on any process."""
+    """Return for each flag whether it is true on any process."""
     return [bool(flag_P.any()) for flag_P in gather(np.array(flags)).T]
 
 
 @contextlib.contextmanager
 def agreed() -> Iterator[None]:
-    """What is done inside succeeds on every process, or all give up."""
+    """Raise `InputError` on every process if the body of the `with` raises it on any."""
     problem = None
     try:
         yield
@@ -114,7 +114,7 @@ def agreed() -> Iterator[None]:
 
 
 def in_turn(make: Callable[[], Any]) -> Any:
-    """`make()`, by process 0 first and then by the others, who find what it has left on a disk that they share."""
+    """Call `make()` on process 0, then on the others, which can reuse the files it wrote to a shared disk."""
     made = None
     for ours in (is_first(), not is_first()):
         with agreed():
@@ -123,7 +123,7 @@ def in_turn(make: Callable[[], Any]) -> Any:
 
 
 def share(value: Any = None) -> Any:
-    """What process 0 has, anything that JSON holds, on every process."""
+    """Return the value of process 0, which must be valid JSON, on every process."""
     if alone():
         return value
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -133,9 +133,9 @@ def share(value: Any = None) -> Any:
 
 
 def share_arrays(leaves: dict[str, np.ndarray], like: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays that process 0 has and the others need not, on every process; `like` tells their shapes and types.
+    """Return the arrays of process 0 on every process; `like` gives their shapes and types.
 
-    They travel as bytes, one by one: sums, of which a broadcast consists, would turn -0.0 into 0.0.
+    They are sent as bytes, one by one, because a broadcast is a sum and would turn -0.0 into 0.0.
     """
     if alone():
         return leaves
@@ -150,8 +150,8 @@ def share_arrays(leaves: dict[str, np.ndarray], like: dict[str, Any]) -> dict[st
 
 
 def require_same(digest: str) -> None:
-    """Check that every process was started with the same flags on the same data, of which this is a SHA-256."""
+    """Raise `InputError` unless `digest`, the SHA-256 of settings and data, is the same on every process."""
     digest_P = gather(np.frombuffer(bytes.fromhex(digest), np.uint8))
     differs_P = (digest_P != digest_P[0]).any(-1)
-    wrong = f"process {int(np.argmax(differs_P))} has other flags or other data than process 0; start all alike"
+    wrong = f"process {int(np.argmax(differs_P))} differs from process 0 in its settings or data; start all alike"
     require(not differs_P.any(), wrong)

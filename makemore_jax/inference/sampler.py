@@ -114,7 +114,7 @@ def sample_tokens(
 
 
 def _check(model: Model, prefixes: Sequence[Sequence[int] | np.ndarray], max_length: int) -> None:
-    require(len(prefixes) > 0, "no samples to draw; ask for at least 1")
+    require(len(prefixes) > 0, "there are no samples to draw; give at least 1 prefix")
     require_context(model, max_length)
     longest = max(map(len, prefixes))
     require(

@@ -1,4 +1,4 @@
-"""Gradient descent: the objective, functions of it, a run as two pure functions, and the loop over them.
+"""Gradient descent: the objective, its transforms, a run as two pure functions, and the loop over them.
 
-Then what is built of these: fine-tuning and sweeps.
+Fine-tuning and sweeps are built from these.
 """

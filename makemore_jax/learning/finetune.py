@@ -1,4 +1,4 @@
-"""Where training begins if not with random weights: with a trained model, whole or for shorter lines."""
+"""Start training from a trained model, optionally cut to a shorter context."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ DECIDED = ("vocab", "context")  # sizes that follow from the data
 
 
 def shorten(trained: Trained, context: int) -> Trained:
-    """The same model for lines of at most `context` tokens: of what it holds for each position, the first are kept."""
+    """Cut a model to lines of at most `context` tokens, keeping its parameters for the first positions."""
     require_context(trained.model, context)
     if trained.model.context in (None, context):
         return trained._replace(context=context)
@@ -25,13 +25,13 @@ def shorten(trained: Trained, context: int) -> Trained:
 
 
 def initial_params(trained: Trained, model: Model, corpus: Corpus) -> Params:
-    """The parameters from which `model` goes on where `trained` ended, on the data of `corpus`."""
+    """Return the parameters of `trained` as initial ones for `model` on `corpus`; raise `InputError` if they differ."""
     if trained.model.config != model.config:
         there, here = describe(trained.model.config), describe(model.config)
         require(there["model"] == here["model"], f"a {there['model']} was trained; the `model` is {here['model']}")
         sizes = {name: size for name, size in there["sizes"].items() if size != here["sizes"][name]}
         asked = [f"`{name}`" + f" {size}" * (size is not True) for name, size in sizes.items() if name not in DECIDED]
-        require(not asked, f"the trained model is of other sizes; ask for {', '.join(asked)}")
+        require(not asked, f"the trained model has other sizes; set {', '.join(asked)}")
     same, counts = trained.vocab == corpus.vocab, (trained.vocab.size, corpus.vocab.size)
     advice = "use its vocabulary for the data, as `tokenizer`"
     require(same, f"the trained model has {counts[0]:,} symbols, and the data has others, {counts[1]:,}; {advice}")

@@ -1,6 +1,6 @@
-"""A run as values: `fit` yields one after each chunk of steps.
+"""Train a model as a sequence of values: `fit` yields one after each chunk of steps.
 
-To stop, leave the loop. To save, keep a value. To continue, give it back.
+To stop, leave the loop. To save, keep a value. To continue, pass it to `fit`.
 """
 
 import math
@@ -24,13 +24,13 @@ from makemore_jax.models.registry import resolve
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe
 
-CHUNK = 50  # steps per jitted call; after each, the progress bar moves, and the run may be saved or stopped
+CHUNK = 50  # steps per jitted call; the progress bar moves after each, and the run may be saved or stopped
 
 
 def chunks(steps: Steps, state: TrainState, until: int, chunk: int) -> Iterator[tuple[TrainState, np.ndarray]]:
-    """Train until state.step == until; yields the state and the losses after each `chunk` steps.
+    """Train until state.step == until, yielding the state and the losses after each chunk.
 
-    Chunks end at multiples of `chunk`, wherever the run started.
+    Chunks end at multiples of `chunk` steps, wherever the run started.
     """
     taken = int(state.step)
     while taken < until:
@@ -56,7 +56,7 @@ def _all_finite(params: Params) -> jax.Array:
 def train_loop(
     steps: Steps, state: TrainState, until: int, *, chunk: int = 20, label: str | None = None, progress: bool = True
 ) -> tuple[TrainState, np.ndarray]:
-    """Train until state.step == until, with a progress bar named `label`; returns the state and all losses."""
+    """Train until state.step == until, with a progress bar named `label`; return the state and all losses."""
     found = [np.zeros(0, np.float32)]
     with progress_bar(until, label, progress, initial=int(state.step), unit="step") as bar:
         for reached, losses_N in chunks(steps, state, until, chunk):
@@ -72,14 +72,14 @@ class Losses(NamedTuple):
 
     step: int  # after the chunk
     train: float  # the mean over the batches of the chunk
-    dev: float | None = None  # where the weights were evaluated
+    dev: float | None = None  # None if the weights were not evaluated
 
 
 class Progress(NamedTuple):
-    """Where a run is; with the data and the recipe it determines the rest.
+    """The progress of a run; with the data and the recipe it determines the rest of the run.
 
-    The steps of `training(..., in_place=True)` overwrite the buffers of `state`: it lives until the next value is asked
-    for. `best` and `losses` stay.
+    The steps of `training(..., in_place=True)` overwrite the buffers of `state`, so it is valid only until the next
+    value. `best` and `losses` stay valid.
     """
 
     state: TrainState
@@ -88,12 +88,12 @@ class Progress(NamedTuple):
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """The number of steps taken."""
         return int(self.state.step)
 
     @property
     def dev(self) -> float | None:
-        """The dev loss of the weights as they are, where they were evaluated."""
+        """The dev loss of the current weights; None if they were not evaluated."""
         return self.losses[-1].dev if self.losses else None
 
     @property
@@ -103,12 +103,12 @@ class Progress(NamedTuple):
 
     @property
     def best_step(self) -> int:
-        """Its step; 0 before the first evaluation."""
+        """The step with the lowest dev loss so far; 0 before the first evaluation."""
         return min(((row.dev, row.step) for row in self.losses if row.dev is not None), default=(0, 0))[1]
 
     @property
     def train(self) -> float:
-        """The mean train loss over the steps since the evaluation before this value."""
+        """The mean train loss over the steps since the previous evaluation."""
         rows = [Losses(0, 0.0), *self.losses]
         first = max((i for i, row in enumerate(rows[:-1]) if row.dev is not None), default=0)
         counts = [(row.step - before.step, row.train) for before, row in pairwise(rows[first:])]
@@ -116,28 +116,27 @@ class Progress(NamedTuple):
 
 
 def begin(init: Start, key: jax.Array, params: Params | None = None) -> Progress:
-    """A run before its first step; `params` replace random ones."""
+    """Begin a run, from random parameters or from `params`."""
     state = init(key, params=params)
     return Progress(state, keep(state.weights))
 
 
 def keep(params: Params) -> Params:
-    """A copy that the next steps do not overwrite."""
+    """Copy parameters, so that the next steps do not overwrite them."""
     return jax.tree.map(jnp.copy, params)
 
 
 def due(run: Progress, every: int, until: int) -> bool:
-    """Whether its evaluation comes next; also true of a run that was interrupted during it."""
+    """Whether an evaluation comes next, as in a run that was interrupted during one."""
     return bool(run.losses) and run.dev is None and (run.step % every == 0 or run.step == until)
 
 
 def fit(
     steps: Steps, run: Progress, until: int, dev_loss: Callable[[Params], float], every: int = 500
 ) -> Iterator[Progress]:
-    """Train to step `until`; yields after each chunk of steps, and after each evaluation, `every` so many steps.
+    """Train to step `until`; yield after each chunk of steps, and after an evaluation each `every` steps.
 
-    Raises:
-      InputError: training diverged.
+    Raise `InputError` if training diverges.
     """
 
     def evaluated(run: Progress) -> Progress:
@@ -157,7 +156,7 @@ def fit(
 
 
 def shown(runs: Iterator[Progress], steps: int, label: str, show: bool = True, taken: int = 0) -> Iterator[Progress]:
-    """The same values, with a progress bar that counts to `steps` from `taken` on and shows the losses."""
+    """Yield the same values, with a progress bar that counts from `taken` to `steps` and shows the losses."""
     with progress_bar(steps, label, show, initial=taken, unit="step") as bar:
         for run in runs:
             dev = next((f"{row.dev:.4f}" for row in reversed(run.losses) if row.dev is not None), "-")
@@ -167,7 +166,7 @@ def shown(runs: Iterator[Progress], steps: int, label: str, show: bool = True, t
 
 
 class Followed(NamedTuple):
-    """A run that has begun: its values, to be asked for one by one."""
+    """A run that has begun: its model, its recipe, and an iterator over its values."""
 
     model: Model
     recipe: Recipe
@@ -184,7 +183,7 @@ def follow(
     evaluate_every: int = 500,
     **overrides: Any,
 ) -> Followed:
-    """`train`, for whoever wants to look at the run, or to stop it, at each value of `fit`."""
+    """Begin the run of `train`, and let the caller inspect or stop it at each value of `fit`."""
     wanted = shorten(model, corpus.context).model if isinstance(model, Trained) else model
     built, recipe = resolve(wanted, corpus.sizes, recipe, overrides, preset)
     params = initial_params(model, built, corpus) if isinstance(model, Trained) else None
@@ -204,14 +203,14 @@ def train(
     progress: bool = True,
     **overrides: Any,
 ) -> Trained:
-    """Train a model on a corpus; returns its best weights on dev.
+    """Train a model on a corpus, and return its best weights on dev.
 
     Args:
       key: determines the run: initial weights and batches.
       model: a name in `MODELS`, a `Model`, or a trained model to start from, with the vocabulary of the corpus.
       corpus: from `load`.
-      recipe: how to train; without one, the model's own.
-      preset: which sizes and recipe a model given by name has: "quick", or "tuned" for the lowest loss.
+      recipe: the recipe; by default the model's own.
+      preset: the sizes and recipe of a model given by name: "quick", or "tuned" for the lowest loss.
       evaluate_every: steps between evaluations on dev.
       progress: show a progress bar.
       **overrides: sizes of a model given by name (`hidden=64`), and fields of its recipe (`steps=500`).

@@ -1,7 +1,7 @@
-"""What training descends: the mean nats per token of a random batch of lines.
+"""The quantity that training minimises: the mean nats per token of a random batch of lines.
 
-An objective is a function (params, batch, key) -> (B, T) nats. What a recipe adds to it, such as dropout, and how
-devices share it, are functions of an objective, as `jax.grad` is a function of a function; see `transforms`.
+An objective is a function (params, batch, key) -> (B, T) nats. Options of a recipe, such as dropout, and the division
+among devices are functions of an objective, as `jax.grad` is a function of a function; see `transforms`.
 """
 
 from typing import Any, Protocol
@@ -15,25 +15,25 @@ from makemore_jax.models.likelihood import batch_nll
 
 
 class Objective(Protocol):
-    """The nats of each token of a batch, (B, T), 0 where the mask is false; what is random in it draws with the key."""
+    """Return the nats of each token of a batch, (B, T), 0 where the mask is false; the key is for random numbers."""
 
     def __call__(self, params: Params, batch: Batch, key: jax.Array, /) -> jax.Array: ...
 
 
 class Draw(Protocol):
-    """A batch of the data: drawn with the key, or the data itself where batches are made elsewhere."""
+    """Draw a batch of the data with the key, or return the data itself if batches are made elsewhere."""
 
     def __call__(self, data: Any, key: jax.Array, /) -> Batch: ...
 
 
 class Loss(Protocol):
-    """The number that training descends. `hyper` holds the floats that may differ between runs."""
+    """Compute the number that training minimises; `hyper` holds the floats that may differ between runs."""
 
     def __call__(self, params: Params, data: Any, hyper: Any, key: jax.Array, /) -> jax.Array: ...
 
 
 def masked_nll(model: Model) -> Objective:
-    """The plain objective: the negative log-likelihood of each token. It needs no key."""
+    """Make the plain objective: the negative log-likelihood of each token, which uses no random numbers."""
 
     def nll(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         return jnp.where(batch.mask_BT, batch_nll(model, params, batch.x_BT, batch.y_BT), 0)
@@ -42,7 +42,7 @@ def masked_nll(model: Model) -> Objective:
 
 
 def batch_loss(nll: Objective, draw: Draw, tokens: float) -> Loss:
-    """The mean of an objective over a batch that the key draws; `tokens` is the expected number of tokens in it."""
+    """Make the mean of an objective over a random batch, in which `tokens` is the expected number of tokens."""
 
     def loss(params: Params, data: Any, hyper: Any, key: jax.Array) -> jax.Array:
         draw_key, noise_key = jax.random.split(key)

@@ -1,4 +1,4 @@
-"""Many runs as one program: `vmap` over the two pure functions of a training run; devices share the runs."""
+"""Train many runs as one program: `vmap` over the two pure functions of a training run."""
 
 import itertools
 import math
@@ -22,9 +22,9 @@ from makemore_jax.recipe import Recipe
 class SweepResult(NamedTuple):
     """R runs, each evaluated E times: all seeds of the first learning rate, then those of the next, and so on."""
 
-    best: list[Trained]  # each run at its best evaluation on dev
+    best: list[Trained]  # each run at its best dev loss
     best_step_R: np.ndarray
-    diverged_R: np.ndarray  # bool: a loss was not finite, or the last in train is over twice the first, and uniform's
+    diverged_R: np.ndarray  # bool: a loss was not finite, or the last train loss is over twice the first and uniform's
     seed_R: np.ndarray
     rate_R: np.ndarray
     step_E: np.ndarray
@@ -45,7 +45,7 @@ def sweep(
     progress: bool = True,
     **overrides: Any,
 ) -> SweepResult:
-    """Train every seed with every learning rate at once, as one program; each run equals the same run on its own.
+    """Train every seed with every learning rate as one program, with the same results as one by one.
 
     Without `rates`, the recipe's learning rate is used. `spread` divides the runs among devices, as
     `distributed.mesh.spread` does. The other arguments are as in `train`.
@@ -54,7 +54,7 @@ def sweep(
       InputError: as for `train`; the data is streamed; `seeds` or `rates` is empty.
     """
     model, recipe = resolve(model, corpus.sizes, recipe, overrides, preset)
-    require(not corpus.streamed, "`stream` is for one run at a time; a sweep needs its data in memory")
+    require(not corpus.streamed, "a sweep needs its data in memory; leave out `stream`")
     rates = [recipe.learning_rate] if rates is None else list(rates)
     require(len(seeds) > 0, "`seeds` is empty; give at least one")
     require(len(rates) > 0, "`rates` is empty; give at least one")
@@ -73,7 +73,7 @@ def sweep(
     with progress_bar(recipe.steps, f"{len(seed_R)} runs", progress, unit="step") as bar:
         for e, (first, last) in enumerate(itertools.pairwise(step_E.tolist())):
             state_R, loss_RN = jax.vmap(lambda state, count=last - first: steps(state, count))(state_R)
-            loss_RN = np.asarray(loss_RN)[: len(seed_R)]  # `spread` may have added runs
+            loss_RN = np.asarray(loss_RN)[: len(seed_R)]  # `spread` may have repeated runs
             first_R = first_R if e else loss_RN[:, 0]
             train_RE[:, e] = loss_RN.mean(1)
             weights_R = jax.device_get(state_R.weights)

@@ -1,6 +1,6 @@
-"""A training run as two pure functions: `Training(init, steps)`, closed over the loss, the data and the optimiser.
+"""A training run as two pure functions, `Training(init, steps)`, closed over the loss, the data and the optimiser.
 
-The batch at step i is a function of the run's key and i alone, so a run continues from its state as if it had never
+The batch at step i is a function of the run's key and i only, so a run resumes from its state as if it had never
 stopped.
 """
 
@@ -24,28 +24,28 @@ from makemore_jax.recipe import Optimizer, Recipe, adamw, averaged
 
 
 class TrainState(NamedTuple):
-    """Everything that a run carries from step to step; with the data it determines the rest of the run."""
+    """The state that a run carries from step to step; with the data it determines the rest of the run."""
 
     params: Params
     opt_state: optax.OptState
-    step: jax.Array  # int32: steps taken
-    key: jax.Array  # the run's key: step i draws from `fold_in(key, i)` alone
-    hyper: Any  # a pytree of floats, such as the learning rate; arrays, so `vmap` trains many settings at once
+    step: jax.Array  # int32: the number of steps taken
+    key: jax.Array  # the run's key: step i draws only from `fold_in(key, i)`
+    hyper: Any  # a pytree of floats, such as the learning rate, as arrays so that `vmap` can train many at once
 
     @property
     def weights(self) -> Params:
-        """The parameters to evaluate and to keep: their moving average if the recipe asks for one."""
+        """The parameters to evaluate and to keep, or their moving average if the recipe has one."""
         return averaged(self.params, self.opt_state)
 
 
 class Steps(Protocol):
-    """Take `count` steps; returns the state and the loss before each step, (count,)."""
+    """Take `count` steps; return the state and the loss before each step, (count,)."""
 
     def __call__(self, state: TrainState, count: int) -> tuple[TrainState, jax.Array]: ...
 
 
 class Start(Protocol):
-    """The state of a run before its first step; `hyper` and `params` replace the recipe's and random ones."""
+    """Make the state before the first step; the recipe's `hyper` and random `params` are the defaults."""
 
     def __call__(self, key: jax.Array, hyper: Any = None, params: Params | None = None) -> TrainState: ...
 
@@ -53,7 +53,7 @@ class Start(Protocol):
 class Training(NamedTuple):
     """A training run as a pair of pure functions, like `Model` for a network and optax's GradientTransformation.
 
-    Both are compiled. `vmap` them, `init` over its arguments and `steps` over `state`, to train many runs at once.
+    Both are compiled. To train many runs at once, `vmap` `init` over its arguments and `steps` over `state`.
     """
 
     init: Start
@@ -61,8 +61,8 @@ class Training(NamedTuple):
 
 
 def init_state(params: Params, key: jax.Array, hyper: Any, optimizer: Optimizer) -> TrainState:
-    """The state before the first step."""
-    # Copies, since a run may donate its buffers, and must not donate the caller's.
+    """Make the state before the first step."""
+    # Copy the arguments, since a run may donate its own buffers but not the caller's.
     params, key, hyper = jax.tree.map(jnp.copy, (params, key, hyper))
     with lenient():
         return TrainState(params, optimizer(hyper).init(params), jnp.int32(0), key, hyper)
@@ -70,7 +70,7 @@ def init_state(params: Params, key: jax.Array, hyper: Any, optimizer: Optimizer)
 
 @contextlib.contextmanager
 def lenient() -> Iterator[None]:
-    """JAX's ordinary promotion of ranks and types, on which optax relies, for those who forbid it in their own code."""
+    """Allow JAX's default promotion of ranks and types, on which optax relies, even if the caller forbids it."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 
@@ -78,15 +78,15 @@ def lenient() -> Iterator[None]:
 def train_steps(
     state: TrainState, data: Any, *, loss: Loss, optimizer: Optimizer, count: int, stacked: bool = False
 ) -> tuple[TrainState, jax.Array]:
-    """Take `count` steps; returns the state and the loss before each step, (count,).
+    """Take `count` steps; return the state and the loss before each step, (count,).
 
-    A pure function: jit it for one run, vmap it over `state` for many.
+    This is a pure function: jit it for one run, vmap it over `state` for many.
 
     Args:
-      state: from `init_state`, or from the steps before.
-      data: whatever `loss` reads.
-      loss: what to descend.
-      optimizer: how to descend it.
+      state: from `init_state` or from earlier steps.
+      data: the data that `loss` reads.
+      loss: the quantity to minimise.
+      optimizer: builds the gradient transformation.
       count: the number of steps.
       stacked: `data` holds the data of each step, stacked along a leading axis of `count`.
     """
@@ -107,13 +107,13 @@ def train_steps(
 
 @cache
 def jitted_steps(in_place: bool = False) -> Callable[..., tuple[TrainState, jax.Array]]:
-    """`train_steps`, compiled. `in_place` donates the buffers of the old state: no copy, and the old state is gone."""
+    """Compile `train_steps`; `in_place` donates the buffers of the old state, which saves a copy but destroys it."""
     static = ("loss", "optimizer", "count", "stacked")
     return jax.jit(train_steps, static_argnames=static, donate_argnames="state" if in_place else ())
 
 
 def steps_on(data: Any, loss: Loss, optimizer: Optimizer, in_place: bool = False) -> Steps:
-    """`train_steps` on this data, compiled; for `in_place` see `jitted_steps`."""
+    """Bind compiled `train_steps` to this data; for `in_place` see `jitted_steps`."""
     compiled = jitted_steps(in_place)
 
     def steps(state: TrainState, count: int) -> tuple[TrainState, jax.Array]:
@@ -123,17 +123,17 @@ def steps_on(data: Any, loss: Loss, optimizer: Optimizer, in_place: bool = False
 
 
 def unchanged(nll: Objective) -> Objective:
-    """The objective itself, on one device."""
+    """Return the objective itself, as one device needs it."""
     return nll
 
 
 class Placement(NamedTuple):
-    """What a run has to know about its devices; the defaults are one device, and `distributed.mesh` has others."""
+    """The functions through which a run uses its devices; the defaults are for one, `distributed.mesh` has others."""
 
     rows: int = 1  # the rows of a batch are a multiple of this
     share: Callable[[Objective], Objective] = unchanged  # divides the rows among the devices
     make: Callable[..., TrainState] = lambda begin, *args: begin(*args)  # makes a state where it is stored
-    copy: Callable[[Any], Any] = jax.device_put  # the whole of a tree on every device
+    copy: Callable[[Any], Any] = jax.device_put  # puts a whole tree on every device
 
 
 ONE_DEVICE = Placement()
@@ -142,13 +142,15 @@ ONE_DEVICE = Placement()
 def training(
     model: Model, corpus: Corpus, recipe: Recipe = Recipe(), *, placement: Placement = ONE_DEVICE, in_place=False
 ) -> Training:
-    """Train a model on the train lines of a corpus; for `in_place` see `steps_on`.
+    """Make the two functions that train a model on the train lines of a corpus; for `in_place` see `steps_on`.
 
     Raises:
       InputError: a batch holds more lines than there are, a line is longer than the model's context, the vocabularies
-        differ, or the recipe asks for what the model does not support.
+        differ, or the model does not support an option of the recipe.
     """
-    require(not corpus.streamed, "streamed data is for `distributed.feed.training`; load it into memory, or use that")
+    require(
+        not corpus.streamed, "streamed data needs `distributed.feed.training`; use that, or load the data into memory"
+    )
     tokens, plan = plan_of(model, corpus, recipe, placement.rows)
     loss = loss_of(model, recipe, plan, placement.share)
     steps = steps_on(placement.copy(tokens), loss, adamw(recipe), in_place)
@@ -156,12 +158,12 @@ def training(
 
 
 def plan_of(model: Model, corpus: Corpus, recipe: Recipe, rows: int = 1) -> tuple[Tokens, BatchPlan]:
-    """The train lines sorted by length, and the plan of their batches; raises what `training` raises."""
+    """Return the train lines sorted by length, and the plan of their batches; raise `InputError` as `training` does."""
     lines, found = len(corpus.tokens.train.length_N), corpus.vocab.size
-    require(model.vocab == found, f"the model is for {model.vocab} symbols; the data has {found}")
+    require(model.vocab == found, f"the model is for {model.vocab} symbols; build it for the {found} of the data")
     require(
         recipe.batch <= lines,
-        f"a batch holds {recipe.batch} lines, and there are {lines} to train on; add lines, or lower `batch`",
+        f"a batch holds {recipe.batch} lines, but there are {lines} to train on; add lines, or lower `batch`",
     )
     require_context(model, corpus.context)
     return plan_batches(corpus.tokens.train, recipe.batch, rows, recipe.micro_batches)
@@ -169,11 +171,11 @@ def plan_of(model: Model, corpus: Corpus, recipe: Recipe, rows: int = 1) -> tupl
 
 @cache  # equal recipes give the same function, and JAX compiles it once
 def objective_of(model: Model, recipe: Recipe, share: Callable[[Objective], Objective] = unchanged) -> Objective:
-    """The objective of a recipe; `share` divides the rows of a micro-batch among devices."""
+    """Make the objective of a recipe; `share` divides the rows of a micro-batch among devices."""
     dropped = recipe.dropout == 0 or "dropout" in model.supports
     require(dropped, "this model has no dropout; set `dropout` to 0")
     blocks = not recipe.remat or "remat" in model.supports
-    require(blocks, "this model has no blocks to compute again; set `remat` to False")
+    require(blocks, "this model has no blocks to recompute; set `remat` to False")
     nll = masked_nll(model)
     if recipe.dropout:
         nll = dropout(nll, recipe.dropout)
@@ -187,12 +189,12 @@ def objective_of(model: Model, recipe: Recipe, share: Callable[[Objective], Obje
 
 @cache  # equal plans give the same function, and JAX compiles it once
 def loss_of(model: Model, recipe: Recipe, plan: BatchPlan, share: Callable[[Objective], Objective] = unchanged) -> Loss:
-    """The loss of a recipe on batches that are drawn inside the program."""
+    """Make the loss of a recipe on batches that are drawn inside the program."""
     return batch_loss(objective_of(model, recipe, share), partial(draw_batch, plan), plan.tokens)
 
 
 def start_of(model: Model, recipe: Recipe, placement: Placement = ONE_DEVICE) -> Start:
-    """The `init` of a training."""
+    """Make the `init` of a `Training`."""
 
     def init(key: jax.Array, hyper: Any = None, params: Params | None = None) -> TrainState:
         hyper = recipe.hyper if hyper is None else hyper
@@ -202,14 +204,14 @@ def start_of(model: Model, recipe: Recipe, placement: Placement = ONE_DEVICE) ->
 
 
 def first_state(model: Model, recipe: Recipe, key: jax.Array, hyper: Any, params: Params | None = None) -> TrainState:
-    """The state of a run before its first step; without `params` they are random."""
+    """Make the state of a run before its first step; parameters are random by default."""
     init_key, run_key, _ = jax.random.split(key, 3)  # the third is for samples
     return _with_optimizer(_random(init_key, model) if params is None else params, run_key, hyper, recipe)
 
 
 @partial(jax.jit, static_argnames="model")
 def _random(key: jax.Array, model: Model) -> Params:
-    """A program of its own: random parameters take long to compile, and other recipes draw the same."""
+    """Draw random parameters in a separate program: it takes long to compile, and other recipes can reuse it."""
     return model.init(key)
 
 

@@ -1,6 +1,6 @@
-"""What a recipe adds to the plain objective: each is a function of an objective, as `jax.grad` is of a function.
+"""Transforms that a recipe applies to the objective: functions of an objective, as `jax.grad` is of a function.
 
-Nothing here is needed to read `objective`, and each can be read by itself.
+They are not needed to understand `objective`, and each can be read on its own.
 """
 
 import jax
@@ -13,7 +13,7 @@ from makemore_jax.models.layers import mark_remat, sample_network
 
 
 def dropout(nll: Objective, rate: float) -> Objective:
-    """Compute on a random, thinned network; the key picks it (Srivastava et al. 2014, JMLR 15:1929)."""
+    """Compute on a random thinned network, which the key picks (Srivastava et al. 2014, JMLR 15:1929)."""
 
     def thinned(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         network = sample_network(params, jax.random.fold_in(key, 1), jnp.float32(rate), batch.row_B)
@@ -23,7 +23,7 @@ def dropout(nll: Objective, rate: float) -> Objective:
 
 
 def remat(nll: Objective) -> Objective:
-    """Compute what is inside a block again in the backward pass, which needs less memory (Chen et al. 2016)."""
+    """Recompute the inside of each block in the backward pass, which needs less memory (Chen et al. 2016)."""
 
     def recomputed(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         return nll(mark_remat(params), batch, key)
@@ -32,7 +32,7 @@ def remat(nll: Objective) -> Objective:
 
 
 def bfloat16(nll: Objective) -> Objective:
-    """Compute in bfloat16; the parameters that are updated, and their gradients, stay in float32."""
+    """Compute in bfloat16; the parameters to update and their gradients stay in float32."""
 
     def rounded(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         return nll(jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params), batch, key)
@@ -41,7 +41,7 @@ def bfloat16(nll: Objective) -> Objective:
 
 
 def accumulated(nll: Objective) -> Objective:
-    """Compute micro-batches, (K, B, T), one after the other, forward and backward: memory for one, gradients of all."""
+    """Compute micro-batches, (K, B, T), one after the other, forward and backward, with the memory of one."""
 
     def in_turn(params: Params, batch: Batch, key: jax.Array) -> jax.Array:
         keys_K = jax.random.split(key, len(batch.x_BT))

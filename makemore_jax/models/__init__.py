@@ -1,1 +1,1 @@
-"""What a model is, the layers and the likelihood that models share, one file for each model, all of them by name."""
+"""Models: their interface, the layers and the likelihood that they share, one file each, and a table of all by name."""

@@ -2,9 +2,9 @@
 
     P(y | c) = sum over k of w_k P_k(y | c)
 
-The mean is never worse than the weighted mean of the components' losses, since -log is convex, and better where they
-disagree. Two forms: `mixture` of different models, whose log-weights are parameters beside those of the components, and
-`ensemble` of one model with several sets of parameters and equal weights, stacked in one tree and computed by `vmap`.
+Its loss is never higher than the weighted mean of the components' losses, since -log is convex, and it is lower where
+they disagree. `mixture` combines different models, with their log-weights as parameters. `ensemble` combines several
+sets of parameters of one model with equal weights, stacked in one tree and computed by `vmap`.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from makemore_jax.errors import require, require_positive
 from makemore_jax.models.interface import Model, require_unrollable
 from makemore_jax.models.layers import upcast
 
-MAX_DEPTH = 8  # of mixtures in mixtures: each level is computed inside the one above
+MAX_DEPTH = 8  # levels of mixtures inside mixtures: each is computed inside the one above
 
 
 class Nested:
-    """A config of a model whose `components` are configs of models."""
+    """The config of a model whose `components` are configs of models."""
 
     components: tuple[Any, ...]
 
     @property
     def depth(self) -> int:
-        """How many mixtures and ensembles stand one inside the other."""
+        """The number of levels of mixtures and ensembles."""
         return 1 + max(getattr(component, "depth", 0) for component in self.components)
 
     @property
     def networks(self) -> int:
-        """How many models are computed for one prediction: memory grows with it."""
+        """The number of models computed for one prediction, with which memory grows."""
         return getattr(self, "members", 1) * sum(getattr(component, "networks", 1) for component in self.components)
 
     @property
@@ -44,7 +44,7 @@ class Nested:
         )
 
     def require_shallow(self) -> None:
-        """Raise `InputError` if mixtures stand in mixtures more than `MAX_DEPTH` deep."""
+        """Raise `InputError` if mixtures are nested more than `MAX_DEPTH` deep."""
         require(self.depth <= MAX_DEPTH, f"mixtures inside mixtures, {self.depth} deep; the limit is {MAX_DEPTH}")
 
 
@@ -55,7 +55,7 @@ class Config(Nested):
     vocab: int
     """V: number of symbols, the same for all components."""
     components: tuple[Any, ...]
-    """K configurations of models."""
+    """The configurations of K models."""
 
     def __post_init__(self):
         require(len(self.components) > 0, "a mixture has no components; give at least one")
@@ -72,9 +72,9 @@ class EnsembleConfig(Nested):
     vocab: int
     """V: number of symbols."""
     components: tuple[Any]
-    """The one configuration of all members."""
+    """The configuration that all members share."""
     members: int = 4
-    """S: number of members, each with parameters of its own."""
+    """S: number of members, each with its own parameters."""
 
     def __post_init__(self):
         require_positive(self, "members")
@@ -87,15 +87,15 @@ class EnsembleConfig(Nested):
 
 
 def log_probs(logits: jax.Array) -> jax.Array:
-    """Logits as log-probabilities, in float32 at least."""
+    """Convert logits to log-probabilities, in float32 or wider."""
     return jax.nn.log_softmax(upcast(logits))
 
 
 @cache
 def mixture(models: tuple[Model, ...]) -> Model:
-    """The mixture of these models; `init` gives equal weights.
+    """Build the mixture of these models; `init` gives equal weights.
 
-    Parameters: `components`, those of each model, and `log_weight` (K,), which is normalised whenever it is used.
+    The parameters are `components`, those of each model, and `log_weight` (K,), which is normalised at each use.
     """
     config = Config(models[0].vocab if models else 0, tuple(model.config for model in models))
 
@@ -133,7 +133,7 @@ def mixture(models: tuple[Model, ...]) -> Model:
 
 @cache
 def ensemble(model: Model, members: int) -> Model:
-    """`members` of one model with equal weights; its parameters are the members', stacked along a leading axis S."""
+    """Build the ensemble of `members` sets of parameters of a model, stacked along a leading axis S."""
     config = EnsembleConfig(model.vocab, (model.config,), members)
 
     def init(key: jax.Array) -> dict:
@@ -146,7 +146,9 @@ def ensemble(model: Model, members: int) -> Model:
         return mean(jax.vmap(model.apply, (0, None))(params, x_BT)), {}
 
     def init_cache(params: dict, batch: int) -> Any:
-        return jax.vmap(lambda member: model.init_cache(member, batch), out_axes=1)(params)  # the batch axis is first
+        return jax.vmap(lambda member: model.init_cache(member, batch), out_axes=1)(
+            params
+        )  # the batch axis stays first
 
     def step(params: dict, cache: Any, x_B: jax.Array) -> tuple[jax.Array, Any]:
         logits_SBV, cache = jax.vmap(model.step, (0, 1, None), (0, 1))(params, cache, x_B)
@@ -157,10 +159,10 @@ def ensemble(model: Model, members: int) -> Model:
 
 @jax.jit
 def fit_weights(log_prob_KM: jax.Array, rounds: int = 300) -> jax.Array:
-    """(K,) log-weights under which M observed tokens are most likely; row k holds log P_k of each.
+    """Find (K,) the log-weights that make M observed tokens most likely; row k holds log P_k of each token.
 
-    Expectation maximisation: a component's next weight is the share of each token that it explains, averaged over
-    tokens. The problem is convex, so starting from equal weights leads to the optimum (Jelinek and Mercer 1980).
+    This is expectation maximisation: the next weight of a component is the share of each token that it explains,
+    averaged over tokens. The problem is convex, so equal initial weights lead to the optimum (Jelinek and Mercer 1980).
     """
     components, tokens = log_prob_KM.shape
 

@@ -25,7 +25,7 @@ class Config:
     vocab: int
     """V: number of symbols, the mark included."""
     window: int = 8
-    """R: number of symbols it sees; 3 in the lecture, the longest line in makemore.py."""
+    """R: number of symbols that it sees; 3 in the lecture, the longest line in makemore.py."""
     embed: int = 24
     """D: width of a symbol's embedding."""
     hidden: int = 512
@@ -42,7 +42,7 @@ TUNED = {}, Recipe(steps=4000, learning_rate=4e-3, dropout=0.1, average=0.999)
 
 @cache
 def mlp(config: Config) -> Model:
-    """The model of these sizes."""
+    """Build the model of these sizes."""
 
     def init(key: jax.Array) -> dict:
         keys = jax.random.split(key, 3)

@@ -1,12 +1,12 @@
-"""The counting model: how often does each symbol follow each context?
+"""The counting model, which records how often each symbol follows each context.
 
-An n-gram of order n predicts a symbol from the n - 1 before it. Counts are one scatter-add over index tuples; a row of
+An n-gram of order n predicts a symbol from the n - 1 before it. Counting is one scatter-add over index tuples; a row of
 counts divided by its sum is a row of probabilities (makemore lecture 1; Shannon 1948, section 3):
 
     P(y | context) = (count[context, y] + smoothing) / sum over y' of (count[context, y'] + smoothing)
 
-The parameters are the table of log P, and log-probabilities are logits, so loss, evaluation and sampler need no special
-case. There is nothing to train.
+The parameters are the table of log P. Log-probabilities are valid logits, so the loss, the evaluation and the sampler
+need no special case. There is nothing to train.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Config:
     vocab: int
     """V: number of symbols, the mark included."""
     order: int = 2
-    """Symbols in an n-gram, 1 to 4; 2 is the bigram."""
+    """The number of symbols in an n-gram, from 1 to 4; 2 is the bigram."""
 
     def __post_init__(self):
         require_positive(self, "vocab")
@@ -47,14 +47,14 @@ class Config:
 
 
 def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
-    """The order - 1 symbols up to each position, oldest first, each (B, T).
+    """Return the order - 1 symbols up to each position, oldest first, each (B, T).
 
-    Before the start of a line there are only marks, 0: once a context reaches a mark, everything older is one too. So
-    lines give the same contexts in rows of their own and end to end in one stream.
+    In each context, all symbols before a mark are replaced by marks, 0. Lines therefore have the same contexts in rows
+    of their own as end to end in one stream.
     """
     columns, numpy = [], x_BT.__array_namespace__()  # NumPy's or JAX's: on the host nothing is compiled
     for age in range(order - 1):
-        # Not by `shift_in_line`: positions would cost more than the count itself where a row is a stream of millions.
+        # Without `shift_in_line`: for a stream of millions, its positions would cost more than the count itself.
         column = numpy.pad(x_BT, ((0, 0), (age, 0)))[:, : x_BT.shape[1]]
         columns.append(column if age == 0 else numpy.where(columns[-1] == 0, 0, column))
     return tuple(reversed(columns))
@@ -62,10 +62,10 @@ def contexts(x_BT: jax.Array, order: int) -> tuple[jax.Array, ...]:
 
 @partial(jax.jit, static_argnames="config")
 def count(config: Config, x_BT: jax.Array, y_BT: jax.Array, mask_BT: jax.Array | None = None) -> jax.Array:
-    """Count the n-grams of a batch: int32 of `config.shape`. Counts of batches or shards simply add.
+    """Count the n-grams of a batch: int32 of `config.shape`. The counts of several batches can be added.
 
-    Each n-gram is the index of a cell of the flattened table; where `mask_BT` is false, of one beyond its end, which is
-    dropped.
+    Each n-gram becomes the index of a cell of the flattened table. Where `mask_BT` is false, the index is beyond the
+    end of the table and is dropped.
     """
     cells = config.vocab**config.order
     x_BT, y_BT = jnp.asarray(x_BT, jnp.int32), jnp.asarray(y_BT, jnp.int32)  # small integers would overflow
@@ -80,14 +80,14 @@ def count_stream(
 ) -> np.ndarray:
     """Count the n-grams of a token stream of any length, such as a mapped file: int64 of `config.shape`.
 
-    Counts `chunk` pairs at a time, all in one shape, so that memory does not grow with the stream; but for what follows
-    the positions `cuts`, as `Tokens.cuts` has them.
+    The stream is counted in chunks of `chunk` pairs, all of the same shape, so that memory does not grow with it. The
+    tokens after the positions `cuts` are not counted; see `Tokens.cuts`.
     """
     total, before = np.zeros(config.shape, np.int64), config.order - 1
     padded = np.zeros(before + chunk + 1, np.int32)
     pair = np.arange(before + chunk)
     for first in range(0, len(stream_M) - 1, chunk):
-        start = max(0, first - before)  # so that the first pairs have their contexts
+        start = max(0, first - before)  # so that the first pairs have whole contexts
         part = stream_M[start : first + chunk + 1]
         padded[: len(part)] = part
         mask = (pair >= first - start) & (pair < len(part) - 1)
@@ -99,9 +99,9 @@ def count_stream(
 
 @jax.jit
 def fit(counts: jax.Array, smoothing: float = 0.0) -> dict:
-    """Counts to parameters: add `smoothing` to every cell, divide each row by its sum, take the logarithm.
+    """Turn counts into parameters: add `smoothing` to every cell, divide each row by its sum, take the logarithm.
 
-    A cell of zero probability holds -inf. A context without counts says nothing: its row is uniform.
+    A cell of probability 0 holds -inf. The row of a context without counts is uniform.
     """
     smoothed = counts.astype(jnp.float32) + jnp.float32(smoothing)
     total = smoothed.sum(axis=-1, keepdims=True)  # without keepdims, (V, V) / (V,) would divide the columns
@@ -111,13 +111,13 @@ def fit(counts: jax.Array, smoothing: float = 0.0) -> dict:
 
 @cache
 def ngram(config: Config) -> Model:
-    """The model of a table of log-probabilities; `init` is the uniform one, `fit` makes one from counts."""
+    """Build the model of a table of log-probabilities; `init` gives a uniform table, `fit` makes one from counts."""
 
     def init(key: jax.Array) -> dict:
         return fit(jnp.zeros(config.shape))
 
     def forward(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         rows = params["log_prob"][contexts(x_BT, config.order)]
-        return jnp.broadcast_to(rows, (*x_BT.shape, config.vocab)), {}  # order 1 has one row for all
+        return jnp.broadcast_to(rows, (*x_BT.shape, config.vocab)), {}  # order 1 has a single row
 
     return Model(config, init, forward, *step_window(forward, max(1, config.order - 1)))

@@ -1,4 +1,4 @@
-"""All models by name. A new model is one file, with its Config, RECIPE and functions, and one line in MODELS."""
+"""The table of models by name. To add a model, write a file with its Config, RECIPE and functions, and a line here."""
 
 import dataclasses
 import inspect
@@ -14,24 +14,24 @@ from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, 
 from makemore_jax.models.interface import Model, num_params, shapes_of
 from makemore_jax.recipe import Recipe
 
-PRESETS = ("quick", "tuned")  # trained in seconds, for a class; trained for the lowest loss, in minutes
-MAX_NUMBERS = 2**32  # in the parameters and the cache of one line: 16 GiB in float32
+PRESETS = ("quick", "tuned")  # seconds of training, for a class; minutes of training, for the lowest loss
+MAX_NUMBERS = 2**32  # in the parameters and in the cache of one line: 16 GiB in float32
 
 
 class Entry(NamedTuple):
-    """What a name stands for."""
+    """The model that a name stands for, with its recipes."""
 
     config: type  # a frozen dataclass: `vocab`, and sizes with defaults (int, float, bool, str or a Literal of strings)
-    build: Callable[[Any], Model]  # of a config; cached
-    recipe: Recipe | None = None  # None: there is nothing to train, only to count
-    fixed: dict[str, Any] = {}  # sizes that the name decides  # noqa: RUF012 (never written to)
+    build: Callable[[Any], Model]  # makes the model of a config; cached
+    recipe: Recipe | None = None  # None: the model is counted, not trained
+    fixed: dict[str, Any] = {}  # sizes that the name determines  # noqa: RUF012 (never written to)
     tuned: tuple[dict, Recipe] | None = None  # sizes and a recipe for the lowest loss, however long it takes
 
     def preset(self, name: str) -> tuple[dict, Recipe]:
-        """Sizes, where they differ from the defaults of `config`, and the recipe of one of `PRESETS`."""
+        """Return the sizes that differ from the defaults of `config`, and the recipe, of one of `PRESETS`."""
         require(name in PRESETS, f"`preset` is {name!r}; it must be one of {', '.join(PRESETS)}")
         if self.recipe is None:
-            raise InputError("this model is counted, not trained; see makemore_jax.count")
+            raise InputError("this model is counted, not trained; use makemore_jax.count")
         return self.tuned if self.tuned and name == "tuned" else ({}, self.recipe)
 
 
@@ -61,7 +61,7 @@ NEURAL = tuple(name for name, entry in MODELS.items() if entry.recipe)  # learne
 
 
 def configure(name: str, /, **sizes: Any) -> Any:
-    """The config of the model of this name with these sizes, which a person or a file gave."""
+    """Make the config of the model of this name from sizes that a user or a file gave; check them first."""
     require(isinstance(name, str) and name in MODELS, f"there is no model {name!r:.60}; there are {', '.join(MODELS)}")
     entry = MODELS[name]
     fields, types = inspect.signature(entry.config).parameters, get_type_hints(entry.config)
@@ -79,8 +79,8 @@ def configure(name: str, /, **sizes: Any) -> Any:
 
 
 def check_type(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the int, float, bool, str or components that the field declares; raises `InputError` if it is none."""
-    if get_origin(kind) is tuple:  # the configs of a mixture's components, or their descriptions
+    """Return `value` as the type that the field declares; raise `InputError` if it is of another type."""
+    if get_origin(kind) is tuple:  # the components of a mixture: configs, or descriptions of them
         require(isinstance(value, list | tuple), f"`{name}` must be a list of models")
         return tuple(
             component if dataclasses.is_dataclass(component) else configure_described(component) for component in value
@@ -99,14 +99,14 @@ def check_type(name: str, value: Any, kind: Any) -> Any:
 
 @cache
 def count_numbers(builder: Callable[[Any], Model], config: Any) -> int:
-    """The numbers in a model's parameters and in the cache of one line, from shapes alone: nothing is allocated."""
+    """Count the numbers in a model's parameters and in the cache of one line, without allocating them."""
     model = builder(config)
     params = shapes_of(model.init)
     return num_params((params, jax.eval_shape(lambda params: model.init_cache(params, 1), params)))
 
 
 def describe(config: Any) -> dict[str, Any]:
-    """The name of the model of a config and its sizes, ready for JSON; those of a mixture's components too."""
+    """Describe a config by the name of its model and its sizes, ready for JSON, down to the components of mixtures."""
     sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     sizes |= {
         name: [describe(component) for component in size] for name, size in sizes.items() if isinstance(size, tuple)
@@ -115,7 +115,7 @@ def describe(config: Any) -> dict[str, Any]:
 
 
 def configure_described(about: Any) -> Any:
-    """The config that `describe` described; raises what `configure` raises."""
+    """Make the config that `describe` described; raise `InputError` as `configure` does."""
     kinds = {"model": str, "sizes": dict}
     complete = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in kinds.items())
     require(complete, "does not say which model it is")
@@ -123,12 +123,12 @@ def configure_described(about: Any) -> Any:
 
 
 def build_config(config: Any) -> Model:
-    """The model of a config, found by its type."""
+    """Build the model of a config, which is found by its type."""
     return MODELS[name_of(config)].build(config)
 
 
 def counted(config: Any, prefix: str = "") -> tuple[str, ...]:
-    """How the names of those parameters begin whose shapes depend on the data, as those of counts do."""
+    """Return the prefixes of the names of counted parameters, whose shapes depend on the data."""
     if isinstance(config, backoff.Config):
         return (prefix,)
     if isinstance(config, mixture.EnsembleConfig):  # one stacked tree
@@ -140,17 +140,19 @@ def counted(config: Any, prefix: str = "") -> tuple[str, ...]:
 
 
 def build(name: str, /, **sizes: Any) -> Model:
-    """The model of this name with these sizes; raises what `configure` raises."""
+    """Build the model of this name with these sizes; raise `InputError` as `configure` does."""
     config = configure(name, **sizes)
     return MODELS[name].build(config)
 
 
 def name_of(config: Any) -> str:
-    """The name in MODELS of a model's config; raises `InputError` if there is none."""
+    """Return the name in MODELS of a config; raise `InputError` if there is none."""
     for name, entry in MODELS.items():
         if type(config) is entry.config and all(getattr(config, size) == value for size, value in entry.fixed.items()):
             return name
-    raise InputError(f"{type(config).__module__} configures no model that has a name; there are {', '.join(MODELS)}")
+    raise InputError(
+        f"the model of {type(config).__module__} is not in the table of models; there are {', '.join(MODELS)}"
+    )
 
 
 def resolve(
@@ -162,8 +164,8 @@ def resolve(
 ) -> tuple[Model, Recipe]:
     """Build a model from its name, or take a built one, and find its recipe.
 
-    `decided` are the sizes that the data decides, `Corpus.sizes`; `overrides` are sizes of the model and fields of the
-    recipe. Whatever is not given, sizes or `recipe`, comes from the model's `preset`, "quick" or "tuned".
+    `decided` holds the sizes that follow from the data, `Corpus.sizes`; `overrides` holds sizes of the model and fields
+    of the recipe. All others come from the model's `preset`, "quick" or "tuned".
     """
     overrides, fields = overrides or {}, [field.name for field in dataclasses.fields(Recipe)]
     changes = {name: value for name, value in overrides.items() if name in fields}
@@ -179,6 +181,6 @@ def resolve(
 
 
 def sizes_for(name: str, decided: dict[str, int]) -> dict[str, int]:
-    """Those of the sizes that the data decides which the model has: `vocab`, and mostly `context`."""
+    """Select the sizes that this model has among those that follow from the data: `vocab`, and usually `context`."""
     require(name in MODELS, f"there is no model {name!r}; there are {', '.join(MODELS)}")
     return {size: value for size, value in decided.items() if size in MODELS[name].config.__dataclass_fields__}

@@ -1,4 +1,4 @@
-"""Three recurrent cells and one scan: a state h is carried along the line (makemore.py; u = [x, h] concatenated).
+"""Three recurrent cells and one scan, which carries a state h along the line (makemore.py; u = [x, h] concatenated).
 
     rnn    h' = tanh(u W + b)                                         Mikolov et al. 2010
     gru    r, z = sigmoid(u Wr + br), sigmoid(u Wz + bz)              Cho et al. 2014, arXiv:1409.1259
@@ -6,9 +6,10 @@
     lstm   i, f, o = sigmoid(u Wi + bi), ..., g = tanh(u Wg + bg)     Hochreiter and Schmidhuber 1997
            c' = f c + i g,  h' = o tanh(c')
 
-The state before the first symbol is learned. What depends on x alone is one matrix product for the whole line; only the
-rest is in the scan. In training, dropout acts on the recurrent weights, with one mask for all time steps so that the
-memory of a unit is not erased (Merity et al. 2018, arXiv:1708.02182), and on the units before the head.
+The state before the first symbol is learned. The terms that depend only on x are computed by one matrix product for
+the whole line, and only the rest in the scan. In training, dropout acts on the units before the head and on the
+recurrent weights, with one mask for all time steps so that a unit keeps its memory (Merity et al. 2018,
+arXiv:1708.02182).
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Config:
     vocab: int
     """V: number of symbols, the mark included."""
     cell: Literal["rnn", "gru", "lstm"] = "rnn"
-    """Which cell."""
+    """The kind of cell."""
     embed: int = 64
     """D: width of a symbol's embedding."""
     hidden: int = 128
@@ -51,12 +52,12 @@ TUNED = {
 
 
 def rnn_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:
-    """The plain cell: the next state, and no gates."""
+    """Return the next state of the plain cell, which has no gates."""
     return {"h": jnp.tanh(input_BG + state["h"] @ w_HG)}, {}
 
 
 def gru_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:
-    """The next state and the gates. The reset gate acts on h before the product, as in the paper and in makemore.py."""
+    """Return the next state and the gates; the reset gate acts on h before the product, as in the paper."""
     h_BH, width = state["h"], state["h"].shape[-1]
     gates_BG = jax.nn.sigmoid(input_BG[:, : 2 * width] + h_BH @ w_HG[:, : 2 * width])
     reset_BH, update_BH = gates_BG[:, :width], gates_BG[:, width:]
@@ -65,7 +66,7 @@ def gru_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, d
 
 
 def lstm_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, dict]:
-    """The next state and the gates; a memory c stands beside the state h."""
+    """Return the next state, which includes a memory c, and the gates."""
     i_BH, f_BH, g_BH, o_BH = jnp.split(input_BG + state["h"] @ w_HG, 4, axis=-1)
     i_BH, f_BH, o_BH = map(jax.nn.sigmoid, (i_BH, f_BH, o_BH))
     c_BH = f_BH * state["c"] + i_BH * jnp.tanh(g_BH)
@@ -73,13 +74,13 @@ def lstm_cell(w_HG: jax.Array, input_BG: jax.Array, state: dict) -> tuple[dict, 
 
 
 class Recurrence(Protocol):
-    """The next state and the gates, from the weights of the state, what the token adds, and the state."""
+    """Compute the next state and the gates from the weights of the state, the input of the token, and the state."""
 
     def __call__(self, w_HG: jax.Array, input_BG: jax.Array, state: dict, /) -> tuple[dict, dict]: ...
 
 
 class Cell(NamedTuple):
-    """A recurrence, the blocks of H columns in its matrices, and the names of its states."""
+    """A recurrence, the number of blocks of H columns in its matrices, and the names of its states."""
 
     function: Recurrence
     blocks: int
@@ -94,10 +95,10 @@ CELLS = {
 
 
 def init_params(config: Config, key: jax.Array) -> dict:
-    """Random weights, and initial states of 0."""
+    """Draw random weights; initial states are 0."""
     keys, cell = jax.random.split(key, 4), CELLS[config.cell]
     from_x = init_linear(keys[1], config.embed, cell.blocks * config.hidden)
-    if config.cell == "lstm":  # a bias of 1 for the forget gate of (i f g o): remember at first (Gers et al. 2000)
+    if config.cell == "lstm":  # bias 1 for the forget gate of (i f g o), to remember at first (Gers et al. 2000)
         from_x["b"] = jnp.repeat(jnp.float32([0, 1, 0, 0]), config.hidden)
     return {
         "embed": init_embedding(keys[0], config.vocab, config.embed),
@@ -110,7 +111,7 @@ def init_params(config: Config, key: jax.Array) -> dict:
 
 @cache
 def rnn(config: Config) -> Model:
-    """The model of these sizes with this cell."""
+    """Build the model of these sizes with this cell."""
     cell = CELLS[config.cell].function
 
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:

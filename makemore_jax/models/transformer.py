@@ -6,8 +6,8 @@
 
     attention: softmax(q k^T / sqrt(K), over the past only) v, for N heads of width K = D / N each
 
-`modern` swaps in RMS norm, rotary positions (Su et al. 2021, arXiv:2104.09864), SwiGLU (Shazeer 2020, arXiv:2002.05202)
-and no biases. For sampling, the keys and values of the past are cached, so that a step costs one position.
+`modern` uses RMS norm, rotary positions (Su et al. 2021, arXiv:2104.09864) and SwiGLU (Shazeer 2020, arXiv:2002.05202)
+instead, without biases. For sampling, past keys and values are cached, so that a step computes a single position.
 """
 
 import math
@@ -39,7 +39,7 @@ SUPPORTS = frozenset({"dropout", "remat"})
 
 
 class Style(NamedTuple):
-    """What `modern` swaps."""
+    """The parts that differ between GPT-2 and `modern`."""
 
     norm: Callable[[dict, jax.Array], jax.Array]
     bias: bool
@@ -66,25 +66,25 @@ class Config:
     embed: int = 64
     """D: width of the residual stream, divided among the heads."""
     tied: bool = False
-    """Use the embedding as the output head, too."""
+    """Use the embedding as the output head as well."""
     modern: bool = False
     """RMS norm, rotary positions, SwiGLU and no biases, instead of GPT-2's choices."""
     fused: bool = False
-    """Compute attention by one fused kernel where there is one: on an NVIDIA GPU, in bfloat16."""
+    """Compute attention by a fused kernel if there is one: on an NVIDIA GPU, in bfloat16."""
 
     def __post_init__(self):
         require_positive(self, "vocab", "context", "layers", "heads", "embed")
         require_unrollable(self, "layers")
-        divisor = self.heads * (2 if self.style.rotary else 1)  # rotary positions turn pairs
+        divisor = self.heads * (2 if self.style.rotary else 1)  # rotary positions rotate pairs
         message = f"`embed` is {self.embed}; with `heads` {self.heads} it must be divisible by {divisor}"
         require(self.embed % divisor == 0, message)
         width = self.embed // self.heads
-        limit = f"`fused` needs heads of a width that 8 divides, up to 128; `embed` / `heads` is {width}"
+        limit = f"`fused` needs heads whose width is a multiple of 8, up to 128; `embed` / `heads` is {width}"
         require(not self.fused or width in FUSED_WIDTHS, limit)
 
     @property
     def style(self) -> Style:
-        """Which norm, biases, positions and MLP."""
+        """The kind of norm, biases, positions and MLP."""
         return MODERN if self.modern else GPT2
 
     @property
@@ -93,7 +93,7 @@ class Config:
         return 8 * max(1, round(self.embed / 3)) if self.style.gated else 4 * self.embed
 
 
-# The rate suits a width of 64; four times the width wants a quarter of it.
+# This learning rate suits a width of 64; four times the width needs a quarter of it.
 RECIPE = Recipe(steps=4000, batch=96, learning_rate=8e-3, weight_decay=0.2)
 TUNED = (
     {"embed": 128, "modern": True},
@@ -102,9 +102,9 @@ TUNED = (
 
 
 def init_block(config: Config, key: jax.Array) -> dict:
-    """GPT-2's initialisation: standard deviation 0.02, and less for the 2 L outputs that add to the residual stream."""
+    """Draw weights as in GPT-2: standard deviation 0.02, less for the 2 L outputs that add to the residual stream."""
     keys, style, width, hidden = jax.random.split(key, 5), config.style, config.embed, config.hidden
-    flat = 0.02 * math.sqrt(width)  # `init_linear` divides by it: 0.02 at any width
+    flat = 0.02 * math.sqrt(width)  # `init_linear` divides by the root, which gives 0.02
     deep = 0.02 * math.sqrt(width / (2 * config.layers))
     params = {
         "norm1": init_norm(width, style.bias),
@@ -118,7 +118,7 @@ def init_block(config: Config, key: jax.Array) -> dict:
 
 
 def init_params(config: Config, key: jax.Array) -> dict:
-    """Random weights."""
+    """Draw random weights."""
     keys, style, width = jax.random.split(key, 4), config.style, config.embed
     params = {
         "embed": init_embedding(keys[0], config.vocab, width, 0.02),
@@ -134,14 +134,14 @@ def init_params(config: Config, key: jax.Array) -> dict:
 
 @cache
 def frequencies(pairs: int) -> jax.Array:
-    """(pairs,) the angle per position by which rotary positions turn each pair, in radians: from 1 down to 1/10,000."""
-    # A constant, even if it is first asked for inside jit.
+    """Return (pairs,) the angle in radians by which each position rotates each pair: from 1 down to 1/10,000."""
+    # A constant, even if the first call is inside jit.
     with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
         return 10_000.0 ** (-jnp.arange(pairs) / pairs)
 
 
 def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
-    """Turn each pair of (..., N, K) in proportion to its position, so that q k depends on the distance only."""
+    """Rotate each pair of (..., N, K) in proportion to its position, so that q k depends only on the distance."""
     pairs = frequencies(x.shape[-1] // 2)
     angle = jnp.multiply.outer(position.astype(pairs.dtype), pairs)[..., None, :]
     cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
@@ -150,21 +150,21 @@ def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
 
 
 def embed(config: Config, params: dict, x: jax.Array, position: jax.Array) -> jax.Array:
-    """(..., D) the residual stream before the first block."""
+    """Return (..., D) the residual stream before the first block."""
     return params["embed"][x] + (0 if config.style.rotary else params["position"][position])
 
 
 def queries_keys_values(
     config: Config, params: dict, x: jax.Array, position: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(..., N, K) each, from the normalised residual stream."""
+    """Return queries, keys and values, (..., N, K) each, from the normalised residual stream."""
     qkv = linear(params["qkv"], config.style.norm(params["norm1"], x))
     q, k, v = (part.reshape(*x.shape[:-1], config.heads, -1) for part in jnp.split(qkv, 3, axis=-1))
     return (rotate(q, position), rotate(k, position), v) if config.style.rotary else (q, k, v)
 
 
 def attend(q: jax.Array, k_BSNK: jax.Array, v_BSNK: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For each query, the mean (B, T, D) of the values, weighted by its match with the visible keys; the weights."""
+    """Return for each query the mean (B, T, D) of values, weighted by its match with visible keys; and the weights."""
     score_BNTS = upcast(jnp.einsum("btnk,bsnk->bnts", q, k_BSNK)) / math.sqrt(q.shape[-1])
     weight_BNTS = jax.nn.softmax(jnp.where(visible, score_BNTS, -jnp.inf))
     mean_BTNK = jnp.einsum("bnts,bsnk->btnk", weight_BNTS.astype(v_BSNK.dtype), v_BSNK)
@@ -172,7 +172,7 @@ def attend(q: jax.Array, k_BSNK: jax.Array, v_BSNK: jax.Array, visible: jax.Arra
 
 
 def mlp(config: Config, params: dict, x: jax.Array) -> jax.Array:
-    """(..., D) what the second half of a block adds to the residual stream."""
+    """Return (..., D) the term that the second half of a block adds to the residual stream."""
     y = config.style.norm(params["norm2"], x)
     up = linear(params["up"], y)
     if config.style.gated:
@@ -181,14 +181,14 @@ def mlp(config: Config, params: dict, x: jax.Array) -> jax.Array:
 
 
 def read_out(config: Config, params: dict, x: jax.Array) -> jax.Array:
-    """(..., V) logits from the residual stream after the last block."""
+    """Return (..., V) logits from the residual stream after the last block."""
     head = params["embed"].T if config.tied else params["head"]
     return linear({"w": head}, config.style.norm(params["norm"], x))
 
 
 @cache
 def transformer(config: Config) -> Model:
-    """The model of these sizes."""
+    """Build the model of these sizes."""
 
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
@@ -199,11 +199,11 @@ def transformer(config: Config) -> Model:
 
         def transform(x_BTD: jax.Array, numbered: tuple) -> tuple[jax.Array, jax.Array]:
             layer, block = numbered
-            drop = dropout(params, first=1 + 2 * layer)  # the embedding has mask 0, each block two
+            drop = dropout(params, first=1 + 2 * layer)  # mask 0 is for the embedding, then two for each block
             qkv = queries_keys_values(config, block, x_BTD, position_BT)
             mean_BTD, weight_BNTS = attend(*qkv, visible_B1TS)
             if config.fused and fusible(qkv[0].dtype):
-                mean_BTD = fused(*qkv, visible_B1TS)  # then XLA computes the weights only for those who look at them
+                mean_BTD = fused(*qkv, visible_B1TS)  # XLA then computes the weights only if they are used
             x_BTD = x_BTD + drop(linear(block["out"], mean_BTD))
             return x_BTD + drop(mlp(config, block, x_BTD)), weight_BNTS
 
@@ -215,14 +215,14 @@ def transformer(config: Config) -> Model:
         past_BNSK = jnp.zeros(
             (batch, config.heads, config.context, config.embed // config.heads), params["embed"].dtype
         )
-        # One array per layer: XLA on CPU copies each slice of a stack, which takes longer than the attention.
+        # One array per layer, since XLA on CPU copies each slice of a stack, which takes longer than the attention.
         return {"past": [{"k": past_BNSK, "v": past_BNSK}] * config.layers, "t": jnp.zeros(batch, jnp.int32)}
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
         t_B, row_B = reset_at_mark(cache["t"], 0, x_B), jnp.arange(x_B.shape[0])
         visible_B11S = (jnp.arange(config.context)[None] <= t_B[:, None])[
             :, None, None
-        ]  # hides what earlier lines left
+        ]  # hides the rest of earlier lines
         x_BD, past = embed(config, params, x_B, t_B), []
         for block, old in zip(params["blocks"], cache["past"], strict=True):
             q_BNK, k_BNK, v_BNK = queries_keys_values(config, block, x_BD, t_B)

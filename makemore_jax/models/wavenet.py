@@ -1,4 +1,4 @@
-"""A WaveNet: causal dilated convolutions with gates, residual and skip connections (van den Oord et al. 2016,
+"""The WaveNet: causal dilated convolutions with gates, residual and skip connections (van den Oord et al. 2016,
 arXiv:1609.03499).
 
 Layer l sees its current input and the one d = 2**(l mod cycle) steps ago:
@@ -8,7 +8,7 @@ Layer l sees its current input and the one d = 2**(l mod cycle) steps ago:
     logits = W2 relu(W1 relu(skip))
 
 Before the start of a line every layer sees zeros. For sampling, each layer caches its last d inputs, so that a step
-costs one column of the network (Paine et al. 2016, arXiv:1611.09482).
+computes a single column of the network (Paine et al. 2016, arXiv:1611.09482).
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Config:
     layers: int = 6
     """L: number of gated convolutions."""
     cycle: int = 3
-    """Dilations double for this many layers, 1, 2, 4, ..., then start again at 1."""
+    """Dilations double for this many layers, 1, 2, 4, ..., then restart at 1."""
     channels: int = 64
     """C: width of the residual stream and of the gates."""
     skip: int = 128
@@ -46,7 +46,7 @@ class Config:
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """How far back each layer looks, in steps."""
+        """The number of steps that each layer looks back."""
         return tuple(2 ** (layer % self.cycle) for layer in range(self.layers))
 
     @property
@@ -60,7 +60,7 @@ TUNED = {"channels": 128, "skip": 256}, Recipe(steps=4000, dropout=0.2, average=
 
 
 def init_layer(config: Config, key: jax.Array) -> dict:
-    """One gated convolution. The deeper the network, the less each layer adds."""
+    """Draw the weights of a gated convolution; the deeper the network, the smaller the output of each layer."""
     gate, residual, skip = jax.random.split(key, 3)
     return {
         "gate": init_linear(gate, 2 * config.channels, 2 * config.channels),
@@ -70,7 +70,7 @@ def init_layer(config: Config, key: jax.Array) -> dict:
 
 
 def init_params(config: Config, key: jax.Array) -> dict:
-    """Random weights."""
+    """Draw random weights."""
     keys = jax.random.split(key, 4)
     return {
         "embed": init_embedding(keys[0], config.vocab, config.channels),
@@ -83,7 +83,7 @@ def init_params(config: Config, key: jax.Array) -> dict:
 def convolve(
     params: dict, past: jax.Array, x: jax.Array, drop: Drop = keep_all
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One layer at any positions, (..., C): the next layer's input, its term of the skip connection, its gates."""
+    """Apply a layer at any positions, (..., C); return the next layer's input, the skip term, and the gates."""
     filtered, gate = jnp.split(linear(params["gate"], jnp.concatenate([past, x], -1)), 2, axis=-1)
     gate = jax.nn.sigmoid(gate)
     out = drop(jnp.tanh(filtered) * gate)
@@ -91,13 +91,13 @@ def convolve(
 
 
 def gather(params: dict, skip: jax.typing.ArrayLike, drop: Drop = keep_all) -> jax.Array:
-    """The last hidden layer from the sum of the skip connections."""
+    """Compute the last hidden layer from the sum of the skip connections."""
     return drop(jax.nn.relu(linear(params["hidden"], drop(jax.nn.relu(skip)))))
 
 
 @cache
 def wavenet(config: Config) -> Model:
-    """The model of these sizes."""
+    """Build the model of these sizes."""
 
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         drop, position_BT, skip, gates = dropout(params), positions(x_BT), 0, []

@@ -1,1 +1,1 @@
-"""A training run on disk, which survives kills: its folder, who may write to it, what is written, the run itself."""
+"""Training runs on disk, which can be killed and resumed: the folder, its lock, its writer, and the run itself."""

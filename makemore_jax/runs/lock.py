@@ -1,4 +1,4 @@
-"""Who may write to a run folder: one process, which holds its lock, and says who it is."""
+"""The lock of a run folder, which lets one process write to it and names that process."""
 
 import contextlib
 import json
@@ -19,18 +19,18 @@ from makemore_jax.files import begun, inode, is_regular, read_bytes, to_json, wr
 from makemore_jax.runs.folder import ELSEWHERE, FILES, identity, read_config, states
 from makemore_jax.runs.writer import RunFolder, delete
 
-SIGNED = r"process \d+ on \S+, since [-\d]+ [:\d]+,\n"  # a lock that somebody holds or held
-MARKER = r"\d+\n\S+\n(\d+\n)?"  # the lock that filelock makes where the file system has none
+SIGNED = r"process \d+ on \S+, since [-\d]+ [:\d]+,\n"  # a lock that some process holds or held
+MARKER = r"\d+\n\S+\n(\d+\n)?"  # the lock that filelock creates on file systems without locks
 
 
 @contextlib.contextmanager
 def claim(
     path: Path, config: dict, files: tuple[str, ...] = (), *, resume: bool = False, overwrite: bool = False
 ) -> Iterator[RunFolder]:
-    """Hold the folder for the run of `config` while it writes; `files` are the names that it may write besides.
+    """Hold the lock of the folder while the run of `config` writes; `files` names additional files that it may write.
 
-    The files of an earlier run are deleted, by name and no others, if `overwrite` is true or if little is lost: it has
-    no checkpoints, and either it never finished or it had the same configuration. `resume` deletes nothing.
+    The files of an earlier run, and no others, are deleted if `overwrite` is true or if little is lost: the earlier run
+    has no checkpoints, and either never finished or had the same configuration. `resume` deletes nothing.
     """
     config = json.loads(to_json(config | {"files": sorted(files)}))
     lock = None
@@ -45,7 +45,7 @@ def claim(
 def _hold(
     path: Path, config: dict, resume: bool, overwrite: bool, held: contextlib.ExitStack
 ) -> tuple[int, int] | None:
-    """Lock the folder until `held` is left, and clear it; returns the inode of the lock."""
+    """Lock the folder until `held` exits, and clear it; return the inode of the lock."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(path, config, resume)
@@ -64,9 +64,9 @@ def _hold(
 
 
 def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:
-    """Raise `InputError` if the folder holds files and no run. With a damaged config.json, its checkpoints tell.
+    """Raise `InputError` if the folder holds files but no run; if config.json is damaged, checkpoints identify the run.
 
-    In a run's folder, nothing but files and folders may have the names that the run would write to.
+    In the folder of a run, names to which the run writes may only belong to regular files and folders.
     """
     left = {*path.iterdir()} - {path / "lock", *begun(path, "config.json")}
     known = not left or read_config(path) or (resume and any(_belongs(file, config) for file in states(path)))
@@ -74,19 +74,19 @@ def _refuse_foreign(path: Path, config: dict, resume: bool) -> None:
     require(known, f"{str(path)!r}: the folder holds files that are not a run's; choose another `out`")
     for file in (path / name for name in ("checkpoints", "config.json", *FILES, *config["files"])):
         fits = file.is_dir() and not file.is_symlink() if file.name == "checkpoints" else is_regular(file)
-        wrong = f"{str(file)!r}: the run would write there, and it is a link or of another kind; choose another `out`"
+        wrong = f"{str(file)!r}: the run would write there, but it is a link or of another kind; choose another `out`"
         require(fits or not os.path.lexists(file), wrong)
 
 
 def _is_lock(file: Path) -> bool:
-    """Whether this can be the lock of a folder: there is none yet, or it is empty or signed by whoever held it."""
+    """Whether this can be the lock of a folder: it does not exist yet, is empty, or is signed by its holder."""
     if not os.path.lexists(file):
         return True
     return is_regular(file) and bool(re.fullmatch(rf"|{SIGNED}|{MARKER}", read_bytes(file).decode(errors="replace")))
 
 
 def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -> None:
-    """Raise `InputError` if the folder holds a run that this one would overwrite, or none that it can resume."""
+    """Raise `InputError` if this run would overwrite another, or has nothing to resume."""
     kept, saved = read_config(path), states(path)
     if kept is None:
         require(not resume or bool(saved), f"{str(path)!r}: there is no run to resume; start it without `resume`")
@@ -112,7 +112,7 @@ def _belongs(file: Path, config: dict) -> bool:
 
 
 def _clear(path: Path) -> None:
-    """Delete what an earlier run left: the files that runs have, and those that its configuration names."""
+    """Delete the files of an earlier run: those that every run has, and those that its configuration names."""
     named = (read_config(path) or {}).get("files", [])
     named = [
         name for name in named if isinstance(name, str) and re.fullmatch(r"[\w-]+\.(png|html|json|safetensors)", name)
@@ -125,10 +125,7 @@ def _clear(path: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[tuple[int, int] | None]:
-    """Hold the lock of the folder, and say who does; the lock ends with the process, however that ends.
-
-    Yields the inode of the lock.
-    """
+    """Hold and sign the lock of the folder, and yield its inode; the lock is released however the process ends."""
     folder = inode(path.resolve())
     try:
         lock = FileLock(path / "lock", blocking=False).acquire()
@@ -144,7 +141,7 @@ def _locked(path: Path) -> Iterator[tuple[int, int] | None]:
 
 
 def _sign(lock: Path) -> None:
-    """Say in the lock who holds it. What is neither empty nor a signature stays: a marker, where there are no locks."""
+    """Sign the lock with the name of this process, unless it is a marker on a file system without locks."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(lock, "r+b", buffering=0, opener=lambda path, _: os.open(path, flags)) as file:
         if re.fullmatch(rf"|{SIGNED}", file.read(1000).decode(errors="replace")):
@@ -155,8 +152,8 @@ def _sign(lock: Path) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Who holds the lock of the folder, as it says of itself."""
-    with contextlib.suppress(OSError):  # Windows locks the file for readers, too
+    """Return the name of the process that holds the lock, according to its signature."""
+    with contextlib.suppress(OSError):  # Windows locks the file for readers as well
         text = read_bytes(path / "lock").decode(errors="replace")
         if re.fullmatch(SIGNED, text):
             return text.strip()

@@ -1,6 +1,6 @@
-"""A run on disk: the loop over `fit` that saves by step and by time, and can be stopped and continued.
+"""A run on disk: a loop over `fit` that saves at intervals of steps and time, and can be stopped and resumed.
 
-Several processes may train together: each makes its own `SavedRun` of the same arguments, and calls the same methods.
+Several processes may train together: each makes its own `SavedRun` from the same arguments, and calls the same methods.
 """
 
 import time
@@ -25,22 +25,22 @@ from makemore_jax.runs.writer import Moved, RunFolder
 
 
 class Evaluation(NamedTuple):
-    """What a run reports at each evaluation."""
+    """The report of a run at each evaluation."""
 
     step: int
     train: float  # nats per token: the mean over the batches since the previous evaluation
     dev: float  # nats per token
     best: bool  # the lowest dev loss so far
-    trained: Trained  # the model as it is now; the next steps overwrite its parameters
+    trained: Trained  # the current model; the next steps overwrite its parameters
     tokens_per_second: float  # since the previous evaluation
 
 
 class Interrupted(Exception):
-    """Ctrl-C during an evaluation."""
+    """An evaluation was interrupted by Ctrl-C."""
 
 
 def training_on(layout: Layout, model: Model, corpus: Corpus, recipe: Recipe) -> Training:
-    """The training of a run on these devices, on data in memory or streamed."""
+    """Make the training of a run on these devices, for data in memory or streamed."""
     if corpus.streamed:
         return feed.training(model, corpus, recipe, layout=layout, in_place=True)
     return training(model, corpus, recipe, placement=placement_on(layout), in_place=True)
@@ -60,16 +60,16 @@ class SavedRun:
         layout: Layout = Layout(),
         init: Trained | None = None,
     ):
-        """Begin the run, or continue the one that `folder` holds.
+        """Begin the run, or resume the one in `folder`.
 
         Args:
           key: determines the run: initial weights and batches.
           model: the model to train.
           corpus: the data to train it on.
-          recipe: how to train it.
-          folder: where to save it, from `claim`.
-          layout: which devices share the work, from `mesh.lay_out`.
-          init: a trained model to start from, instead of random weights.
+          recipe: the recipe of the training.
+          folder: the folder to save it in, from `claim`.
+          layout: the devices that share the work, from `mesh.lay_out`.
+          init: a trained model to start from; by default, weights are random.
         """
         self.model, self.corpus, self.recipe, self.folder, self.layout = model, corpus, recipe, folder, layout
         params = initial_params(init, model, corpus) if init else None
@@ -98,19 +98,19 @@ class SavedRun:
         on_evaluation: Callable[[Evaluation], object] = lambda evaluation: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Trained:
-        """Train to the end of the recipe; returns the best weights on dev.
+        """Train to the end of the recipe, and return the best weights on dev.
 
         The run is interrupted, and can be resumed, if `should_stop` returns true or a KeyboardInterrupt arrives during
-        an evaluation: then `interrupted` is set.
+        an evaluation. `interrupted` is then true.
 
         Args:
           evaluate_every: steps between evaluations on dev; each saves the run.
           patience: stop after this many evaluations without a lower dev loss.
-          save_every: seconds after which to save between two evaluations.
+          save_every: seconds between saves from one evaluation to the next.
           progress: show a progress bar.
-          label: its name.
+          label: the name of the progress bar.
           on_evaluation: called with each evaluation.
-          should_stop: asked after each chunk of steps.
+          should_stop: called after each chunk of steps.
         """
 
         def out_of_patience(run: Progress) -> bool:
@@ -122,10 +122,10 @@ class SavedRun:
         saved_at, per_second, speed = time.monotonic(), 0.0, self._speedometer()
         try:
             for run in shown(values, self.recipe.steps, label, progress, self.now.step):
-                self.now, self.begun = run, True  # it has compiled: from now on there is work to save
+                self.now, self.begun = run, True  # the program has been compiled, and there is work to save
                 if due(run, evaluate_every, until):
                     per_second = speed(run.step)
-                    continue  # the next value is the same with its dev loss
+                    continue  # the next value is the same, with a dev loss
                 if run.dev is not None:
                     self._report(run, run.dev, per_second, on_evaluation)
                     speed(run.step)
@@ -142,7 +142,9 @@ class SavedRun:
             raise
         except InputError as error:
             saved = self.folder.last_step()
-            raise InputError(f"{error}; {f'step {saved} is saved' if saved else 'nothing was saved yet'}") from None
+            raise InputError(
+                f"{error}; {f'step {saved} is saved' if saved else 'nothing has been saved yet'}"
+            ) from None
         self._write_metrics()
         return self._trained(self.now.best)
 
@@ -157,7 +159,7 @@ class SavedRun:
             self.evaluating = False
 
     def _speedometer(self) -> Callable[[int], float]:
-        """A function of the step: tokens per second since it was last called."""
+        """Make a function of the step that returns the tokens per second since its last call."""
         line_tokens = self.corpus.tokens.train.length_N.mean()
         last = self.now.step, time.perf_counter()
 
@@ -171,7 +173,7 @@ class SavedRun:
     def _report(
         self, run: Progress, dev: float, per_second: float, on_evaluation: Callable[[Evaluation], object]
     ) -> None:
-        """Keep the weights if they are the best so far, and report."""
+        """Save the weights if they are the best so far, and report."""
         trained, best = self._trained(self.layout.copy(run.state.weights)), run.best_step == run.step
         if best:
             self.folder.save_best(trained)

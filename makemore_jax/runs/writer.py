@@ -1,4 +1,4 @@
-"""Writing to the folder of a run: each file whole, by the first of the processes that train together."""
+"""Write to the folder of a run, atomically, in the first of the processes that train together."""
 
 import shutil
 import warnings
@@ -15,7 +15,7 @@ from makemore_jax.files import inode, json_bytes, to_json, write_bytes
 from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import identity, states
 
-KEPT = 2  # checkpoints
+KEPT = 2  # the number of checkpoints to keep
 
 
 class Moved(InputError):
@@ -23,23 +23,20 @@ class Moved(InputError):
 
 
 class RunFolder:
-    """A run folder that this process may write to, from `claim`; the processes of one run call it alike."""
+    """A run folder that this process may write to, from `claim`; all processes of a run call the same methods."""
 
     def __init__(self, path: Path, config: dict, lock: tuple[int, int] | None):
-        """The folder at `path`, for the run of this configuration; the first process holds the lock of this inode."""
+        """Write to the folder at `path`, for the run of this configuration; the first process holds the lock."""
         self.path, self.config, self._lock = path, config, lock
         self.identity = identity(config)
 
     def file(self, name: str) -> Path:
-        """The path of a file that the first process may write now: its lock is still the one that lies in the folder.
+        """Return the path of a file to write; raise `Moved` if this process no longer holds the lock in the folder.
 
-        The lock follows the folder wherever that is moved, and another run may have begun at the old path.
-
-        Raises:
-          Moved: it is not, or the folder is gone.
+        The lock moves with the folder, and another run may have begun at the old path.
         """
         if inode(self.path / "lock") != self._lock:
-            raise Moved(f"{str(self.path)!r}: moved, deleted or replaced during the run, which stops here")
+            raise Moved(f"{str(self.path)!r}: moved, deleted or replaced during the run, so the run stops")
         return self.path / name
 
     def write_json(self, name: str, value: Any) -> None:
@@ -47,19 +44,19 @@ class RunFolder:
         self._write(name, lambda: json_bytes(value))
 
     def write_metrics(self, rows: list[dict]) -> None:
-        """Replace metrics.jsonl, one object per chunk of steps; no times in it, so equal runs have equal files."""
+        """Replace metrics.jsonl, one object per chunk of steps, without times so that equal runs have equal files."""
         self._write("metrics.jsonl", lambda: "".join(to_json(row) + "\n" for row in rows).encode())
 
     def save_best(self, trained: Trained) -> None:
-        """Keep these weights as the best."""
+        """Save these weights as the best."""
         self.save(trained, "best.safetensors")
 
     def save(self, trained: Trained, name: str) -> None:
-        """Keep a trained model in this file, as `trained.save` writes it."""
+        """Save a trained model to this file, as `trained.save` does."""
         self._write_tree(name, trained.params, trained.about)
 
     def save_state(self, step: int, tree: Any, about: dict) -> None:
-        """Keep the state after `step` steps, described by `about`, and drop all but the last two."""
+        """Save the state after `step` steps, described by `about`, and delete all but the last two."""
         leaves, about = checkpoint.flatten(tree), about | {"step": step}
         if orbax_state.needed(leaves):
             with agreed():
@@ -78,11 +75,11 @@ class RunFolder:
         self._write(name, lambda: checkpoint.to_bytes(leaves, about | {"run": self.identity}))
 
     def _write(self, name: str, make: Callable[[], bytes]) -> None:
-        """Write one file, in the first process; all learn whether it could."""
+        """Write a file in the first process; raise `InputError` in all processes if that fails."""
         with agreed():
             try:
                 if is_first():
-                    content = make()  # which takes its time, and so comes before the check of the folder
+                    content = make()  # before the check of the folder, because it takes time
                     path = self.file(name)
                     if path.parent != self.path:
                         path.parent.mkdir(exist_ok=True)
@@ -92,16 +89,14 @@ class RunFolder:
                 raise InputError(f"{self.path / name}: cannot save ({reason}); what was saved before is kept") from None
 
     def last_step(self) -> int | None:
-        """The step of the newest saved state."""
+        """Return the step of the newest saved state, or None if there is none."""
         return next((int(path.stem) for path in states(self.path)), None)
 
     def restore_state(self, like: Any) -> tuple[Any, dict] | None:
-        """The newest intact state of this run, laid out as `like`, and its description; None if there is none.
+        """Return the newest intact state of this run, laid out like `like`, and its description; None without states.
 
-        Later ones, which could not be read, are renamed to `.damaged`: the run will write them again.
-
-        Raises:
-          InputError: there are checkpoints, and none can be read. Nothing is changed then.
+        Later states, which could not be read, are renamed to `.damaged`, since the run will write them again. If none
+        can be read, raise `InputError` and change nothing.
         """
         leaves, about = {}, None
         with agreed():
@@ -118,21 +113,21 @@ class RunFolder:
         return checkpoint.unflatten(leaves, like), about
 
     def _newest_intact(self, like: Any) -> tuple[dict, dict | None]:
-        """The arrays of the newest intact state by name, none if each process reads its own, and its description."""
+        """Return the arrays of the newest intact state, none if it is sharded, and its description."""
         paths, problems = states(self.path), []
         for number, path in enumerate(paths):
             try:
                 in_shards = path.suffix == ".sharded"
                 leaves, about = ({}, orbax_state.read_about(path)) if in_shards else checkpoint.read(path)
                 require(about.get("run") == self.identity, f"{str(path)!r}: a checkpoint of another run")
-                require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it is of another step")
+                require(about.get("step") == int(path.stem), f"{str(path)!r}: renamed; it belongs to another step")
                 if not in_shards:
                     checkpoint.unflatten(leaves, like)
             except (InputError, ValueError) as error:
                 problems.append(str(error))
                 continue
             for damaged, problem in zip(paths[:number], problems, strict=True):
-                warnings.warn(f"{problem}; continuing from the one before", stacklevel=2)
+                warnings.warn(f"{problem}; continuing from the previous state", stacklevel=2)
                 damaged.replace(self.file(f"checkpoints/{damaged.stem}.damaged"))
             return leaves, about
         require(not paths, f"{'; '.join(problems)}. No checkpoint can be read; restore one from a backup")

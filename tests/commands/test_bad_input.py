@@ -34,6 +34,7 @@ def quick(command, tmp_path):
         (["--score", "emma", "zoë"], r"'z' (U+007A) is not in the data; its characters are: aeilmov"),
         (["--smoothing", "-1"], "--smoothing is -1.0; it must be 0 or from 1e-30 to 1e30"),
         (["--smoothing", "nan"], "--smoothing is nan"),
+        (["--steps", str(2**64)], "--steps is 18446744073709551616; it must be 0 or more, and below 2**31"),
         (["--learning-rate", "-50"], "--learning-rate is -50.0; it must be from 1e-30 to 1e30"),
         (["--penalty", "-0.01"], "--penalty is -0.01; it must be 0 or from"),
         (["--smoothing", "1e38"], "--smoothing is 1e+38; it must be 0 or from 1e-30 to 1e30"),
@@ -71,7 +72,7 @@ def test_bad_flags(quick, flags, message):
         (b"", "empty file"),
         (b"\n \n", "only blank lines"),
         (b"emma\n\xff\n", "line 2: not UTF-8"),
-        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut lines"),
+        (LONG, "line 2: 1,000,000 characters, over the limit of 4,096; put one item on a line, or cut lines"),
     ],
 )
 def test_bad_files(quick, tmp_path, raw, message):
@@ -181,3 +182,25 @@ def test_the_process_itself(tmp_path):
     assert "Traceback" not in piped.stderr.read()
     piped.stderr.close()
     piped.wait()
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "message"),
+    [
+        ("train", ["--batch", 2**31], "--batch is 2147483648; it must be below 2**31"),
+        ("train", ["--context-length", 2**63], "--context-length is 9223372036854775808; it must be at least 2, and"),
+        (
+            "train",
+            ["--tokens", "bpe", "--vocab-size", 2**40],
+            "--vocab-size is 1099511627776; it must be from 258 (the",
+        ),
+        ("train", ["--coordinator", "a:1", "--process", 0, "--processes", 2**64], "it must be at least 1, and below"),
+        ("train", ["--coordinator", "a:65536", "--process", 0, "--processes", 1], "it must be HOST:PORT"),
+        ("sweep", ["--seeds", 2**31], "--seeds is 2147483648; it must be below 2**31"),
+        ("sweep", ["--seeds", 10**5], "--seeds is 100000; it must be from 1 to 10,000"),
+    ],
+)
+def test_numbers_that_no_library_can_hold(command, tmp_path, module, flags, message):
+    status, _, err = command(module, *flags, "--out", tmp_path)
+    assert (status, err.count("\n")) == (2, 1), err
+    assert message in err

@@ -238,7 +238,7 @@ def test_the_best_of_makemores_evaluations_is_timed_at_once(tmp_path, few, monke
         (["sample", "--rows", 3, 0], "--rows is 0; it must be at least 1"),
         (["counts", "--rounds", -1], "--rounds is -1; it must be at least 1"),
         (["reach", "--data", "five.txt"], "five.txt': 5 lines are too few to hold a tenth out; add more"),
-        (["train", "--peer", "."], ".: there is no makemore.py in it; clone karpathy/makemore"),
+        (["train", "--peer", "."], ".: has no makemore.py; clone karpathy/makemore"),
     ],
 )
 def test_bad_flags(command, tmp_path, flags, message):

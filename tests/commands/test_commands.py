@@ -343,7 +343,7 @@ def test_no_home_is_no_error(command, whole, monkeypatch):
 def test_large_batches(train):
     status, _, err = train("--batch", 200)
     assert status == 2
-    assert "a batch holds 200 lines, and there are 1" in err
+    assert "a batch holds 200 lines, but there are 1" in err
     assert "add lines, or lower --batch" in err
 
 

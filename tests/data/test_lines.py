@@ -56,7 +56,7 @@ def test_read_lines(tmp_path, raw, lines):
         (b"emma\rava\r\nol\0ivia", "line 3: a NUL character"),
         (
             b"emma\n" + b"a" * 1_000_000,
-            r"line 2: 1,000,000 characters, over the limit of 4,096; put one thing on a line, or cut .* `max_length`",
+            r"line 2: 1,000,000 characters, over the limit of 4,096; put one item on a line, or cut .* `max_length`",
         ),
         (b"\n\n  " + b"a" * 4097 + b"\n", r"line 3: 4,097 characters"),
         (b"a\x0b\r\x0bb\x1c\r" + b"c" * 4097 + b"\n", r"line 3: 4,097 characters"),  # \x1c ends no line

@@ -114,8 +114,8 @@ def test_runs_are_divided_among_devices_which_exchange_nothing(corpus):
     ("devices", "shards", "message"),
     [
         (3, 1, "`devices` is 3; JAX finds 2; XLA_FLAGS="),
-        (2, 3, "`shards` is 3; of 2 devices it can be 1, 2"),
-        (2, 0, "`shards` is 0; of 2 devices it can be 1, 2"),
+        (2, 3, "`shards` is 3; for 2 devices it can be 1, 2"),
+        (2, 0, "`shards` is 0; for 2 devices it can be 1, 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(devices, shards, message):

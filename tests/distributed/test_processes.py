@@ -91,7 +91,7 @@ def test_flags_that_make_no_sense_are_refused(given, message):
 
 def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(processes, "CONNECT", 0)
-    with pytest.raises(InputError, match=r"no answer from process 0 at localhost:1 in 0 s \(.*\); start it, too"):
+    with pytest.raises(InputError, match=r"no answer from process 0 at localhost:1 in 0 s \(.*\); start it as well"):
         processes.join("localhost:1", 2, 1)
 
 

@@ -76,10 +76,10 @@ def test_what_does_not_fit_is_named(bigram, text):
         initial_params(trained, build("mlp", vocab=size), corpus)
     gru = build("gru", vocab=size, hidden=3, embed=4)
     trained_gru = trained._replace(model=gru, params=None)
-    with pytest.raises(InputError, match=r"of other sizes; ask for `embed` 4, `hidden` 3$"):
+    with pytest.raises(InputError, match=r"has other sizes; set `embed` 4, `hidden` 3$"):
         initial_params(trained_gru, build("gru", vocab=size, hidden=5, embed=7), corpus)
     transformer = build("transformer", vocab=size, context=30, tied=True)
-    with pytest.raises(InputError, match=r"of other sizes; ask for `tied`$"):
+    with pytest.raises(InputError, match=r"has other sizes; set `tied`$"):
         initial_params(trained._replace(model=transformer), build("transformer", vocab=size, context=9), corpus)
     short = trained._replace(model=build("transformer", vocab=size, context=corpus.context - 1))
     with pytest.raises(InputError, match=r"has 8 tokens, longer than the 7 that .* read; lower `context_length`"):

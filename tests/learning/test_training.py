@@ -222,7 +222,7 @@ def test_a_model_computes_its_blocks_again_with_the_same_gradient():
 
 
 def test_a_model_without_blocks_refuses_to_compute_them_again():
-    with pytest.raises(InputError, match="this model has no blocks to compute again; set `remat` to False"):
+    with pytest.raises(InputError, match="this model has no blocks to recompute; set `remat` to False"):
         training(MODEL, CORPUS, Recipe(batch=5, remat=True))
 
 
@@ -268,9 +268,11 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(InputError, match="a batch holds 8 lines, and there are 7 to train on; add lines, or"):
+    with pytest.raises(InputError, match="a batch holds 8 lines, but there are 7 to train on; add lines, or"):
         training(MODEL, CORPUS, Recipe(batch=8))
-    with pytest.raises(InputError, match=f"the model is for 3 symbols; the data has {CORPUS.vocab.size}"):
+    with pytest.raises(
+        InputError, match=f"the model is for 3 symbols; build it for the {CORPUS.vocab.size} of the data"
+    ):
         training(build("bigram", vocab=3), CORPUS)
     short = build("bow", vocab=CORPUS.vocab.size, context=4, embed=5, hidden=7)
     with pytest.raises(InputError, match="lines of 6 tokens, the end mark included, exceed the model's context of 4"):

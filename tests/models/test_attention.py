@@ -53,5 +53,5 @@ def test_a_transformer_is_the_same_function_fused(monkeypatch, backend, dtype, c
 
 
 def test_heads_that_the_kernel_does_not_take_are_refused():
-    with pytest.raises(InputError, match=r"`fused` needs heads of a width that 8 divides, up to 128; .* is 6"):
+    with pytest.raises(InputError, match=r"`fused` needs heads whose width is a multiple of 8, up to 128; .* is 6"):
         transformer.Config(7, heads=1, embed=6, fused=True)

@@ -71,7 +71,7 @@ def test_names_that_share_a_config_class():
     assert len({build(name, vocab=7) for name in ("rnn", "gru", "lstm")}) == 3
     with pytest.raises(InputError, match="`cell` must be 'gru' for gru"):
         configure("gru", vocab=7, cell="lstm")
-    with pytest.raises(InputError, match="configures no model"):
+    with pytest.raises(InputError, match="is not in the table of models"):
         name_of(MODELS)
 
 

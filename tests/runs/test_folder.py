@@ -147,7 +147,7 @@ MENDED = {
     "cut short": (lambda run: cut(states(run)[0]), "30.safetensors': damaged"),
     "empty": (lambda run: states(run)[0].write_bytes(b""), "30.safetensors': damaged"),
     "random bytes": (lambda run: states(run)[0].write_bytes(os.urandom(9999)), "damaged"),
-    "renamed": (lambda run: states(run)[0].rename(run / "checkpoints/99.safetensors"), "of another step"),
+    "renamed": (lambda run: states(run)[0].rename(run / "checkpoints/99.safetensors"), "belongs to another step"),
     "a folder in its place": (lambda run: (states(run)[0].unlink(), (run / "checkpoints/30.safetensors").mkdir()), ""),
     "an empty folder with a number": (lambda run: (run / "checkpoints/35").mkdir(), None),
     "half a save": (lambda run: (run / "checkpoints/40.safetensors.part").write_bytes(b"half"), None),
@@ -172,7 +172,7 @@ def test_damage_that_resuming_mends(run, whole, name):
     else:
         assert len(told) == 1
         assert message in told[0]
-        assert "continuing from the one before" in told[0]
+        assert "continuing from the previous state" in told[0]
     assert before != contents(whole)
     assert contents(run) == contents(whole)
 
@@ -217,7 +217,7 @@ READ = {
     "the best is gone": (lambda run: (run / "best.safetensors").unlink(), None),
     "the best is another run's": (
         lambda run: foreign(run, BEST),
-        "of another run than config.json says; using 30.safetensors instead",
+        "belongs to another run than config.json; using 30.safetensors instead",
     ),
     "all are another run's": (lambda run: foreign(run, BEST, *STATES), InputError),
     "the best is another run's, and nobody can say so": (

@@ -71,7 +71,7 @@ def test_a_run_whose_folder_is_no_longer_its_own_stops_and_writes_nothing(tmp_pa
         SavedRun(jax.random.key(0), MODEL, CORPUS, RECIPE, folder).train(
             evaluate_every=10, progress=False, on_evaluation=move
         )
-    assert str(error.value) == f"{str(path)!r}: moved, deleted or replaced during the run, which stops here"
+    assert str(error.value) == f"{str(path)!r}: moved, deleted or replaced during the run, so the run stops"
     assert snapshot(tmp_path) == left[0]
     for write in (lambda: folder.write_json("summary.json", {}), lambda: folder.file("loss.png")):
         with pytest.raises(Moved):
@@ -161,7 +161,7 @@ def test_a_checkpoint_that_is_something_else_is_passed_over_and_not_written_thro
     precious.write_text("precious")
     plant(states(run)[0], kind, precious)
     (told,) = train(run, until=30, resume=True)
-    assert "continuing from the one before" in told
+    assert "continuing from the previous state" in told
     assert precious.read_text() == "precious"
     assert contents(run) == contents(half)
 

@@ -1,5 +1,5 @@
 "use strict";
-// The start of a saved page: its data stands in it.
+// Start a saved page, which holds its own data.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 document.getElementById("where").textContent = `the bigrams of ${data.name}, ${page.count(data.lines)} lines`;

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from makemore_jax.data import bpe
 from makemore_jax.data.words import UNKNOWN, find_words, join_words, split_words
 from makemore_jax.errors import require
-
-if TYPE_CHECKING:
-    from makemore_jax.data.vocab import Vocab
 
 MARK = 0  # the mark, the boundary token: it starts every line and ends it (BOS and EOS in one), as `.` in the lecture
 MAX_CHARACTERS = 2**16  # distinct ones; a file with more is hardly text, and its embeddings would fill the memory
@@ -71,8 +68,8 @@ class Tokenizer(NamedTuple):
     """The functions that turn text into tokens of one kind and back."""
 
     find: Find
-    fits: Callable[["Vocab"], bool]  # whether the symbols of a vocabulary are valid for this kind
-    table: Callable[["Vocab"], Any]  # makes the table in which `encode` looks up tokens
+    fits: Callable[[Any], bool]  # of a `Vocab`: whether the symbols of a vocabulary are valid for this kind
+    table: Callable[[Any], Any]  # of a `Vocab`: makes the table in which `encode` looks up tokens
     encode: Encode
     decode: Decode
     respace: Callable[[str], str] = str  # gives a text the spacing of `decode`

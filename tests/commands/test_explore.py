@@ -385,7 +385,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     monkeypatch.setattr(mm, "baselines", lambda corpus: {"uniform": 3.0})
     live = LiveRun(corpus)
     with pytest.raises(InputError, match="wait a few seconds"):
-        Shelf([], live).trained("live")
+        Shelf([], live).find("live")
     live.thread.start()
     live.thread.join()
     assert [row["step"] for row in live.rows] == [10, 20]
@@ -583,7 +583,7 @@ def test_another_site_is_refused(client):
         ("make", {"run": "gru", **WANTED, "seed": -1}, 400, "seed is -1"),
         ("make", {"run": "gru", **WANTED, "temperature": float("nan")}, 400, "temperature is nan"),
         ("make", {"run": "gru", **WANTED, "temperature": 10**400}, 400, "temperature, of type float"),
-        ("make", {"run": "gru", **WANTED, "top_k": 10**15}, 200, ""),
+        ("make", {"run": "gru", **WANTED, "top_k": 10**15}, 400, "top_k is 1000000000000000"),
         ("make", {"run": "gru", **WANTED, "top_p": 0}, 400, "top_p is 0.0"),
         ("make", {"run": "gru", **WANTED, "prefix": "<b>"}, 400, "'<' (U+003C) is not in the data"),
         ("make", {"run": "gru", **WANTED, "prefix": "a" * 99}, 400, "leaves no room"),

@@ -17,8 +17,10 @@ from makemore_jax import checkpoint
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
+from makemore_jax.files import write_bytes
 from makemore_jax.inference.evaluate import standard_error
 from makemore_jax.recipe import Recipe
+from makemore_jax.runs import writer
 from tests.conftest import ROOT
 
 
@@ -105,8 +107,13 @@ def test_a_full_disk_is_one_line_and_the_rows_stay(file, tmp_path, small, monkey
     """The models of a row are large, and its numbers are small: only the models are trained again."""
     flags = [*SMALL_COMPARE, "--data", file, "--out", tmp_path / "run"]
     with monkeypatch.context() as patch:
-        full = OSError(errno.ENOSPC, "No space left on device")
-        patch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(full))
+
+        def write(path, content):
+            if path.suffix == ".safetensors":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write_bytes(path, content)
+
+        patch.setattr(writer, "write_bytes", write)
         status, _, err = command("compare", *flags)
     assert (status, err.count("\n")) == (2, 1)
     assert "backoff.safetensors: cannot save (no space left on device); what was saved before is kept" in err

@@ -192,7 +192,7 @@ def test_the_commands(command, text, tmp_path, folder, monkeypatch):
     status, _, err = command("train", *quick, "--vocab-size", 275, "--resume")
     assert status == 2
     assert "holds a run of another configuration (tokenizer_sha256" in err
-    corpus, _ = mix.load(mix.Config(runs=(run, run)))
+    corpus, *_ = mix.load(mix.Config(runs=(run, run)))
     assert corpus.vocab == Vocab.read(folder)
 
 

@@ -56,7 +56,7 @@ class Wanted:
     def __post_init__(self):
         require_positive(self, "min_length", "max_length", "best_of")
         require_float("temperature", 1.0 if self.temperature is None else self.temperature)
-        ordered = None in (self.min_length, self.max_length) or self.min_length <= self.max_length
+        ordered = (self.min_length or 0) <= (self.max_length or np.inf)
         require(ordered, f"`min_length` is {self.min_length}, above the `max_length` of {self.max_length}")
         try:
             re.compile(self.match or "")

@@ -19,7 +19,7 @@ def nearest(lines: Sequence[str], others: Collection[str]) -> np.ndarray:
     Where the texts are long, only of the first lines.
     """
     compared_N = np.cumsum([len(line) for line in lines]) * sum(map(len, others))
-    lines, others = lines[: np.searchsorted(compared_N, MOST_PAIRS, "right")], list(others)
+    lines, others = lines[: int(np.searchsorted(compared_N, MOST_PAIRS, "right"))], list(others)
     rows, found = max(1, AT_ONCE // max(1, len(others))), [np.zeros(0)]
     for first in range(0, len(lines), rows):
         distance_NO = cdist(lines[first : first + rows], others, scorer=Levenshtein.distance, dtype=np.int32)

@@ -182,4 +182,4 @@ def network(name: str, corpus: Corpus, hidden: int) -> tuple[Model, Recipe]:
     batch = min(len(lengths), int(np.clip(BATCH_TOKENS // lengths.mean(), 1, 64)))
     steps = {"steps": MOST_STEPS, "warmup": EVERY, "final": 1.0}  # until patience or time ends
     recipe = Recipe(**steps, batch=batch, learning_rate=rate, dropout=dropout, average=0.99)
-    return build(name, **sizes_for(name, corpus), **sizes), recipe
+    return build(name, **sizes_for(name, corpus.sizes), **sizes), recipe

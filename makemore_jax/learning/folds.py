@@ -107,4 +107,5 @@ def cross_validate(key: jax.Array, model: Model, folds: Folds, recipe: Recipe, e
 def _steps(state_R: TrainState, data: Tokens, *, loss: Loss, recipe: Recipe, count: int) -> TrainState:
     """`count` steps of each run, on a stream that all share and lengths of its own."""
     steps = partial(train_steps, loss=loss, optimizer=adamw(recipe), count=count)
-    return jax.vmap(steps, (0, Tokens(None, None, 0)))(state_R, data)[0]
+    one = lambda state, length_N: steps(state, data._replace(length_N=length_N))[0]
+    return jax.vmap(one)(state_R, data.length_N)

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 GROUND = {"checkpoint", "errors", "files", "progress", "recipe"}
-ORDER = ("ground", "data", "models", "inference", "learning", "analysis", "distributed", "runs")
+ORDER = ("ground", "data", "models", "inference", "learning", "analysis", "making", "distributed", "runs")
 
 
 def modules(package):

@@ -111,7 +111,7 @@ def test_what_cannot_be_measured_is_refused():
             look(model, params, TOKENS)
         with pytest.raises(InputError, match="no lines"):
             look(model, params, tokenize([], VOCAB))
-    with pytest.raises(InputError, match="no two symbols"):
+    with pytest.raises(InputError, match="fewer than two different symbols"):
         reach(KEY, model, params, tokenize(["aa", "a"], VOCAB))
 
 

@@ -196,8 +196,8 @@ def test_the_process_itself(tmp_path):
         ),
         ("train", ["--coordinator", "a:1", "--process", 0, "--processes", 2**64], "it must be at least 1, and below"),
         ("train", ["--coordinator", "a:65536", "--process", 0, "--processes", 1], "it must be HOST:PORT"),
-        ("sweep", ["--seeds", 2**31], "--seeds is 2147483648; it must be below 2**31"),
-        ("sweep", ["--seeds", 10**5], "--seeds is 100000; it must be from 1 to 10,000"),
+        ("sweep", ["--seeds", 2**31], "--seeds is 2147483648; it must be from 1 to 1,000"),
+        ("sweep", ["--seeds", 10**5], "--seeds is 100000; it must be from 1 to 1,000"),
     ],
 )
 def test_numbers_that_no_library_can_hold(command, tmp_path, module, flags, message):

@@ -27,7 +27,7 @@ def tiny(monkeypatch):
     """Networks of a few numbers and a few steps, and a clock that stands still."""
 
     def network(name, corpus, hidden):
-        model = build("rnn", **sizes_for("rnn", corpus), embed=3, hidden=5)
+        model = build("rnn", **sizes_for("rnn", corpus.sizes), embed=3, hidden=5)
         return model, Recipe(steps=6, batch=5, warmup=0, learning_rate=1e-2)
 
     monkeypatch.setattr(candidates, "network", network)

@@ -1,4 +1,4 @@
-"""Make more of anything: a list goes in, and good new lines come out, in a minute.
+"""Make more of any list, within a minute.
 
 Run it:   python -m experiments.make towns.txt
           python -m experiments.make towns.txt --start B --max-length 8
@@ -23,7 +23,7 @@ from makemore_jax.data.corpus import names_path
 from makemore_jax.errors import require
 from makemore_jax.files import to_json
 from makemore_jax.learning.candidates import Deadline, Learned, learn
-from makemore_jax.making import Made, Wanted, first_handful, make_more, read
+from makemore_jax.making import Made, Wanted, find_lines, first_handful, known_lines, make_more, read
 from makemore_jax.progress import progress_bar
 from makemore_jax.runs.folder import identity, read_config
 
@@ -33,12 +33,12 @@ say = partial(print, file=sys.stderr, flush=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Learns(Output, Text):
-    """What the model depends on."""
+    """The flags on which the model depends."""
 
     data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]] = field(default_factory=names_path)
-    """Text file in UTF-8, one thing per line; by default, the embedded names."""
+    """Text file in UTF-8, one item per line; by default, the embedded names."""
     minutes: float = 1.0
-    """How long to learn at most; a short list takes less."""
+    """Longest time to learn; a short list takes less."""
     out: Path | None = None
     """Folder that keeps the model; by default runs/make/FILE, without its ending."""
     max_length: Hidden = None  # the flag of that name is the one of `Wanted`
@@ -48,12 +48,12 @@ class Learns(Output, Text):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Learns, Seed):
-    """Learn the lines of a text file, and make more of them: the lines go to standard output, all else does not."""
+    """Learn the lines of a text file, and make more of them. Only the new lines go to standard output."""
 
     n: int = 20
     """Number of lines to make."""
     seed: int = 0
-    """Random seed of the lines; another makes others from the same model."""
+    """Random seed of the lines; another seed makes other lines from the same model."""
     wanted: tyro.conf.OmitArgPrefixes[Wanted] = field(default_factory=Wanted)
 
     def __post_init__(self):
@@ -75,7 +75,7 @@ def run(config: Config) -> dict:
         say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}; anew: --overwrite")
         return report(draw(mm.open(out), n=config.n, seed=config.seed), config)
     with cli.claim(depends, out, corpus.digest, held_out=held_out) as folder:
-        learned = learn_aloud(corpus, deadline, partial(draw, n=SHOWN, seed=config.seed))
+        learned = learn_aloud(config, corpus, deadline)
         made = draw(learned.best.trained, n=config.n, seed=config.seed, until=lambda: deadline.left < 0)
         folder.save_best(made.trained)
         summary = {"experiment": "make", "nats": learned.nats, "chosen": learned.best.name, **cli.environment()}
@@ -91,7 +91,7 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     units = "documents" if config.separator else "lines"
     symbols = f"{corpus.vocab.size - 1:,} symbols"
     say(f"{cli.shown(config.data)}: {len(lines):,} {units}, {len(set(lines)):,} different, {symbols}")
-    say(f"counting makes of it: {joined(first_handful(corpus, SHOWN))}")
+    say(f"by counting alone: {joined(first_handful(corpus, SHOWN))}")
 
 
 def joined(lines: list[str]) -> str:
@@ -106,16 +106,17 @@ def holds(out: Path, settings: dict) -> bool:
     return same and (out / "summary.json").exists() and (out / "best.safetensors").exists()
 
 
-def learn_aloud(corpus: mm.Corpus, deadline: Deadline, draw: partial) -> Learned:
-    """Learn with a bar that counts seconds, and with samples where they get better."""
-    best = None
+def learn_aloud(config: Config, corpus: mm.Corpus, deadline: Deadline) -> Learned:
+    """Learn with a bar that counts seconds, and show samples when they get better."""
+    best, known = None, known_lines(corpus)
     with progress_bar(round(deadline.seconds), "learning", unit="s") as bar:
         for learned in learn(corpus, deadline):
             bar.update(min(bar.total, round(deadline.seconds - deadline.left)) - bar.n)
             bar.set_postfix(nats=f"{learned.best.nats:.3f}", step=learned.step)
             if best is None or learned.best.nats < best.nats - 0.02:
                 best = learned.best
-                tqdm.write(f"{best.nats:7.3f}  {joined(draw(best.trained).lines)}", file=sys.stderr)
+                lines, _ = find_lines(best.trained, corpus, known, SHOWN, config.wanted, config.seed)
+                tqdm.write(f"{best.nats:7.3f}  {joined(lines)}", file=sys.stderr)
     unit = corpus.vocab.unit
     losses = ", ".join(f"{name} {nats:.3f}" for name, nats in learned.nats.items())
     where = "held-out lines" if corpus.lines.dev else "lines left out in turn"
@@ -129,7 +130,7 @@ def report(made: Made, config: Config) -> dict:
     for line in made.lines:
         print(cli.printable(line))
     sys.stdout.flush()
-    say(f"{made.accepted:,} of {made.drawn:,} that were drawn will do; {made.new:.0%} of all are new", end="")
+    say(f"{made.drawn:,} lines were drawn: {made.new:.0%} are new, and {made.accepted:,} are as you asked", end="")
     if made.distance and made.usual:
         say(f"; {made.distance:g} characters from the nearest line of the data (its own lines: {made.usual:g})", end="")
     say("")

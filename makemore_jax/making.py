@@ -1,8 +1,8 @@
-"""A list goes in, and good new lines come out, whatever the list, in a minute.
+"""Make more of any list, within a minute.
 
-What learns the list is chosen by measurement: n-grams are counted, networks are trained, and the one that predicts
-held-out lines best, alone or in a mixture, is kept. A short list has no lines to spare, so there cross-validation
-measures, and what is kept has learned all lines.
+The model is chosen by measurement: n-grams are counted, networks are trained, and the one that predicts held-out lines
+best, alone or in a mixture, is kept. A short list has no lines to hold out; it is measured by cross-validation, and the
+model that is kept has learned all lines.
 """
 
 import re
@@ -22,7 +22,7 @@ from makemore_jax.data.lines import digest, split
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import InputError, require, require_float, require_positive
 from makemore_jax.inference.baselines import shannon
-from makemore_jax.inference.draw import find, once
+from makemore_jax.inference.draw import Found, find, once
 from makemore_jax.inference.sampler import Samples, SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.candidates import Deadline, Learned, learn
@@ -79,14 +79,16 @@ class Wanted:
 class Made(NamedTuple):
     """New lines, and what made them."""
 
-    lines: list[str]  # as many as were asked for, or fewer if too few of those that were drawn will do
+    lines: list[str]  # `n` of them, or fewer if too few draws were wanted
     trained: Trained
-    learned: Learned | None  # the candidates and their losses; None where the model was there already
-    drawn: int  # so many lines were drawn,
-    accepted: int  # of which so many will do,
-    new: float  # and this share is not in the data
+    learned: Learned | None  # the candidates and their losses; None if the model was trained earlier
+    drawn: int  # the number of lines drawn
+    accepted: int  # the number of these that were wanted
+    new: float  # the share of these that are not in the data
     distance: float | None  # median distance of the new lines to the nearest line of the data, in characters
-    usual: float | None  # the same of lines of the data: held-out ones to train, or each to the nearest other
+    usual: (
+        float | None
+    )  # the same for lines of the data: from held-out lines to train, or from each to the nearest other
 
 
 def make(
@@ -98,12 +100,12 @@ def make(
     wanted: Wanted = Wanted(),
     **settings: Any,
 ) -> Made:
-    """Learn a list, and make `n` more lines of its kind: new ones, each once, unless `wanted` says otherwise.
+    """Learn a list, and make `n` more lines of its kind. They are new and different unless `wanted` says otherwise.
 
     Args:
       data: a UTF-8 text file, or a list of lines; without it, the embedded names.
-      n: how many lines to make. There may be fewer, where few of those that are drawn are wanted.
-      minutes: how long this may take. Short lists take less.
+      n: the number of lines to make; fewer are returned if too few draws are wanted.
+      minutes: the time limit. Short lists take less.
       seed: determines which lines are drawn.
       wanted: which lines are wanted, and how they are drawn.
       **settings: how text becomes tokens, as for `load`.
@@ -114,7 +116,7 @@ def make(
     require(n > 0, f"`n` is {n}; it must be at least 1")
     deadline = Deadline(minutes)
     corpus = read(data, Encoding(**settings))
-    corpus.vocab.encode_line(wanted.start)  # what cannot be is refused before anything is learned
+    corpus.vocab.encode_line(wanted.start)  # refuses an impossible start before learning
     learned = deque(learn(corpus, deadline), maxlen=1).pop()
     made = make_more(learned.best.trained, corpus, n, wanted, seed, lambda: deadline.left < 0)
     return made._replace(learned=learned)
@@ -152,17 +154,30 @@ def make_more(
     seed: int = 0,
     until: Callable[[], bool] = lambda: False,
 ) -> Made:
-    """`n` lines as they are wanted, or as many as there are among those that are drawn until `until()` is true."""
+    """Make `n` lines that are wanted, or fewer if `until()` becomes true, and measure how near they are to the data."""
     known = known_lines(corpus)
+    lines, found = find_lines(trained, corpus, known, n, wanted, seed, until)
+    new = float(np.mean([line not in known for line in found.lines]))
+    distance = median_distance([line for line in lines if line not in known], known)
+    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual_distance(corpus))
+
+
+def find_lines(
+    trained: Trained,
+    corpus: Corpus,
+    known: Collection[str],
+    n: int,
+    wanted: Wanted = Wanted(),
+    seed: int = 0,
+    until: Callable[[], bool] = lambda: False,
+) -> tuple[list[str], Found]:
+    """Return up to `n` lines that are wanted, and all that were drawn; `known` are the lines of the data."""
     accept = wanted.accept(known)
     best_of, temperature = (1, 1.0) if corpus.lines.dev else (8, 0.7)
     sampling = SamplingParams(temperature if wanted.temperature is None else wanted.temperature)
     key, drawn = jax.random.key(seed), n * (wanted.best_of or best_of)
     found = find(key, trained, drawn, accept, wanted.start, sampling, whole=True, until=until)
-    lines = [trained.vocab.decode(row) for row in likeliest(found.samples, n)]
-    new = float(np.mean([line not in known for line in found.lines]))
-    distance = median_distance([line for line in lines if line not in known], known)
-    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual_distance(corpus))
+    return [trained.vocab.decode(row) for row in likeliest(found.samples, n)], found
 
 
 def likeliest(samples: Samples, n: int) -> np.ndarray:

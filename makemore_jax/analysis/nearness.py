@@ -14,9 +14,9 @@ MOST_PAIRS = 10**11  # of characters that are compared: some seconds
 
 
 def nearest(lines: Sequence[str], others: Collection[str]) -> np.ndarray:
-    """(N,) the distance of each line to the nearest of the others that is not equal to it.
+    """Return (N,) the distance of each line to the nearest of the others that is not equal to it.
 
-    Where the texts are long, only of the first lines.
+    For long texts, only the first lines are compared.
     """
     compared_N = np.cumsum([len(line) for line in lines]) * sum(map(len, others))
     lines, others = lines[: int(np.searchsorted(compared_N, MOST_PAIRS, "right"))], list(others)
@@ -28,6 +28,6 @@ def nearest(lines: Sequence[str], others: Collection[str]) -> np.ndarray:
 
 
 def median_distance(lines: Sequence[str], others: Collection[str]) -> float | None:
-    """The median of `nearest`; None where there is nothing to compare."""
+    """Return the median of `nearest`, or None if there is nothing to compare."""
     found = nearest(lines, others) if others else np.zeros(0)
     return float(np.median(found)) if len(found) else None

@@ -1,4 +1,4 @@
-"""Lines of text from a trained model: as they come, or only those that a condition accepts."""
+"""Lines of text from a trained model: all that are drawn, or only those that a condition accepts."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
@@ -31,10 +31,10 @@ def draw(
     accept: Callable[[str], bool] | None = None,
     excluding: Collection[str] = (),
 ) -> Samples:
-    """`n` lines as tokens, each with its log-probability; line i of all that are drawn depends on the key and i alone.
+    """Draw `n` lines as tokens, with their log-probabilities; draw number i depends only on the key and i.
 
-    Lines that `accept` does not take and lines in `excluding` are rejected, and others drawn in their place. The
-    log-probabilities stay the model's own.
+    Lines that `accept` refuses and lines in `excluding` are rejected, and others are drawn in their place. The
+    log-probabilities remain those of the model.
 
     Raises:
       InputError: a prefix with a character that the model does not know, or one that leaves no room; or too many lines
@@ -62,10 +62,10 @@ def find(
     whole: bool = False,
     until: Callable[[], bool] = lambda: False,
 ) -> Found:
-    """Up to `n` lines that `accept` takes: the first of at most `most` lines, or fewer if `until()` becomes true.
+    """Draw lines until `accept` has taken `n` of them, `most` are drawn, or `until()` becomes true.
 
-    With `whole`, none that was cut at the length of the longest line of the data is taken. `accept` is asked once for
-    each line, in order, so that it may remember: see `once`.
+    `whole` refuses lines that were cut at the length of the longest line of the data. `accept` is called once for each
+    line, in order, so that it may remember lines, as `once` does.
     """
     kept, lines, accepted = [], [], 0
     for drawn in batches(key, trained, prefix, sampling, min(BATCH, most)):
@@ -80,7 +80,7 @@ def find(
 
 
 def batches(key: jax.Array, trained: Trained, prefix: str, sampling: SamplingParams, count: int) -> Iterator[Samples]:
-    """Without end, the next `count` lines that this key draws."""
+    """Yield the lines that this key draws, `count` at a time, without end."""
     prefix_T, allowed = trained.vocab.encode_line(prefix), trained.vocab.sampleable_V
     first = 0
     while True:
@@ -90,7 +90,7 @@ def batches(key: jax.Array, trained: Trained, prefix: str, sampling: SamplingPar
 
 
 def once() -> Callable[[str], bool]:
-    """A condition that takes each line once."""
+    """Return a condition that takes each line once."""
     seen: set[str] = set()
     return lambda line: line not in seen and not seen.add(line)
 
@@ -107,10 +107,10 @@ def sample(
     excluding: Collection[str] = (),
     accept: Callable[[str], bool] | None = None,
 ) -> list[str]:
-    """`n` lines that start with `prefix`; none is in `excluding`, such as `set(corpus.lines.train)`.
+    """Draw `n` lines that start with `prefix`; none is in `excluding`, such as `set(corpus.lines.train)`.
 
-    `accept` says of a line whether it will do, such as `lambda line: len(line) < 7`. Use `draw` to learn which ended by
-    themselves and which were cut.
+    `accept` decides whether to take a line, such as `lambda line: len(line) < 7`. Use `draw` to see which lines ended
+    by themselves and which were cut.
 
     Raises:
       InputError: as for `draw` and `SamplingParams`.

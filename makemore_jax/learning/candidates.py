@@ -1,4 +1,4 @@
-"""Learn a list within some minutes: candidates are scored on held-out lines, and the best is kept.
+"""Learn a list within a time limit: score candidates on held-out lines, and keep the best.
 
 The candidates are n-grams with back-off, a small LSTM with much dropout, with more time a transformer, and their
 mixture. A corpus that holds lines out is scored on its dev lines; one that holds none out, by cross-validation.
@@ -33,7 +33,7 @@ EVERY = 20  # steps between two looks at the clock
 MOST_STEPS = 100_000
 BATCH_TOKENS = 2048  # lines of a batch are fewer where they are long
 MOST_DEV = 4000  # lines that are scored
-FITTED = 1000  # with so many dev lines, a mixture's weights are fitted on them; with fewer, they are equal
+FITTED = 1000  # dev lines from which a mixture's weights are fitted; with fewer, they are equal
 PATIENCE = 6  # evaluations without a better mixture
 COMPILING = 10.0  # seconds: with less time left, no network is begun
 TWO_NETWORKS = 100.0  # seconds: with less time left, there is one
@@ -41,10 +41,10 @@ clock = time.monotonic
 
 
 class Deadline:
-    """A time by which to be done."""
+    """The time at which to stop."""
 
     def __init__(self, minutes: float):
-        """So many minutes from now."""
+        """Start the clock."""
         require_float("minutes", minutes, zero=False)
         self.seconds = 60 * minutes
         self.end = clock() + self.seconds

@@ -20,10 +20,6 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Text, key_for, one_of, require_seeds
-from experiments.shared.rows import Study, keep, model_files
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require_nonempty, require_positive
@@ -31,6 +27,12 @@ from makemore_jax.inference.evaluate import line_nll, standard_error
 from makemore_jax.inference.mixing import components, weights
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import MODELS, NEURAL, PRESETS, resolve
+
+from .shared import cli
+from .shared.figures import drawing
+from .shared.flags import Text, key_for, one_of, require_seeds
+from .shared.rows import Study, keep, model_files
+from .shared.usage import command_line
 
 EVALUATE_EVERY = 500  # steps
 PUBLISHED = {  # nats per character on random splits of the lecture's file: its notebooks, and makemore.py's README
@@ -184,7 +186,7 @@ def run(config: Config) -> dict:
             test = {name: np.array(row.nats["test"]) for name, row in rows.items()}
             with drawing(kept.folder.file("compare.png")) as path:
                 comparison(test, "backoff", path, config.unit)
-        print(f"to sample from the last row: python -m experiments.sample {cli.shown(config.out)}")
+        print(f"to sample from the last row: {command_line('sample', config.out)}")
         return kept.finish(**more)
 
 

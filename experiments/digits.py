@@ -12,7 +12,7 @@ Needs:    pip install '.[digits]' for the classifier; without it, that number is
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
@@ -22,19 +22,21 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Seed
-from experiments.shared.rows import Rows, Study, keep, model_files
 from makemore_jax.data.batches import gather
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, read_lines, split
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require
+from makemore_jax.files import embedded
 from makemore_jax.inference.sampler import SamplingParams, sample_tokens
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.likelihood import token_nll
+
+from .shared import cli
+from .shared.figures import drawing
+from .shared.flags import Seed
+from .shared.rows import Rows, Study, keep, model_files
 
 SIDE = 8  # pixels
 PIXELS = SIDE**2
@@ -60,7 +62,7 @@ SHEETS = ("classes.png", "samples.png", "ends.png", "nearest.png")
 class Config(Study, Seed):
     """Learn to draw digits from pictures that are lines of text."""
 
-    data: Path = Path("data/digits.txt")
+    data: Path = field(default_factory=partial(embedded, "digits.txt"))
     """Text file, one picture per line: its label 0-9, then 64 grey levels a-q; tenths are held out for dev and test."""
     drawn: int = 50
     """Number of pictures to draw of each digit for the classifier; at least 10."""

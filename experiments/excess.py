@@ -9,7 +9,7 @@ Takes:    about half an hour on 2 CPU cores, or several minutes for one source; 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -17,23 +17,24 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.cores import on_every_core
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Seed, one_of, require_seeds
-from experiments.shared.rows import Rows, Study, keep
 from makemore_jax.analysis import sources
 from makemore_jax.analysis.sources import Source
 from makemore_jax.data.lines import Split
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_nonempty, require_positive
-from makemore_jax.files import write_bytes
+from makemore_jax.files import embedded, write_bytes
 from makemore_jax.inference.baselines import count_table
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import NEURAL
 from makemore_jax.runs.writer import RunFolder
+
+from .shared import cli
+from .shared.cores import on_every_core
+from .shared.figures import drawing
+from .shared.flags import Seed, one_of, require_seeds
+from .shared.rows import Rows, Study, keep
 
 HELD_OUT = 2000  # lines for dev, and as many again for test
 SIZES = {  # small, since the question is what a model can learn and not how well a large one fits
@@ -93,7 +94,7 @@ class Config(Study, Seed):
     """Number of runs of each neural model."""
     quick: bool = False
     """Take a quick look, with 100 to 10,000 lines, 500 steps, one seed and four models."""
-    data: Path = Path("data/names.txt")
+    data: Path = field(default_factory=partial(embedded, "names.txt"))
     """Text file from which the Markov chains are counted."""
     write: Path | None = None
     """Train nothing; write lines of one source into this text file, as many as --lines says."""

@@ -15,13 +15,14 @@ from pathlib import Path
 import jax
 import tyro
 
-from experiments.shared import cli
-from experiments.shared.flags import Seed
 from makemore_jax.errors import require, require_positive
 from makemore_jax.inference import gpt2
 from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.learning.finetune import shorten
+
+from .shared import cli
+from .shared.flags import Seed
 
 
 @dataclass(frozen=True, kw_only=True)

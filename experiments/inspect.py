@@ -15,9 +15,6 @@ from pathlib import Path
 import tyro
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Seed
 from makemore_jax.analysis import influence
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import Tokens, tokenize
@@ -25,13 +22,17 @@ from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.inference.trained import Activations, Trained
 from makemore_jax.runs.folder import read_config
 
+from .shared import cli
+from .shared.figures import drawing
+from .shared.flags import Seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
     """Draw what a trained model knows and computes."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder that experiments.train wrote, or a .safetensors file that experiments.sample --export wrote."""
+    """Run folder that the train command wrote, or a .safetensors file that sample --export wrote."""
     line: str = ""
     """Line to read; by default, the longest of the first hundred lines of the data."""
     data: Path | None = None

@@ -17,17 +17,18 @@ import tyro
 from tqdm import tqdm
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.flags import Hidden, Output, Seed, Text
-from makemore_jax.data.corpus import names_path
 from makemore_jax.errors import require
-from makemore_jax.files import to_json
+from makemore_jax.files import embedded, to_json
 from makemore_jax.learning.candidates import Deadline, Learned, learn
 from makemore_jax.making import Made, Wanted, find_lines, first_handful, known_lines, make_more, read
 from makemore_jax.progress import progress_bar
 from makemore_jax.runs.folder import identity, read_config
 
+from .shared import cli
+from .shared.flags import Hidden, Output, Seed, Text
+
 SHOWN = 5  # lines at each evaluation that finds better weights
+NAMES = partial(embedded, "names.txt")
 say = partial(print, file=sys.stderr, flush=True)
 
 
@@ -35,7 +36,7 @@ say = partial(print, file=sys.stderr, flush=True)
 class Learns(Output, Text):
     """The flags on which the model depends."""
 
-    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]] = field(default_factory=names_path)
+    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]] = field(default_factory=NAMES)
     """Text file in UTF-8, one item per line; by default, the embedded names."""
     minutes: float = 1.0
     """Longest time to learn; a short list takes less."""

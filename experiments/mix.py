@@ -13,14 +13,16 @@ from pathlib import Path
 import tyro
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.flags import Hidden, Output
 from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.inference.mixing import components, weights
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import check_type
 from makemore_jax.runs.folder import read_config
+
+from .shared import cli
+from .shared.flags import Hidden, Output
+from .shared.usage import command_line
 
 # Settings of a run that affect its lines.
 TEXT = {"max_length": int, "tokens": str, "lowercase": bool, "min_count": int}
@@ -32,7 +34,7 @@ class Config(Output):
     """Mix runs that were trained on the same data into one model, the weighted mean of their predictions."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders that experiments.train wrote; runs of the same model and sizes form an ensemble with one weight."""
+    """Run folders that the train command wrote; runs of the same model and sizes form an ensemble with one weight."""
     count: int | None = None
     """Also mix in an n-gram model with back-off, up to this order, counted on the train lines."""
     weights: tuple[float, ...] | None = None
@@ -98,8 +100,7 @@ def run(config: Config) -> dict:
             rows.append({"component": name, "weight": shares[name], "parameters": num_params(component.params), **nats})
             table.row(**rows[-1])
         folder.save_best(mixture)
-        shown = cli.shown(config.out)
-        print(f"saved in {shown}: python -m experiments.sample {shown}")
+        print(f"saved in {cli.shown(config.out)}: {command_line('sample', config.out)}")
         summary = {"experiment": "mix", "components": rows, **cli.environment()}
         folder.write_json("summary.json", summary)
     return summary

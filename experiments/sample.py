@@ -11,8 +11,6 @@ import numpy as np
 import tyro
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.flags import Seed
 from makemore_jax.data.corpus import novelty as count_new
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
@@ -21,13 +19,16 @@ from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import lines_of
 
+from .shared import cli
+from .shared.flags import Seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
     """Sample new lines from a trained model, score given lines, or export the model's weights."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder that experiments.train wrote, or a .safetensors file that --export wrote."""
+    """Run folder that the train command wrote, or a .safetensors file that --export wrote."""
     n: int = 20
     """Number of lines to sample; a line that ends in … was cut at the length of the longest line in the data."""
     prefix: str = ""

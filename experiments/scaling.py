@@ -14,10 +14,6 @@ from typing import Annotated
 import numpy as np
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Seed, Text, one_of, require_seeds
-from experiments.shared.rows import Rows, Study, keep
 from makemore_jax.analysis.laws import FEWEST, Law, fit_law
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.distributed.mesh import spread
@@ -25,6 +21,11 @@ from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.inference.evaluate import line_nll, standard_error
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import resolve
+
+from .shared import cli
+from .shared.figures import drawing
+from .shared.flags import Seed, Text, one_of, require_seeds
+from .shared.rows import Rows, Study, keep
 
 EVALUATE_EVERY = 250  # steps
 WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer": "embed"}  # the size to vary

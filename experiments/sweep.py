@@ -14,12 +14,13 @@ from typing import Annotated, Any
 import numpy as np
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import MAX_SEEDS, Output, Text, Trains, chosen_sizes, one_of, require_seeds, with_model
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_float, require_nonempty, require_positive
 from makemore_jax.models.registry import NEURAL
+
+from .shared import cli
+from .shared.figures import drawing
+from .shared.flags import MAX_SEEDS, Output, Text, Trains, chosen_sizes, one_of, require_seeds, with_model
 
 
 @dataclass(frozen=True, kw_only=True)

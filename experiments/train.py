@@ -18,10 +18,6 @@ import numpy as np
 from tqdm import tqdm
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, one_of, with_model
-from experiments.shared.signals import REQUEST, Stopped
 from makemore_jax.data import token_files
 from makemore_jax.data.token_files import first_lines
 from makemore_jax.data.words import UNKNOWN
@@ -35,6 +31,12 @@ from makemore_jax.models.interface import Model, num_params
 from makemore_jax.models.registry import NEURAL, resolve
 from makemore_jax.runs.folder import read_config, states
 from makemore_jax.runs.saved_run import Evaluation, SavedRun
+
+from .shared import cli
+from .shared.figures import drawing
+from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, one_of, with_model
+from .shared.signals import REQUEST, Stopped
+from .shared.usage import command_line
 
 SHOWN = 6  # samples printed at each evaluation
 
@@ -66,7 +68,7 @@ class Config(Output, Seed, Trains, Text):
     samples: int = 1000
     """Number of samples to draw at the end, to measure how many are new; 0 skips this."""
     init_from: Path | None = None
-    """Fine-tune weights of the same sizes: a run, a file that experiments.sample exported, or a folder of GPT-2."""
+    """Fine-tune weights of the same sizes: a run, a file that sample --export wrote, or a folder of GPT-2."""
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False
@@ -116,8 +118,7 @@ def train_and_report(config: Any) -> dict:
         summary |= {"steps": training.now.step, "best_step": training.now.best_step}
         summary |= losses(config, corpus, training)
         summary |= novelty(config, corpus, trained)
-        shown = cli.shown(out)
-        print(f"saved in {shown}: python -m experiments.sample {shown}")
+        print(f"saved in {cli.shown(out)}: {command_line('sample', out)}")
         folder.write_json("summary.json", summary)
         if not config.no_figures and is_first():
             with drawing(folder.file("loss.png")) as path:

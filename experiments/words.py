@@ -13,24 +13,26 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.flags import Hidden, Seed, Text
-from experiments.shared.rows import Rows, Study, keep
 from makemore_jax.data.corpus import Encoding, encode
 from makemore_jax.data.lines import Split, digest, read_lines, split
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import UNKNOWN, split_words
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import embedded
 from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.models.interface import num_params
+
+from .shared import cli
+from .shared.flags import Hidden, Seed, Text
+from .shared.rows import Rows, Study, keep
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a million words in all
     "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=16, learning_rate=1e-3)),
@@ -50,7 +52,7 @@ READ_LINES = 50  # test lines for which the longest copy is measured, as a refer
 class Config(Study, Seed, Text):
     """Train models of words instead of characters, and compare them."""
 
-    data: Path = Path("data/verses.txt")
+    data: Path = field(default_factory=partial(embedded, "verses.txt"))
     """Text file in UTF-8, one item per line; a tenth of the lines is held out for dev and a tenth for test."""
     tokens: Hidden = "word"
     vocab_size: Hidden = None

@@ -13,6 +13,17 @@ from typing import Any
 import numpy as np
 
 
+def embedded(name: str) -> Path:
+    """The path of a text that comes with the project, such as "names.txt", as seen from the current folder.
+
+    In a clone the texts lie in data/; a wheel holds them inside the package.
+    """
+    package = Path(__file__).parent
+    installed = package / "texts" / name
+    path = installed if installed.exists() else package.parent / "data" / name
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = False) -> str:
     """Return strict JSON for any parser: NumPy and JAX numbers become plain ones, infinities and paths strings."""
 

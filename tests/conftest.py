@@ -89,13 +89,11 @@ def compilations():
 
 def run_command(module, *flags):
     """Run a command as the shell would, in this process; its exit status."""
-    package = ROOT / "experiments" / module
-    path = f"experiments/{module}/__main__.py" if package.is_dir() else f"experiments/{module}.py"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", [path, *map(str, flags)])
+        patch.setattr("sys.argv", [module, *map(str, flags)])
         patch.chdir(ROOT)
         try:
-            runpy.run_path(path, run_name="__main__")
+            runpy.run_module(f"experiments.{module}", run_name="__main__", alter_sys=True)
         except SystemExit as stop:
             return stop.code or 0
     return 0

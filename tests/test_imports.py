@@ -26,9 +26,12 @@ def imported(file, known):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: relative import"
-            members = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= members if members <= known.keys() else {node.module} | members
+            path = file.relative_to(ROOT).with_suffix("").parts
+            module = ".".join([*(path[: -node.level] if node.level else ()), *([node.module] if node.module else ())])
+            relative = path[0] == "experiments" and module.startswith("experiments")
+            assert bool(node.level) == relative, f"{file}: the library imports by whole names, commands each other not"
+            members = {f"{module}.{alias.name}" for alias in node.names}
+            names |= members if members <= known.keys() else {module} | members
     return names & known.keys()
 
 

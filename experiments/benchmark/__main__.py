@@ -13,9 +13,9 @@ Takes:    from 10 seconds to 10 minutes each on 2 CPU cores
 
 from typing import Any, Union
 
-from experiments.benchmark import counting, models, scale, time_to_loss
-from experiments.benchmark.timing import processor
-from experiments.shared import cli
+from ..shared import cli
+from . import counting, models, scale, time_to_loss
+from .timing import processor
 
 RUN = {
     counting.Counts: counting.benchmark_counts,

@@ -4,7 +4,7 @@ import importlib.util
 import resource
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.timing import RATIO, RATIO_NOTE, Benchmark, Contest, ratio, seconds, take_turns
-from experiments.shared import cli, lecture
 from makemore_jax.data.chunks import read_chunks
 from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.lines import read_lines
@@ -21,9 +19,13 @@ from makemore_jax.data.token_files import open_store, write_store
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import require
+from makemore_jax.files import embedded
 from makemore_jax.learning.training import init_state, steps_on
 from makemore_jax.models import ngram
 from makemore_jax.models.registry import build
+
+from ..shared import cli, lecture
+from .timing import RATIO, RATIO_NOTE, Benchmark, Contest, ratio, seconds, take_turns
 
 STEPS = {"on the pairs": 10, "on the table": 20_000}  # per call
 
@@ -45,7 +47,7 @@ class Bigram(Contest):
 class Text(Benchmark):
     """Measure passes over a text file of any size: read, find the characters, encode, write token files, count."""
 
-    data: Path = Path("data/verses.txt")
+    data: Path = field(default_factory=partial(embedded, "verses.txt"))
     """Text file in UTF-8, one item per line."""
 
 

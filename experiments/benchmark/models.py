@@ -16,8 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from experiments.benchmark import peer
-from experiments.benchmark.timing import (
+from makemore_jax.inference.draw import draw
+from makemore_jax.models.registry import MODELS, build
+from makemore_jax.recipe import is_matrix
+
+from ..shared import cli
+from ..shared.flags import one_of
+from . import peer
+from .timing import (
     RATIO,
     RATIO_NOTE,
     PeerContest,
@@ -28,11 +34,6 @@ from experiments.benchmark.timing import (
     seconds,
     take_turns,
 )
-from experiments.shared import cli
-from experiments.shared.flags import one_of
-from makemore_jax.inference.draw import draw
-from makemore_jax.models.registry import MODELS, build
-from makemore_jax.recipe import is_matrix
 
 NAMES = ("bigram", "mlp", "bow", "rnn", "gru", "transformer")
 PEER = "makemore.py"

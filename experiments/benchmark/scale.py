@@ -12,10 +12,6 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from experiments.benchmark.timing import Benchmark, ask, own_process, take_turns
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.flags import one_of
 from makemore_jax.data.batches import plan_batches
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK
@@ -25,6 +21,11 @@ from makemore_jax.files import write_json
 from makemore_jax.learning.training import init_state, loss_of, train_steps
 from makemore_jax.models.registry import build
 from makemore_jax.recipe import adamw
+
+from ..shared import cli
+from ..shared.figures import drawing
+from ..shared.flags import one_of
+from .timing import Benchmark, ask, own_process, take_turns
 
 STEPS = 4  # per call
 JOB = {"batch": 32, "context": 16, "width": 64, "layers": 4, "vocab": 27, "lines": 10_000, "seeds": 1, "devices": 1}

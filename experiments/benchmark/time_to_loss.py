@@ -16,13 +16,14 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from experiments.benchmark.timing import PeerContest, ask, own_process
-from experiments.shared import cli
-from experiments.shared.flags import one_of
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
 from makemore_jax.learning.fit import follow
+
+from ..shared import cli
+from ..shared.flags import one_of
+from .timing import PeerContest, ask, own_process
 
 OURS = ("backoff", "mlp", "wavenet", "gru", "lstm", "transformer", "modern-transformer")
 MODERN = {"modern": True, "steps": 2200}  # with modern swaps, a transformer learns faster than GPT-2's
@@ -78,7 +79,7 @@ def run_peer(folder: Path, data: Path, steps: int) -> Reached:
     """Run makemore.py's command with its defaults; return when it printed its best test loss."""
     began, evaluated = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-u", "-m", "experiments.benchmark.peer", str(folder / "makemore.py")]
+        command = [sys.executable, "-u", "-m", f"{__package__}.peer", str(folder / "makemore.py")]
         command += ["-i", str(data), "-o", out, "--max-steps", str(steps + 1)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             for line in process.stdout or ():

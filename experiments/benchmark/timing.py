@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import embedded
 
 TURN = 0.5  # seconds
 RATIO_NOTE = "ratio: time relative to ours, turn by turn: the median, the lowest and the highest of the turns"
@@ -43,7 +45,7 @@ class Benchmark:
 class Contest(Benchmark):
     """The flags of a benchmark whose contestants take turns."""
 
-    data: Path = Path("data/names.txt")
+    data: Path = field(default_factory=partial(embedded, "names.txt"))
     """Text file in UTF-8, one item per line."""
     rounds: int = 9
     """Number of turns for each contestant; the table shows medians."""

@@ -6,6 +6,7 @@ Takes:    about 20 seconds on 2 CPU cores; figures and summary go to runs/bigram
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,26 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments.bigram import figures as bigram_figures
-from experiments.bigram import neural as bigram_neural
-from experiments.explore.saved import write_page
-from experiments.explore.table import Table
-from experiments.shared import cli
-from experiments.shared.cli import clip, printable, shown, title
-from experiments.shared.figures import drawing
-from experiments.shared.flags import Output, Seed
-from experiments.shared.lecture import Lecture, count_dict, count_table
 from makemore_jax.data.corpus import novelty
 from makemore_jax.data.lines import digest, normalize, read_lines, split
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require, require_float
+from makemore_jax.files import embedded
 from makemore_jax.inference.evaluate import exact_loss, line_nll
 from makemore_jax.inference.sampler import SamplingParams, sample_tokens
 from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
+
+from ..explore.saved import write_page
+from ..explore.table import Table
+from ..shared import cli
+from ..shared.cli import clip, printable, shown, title
+from ..shared.figures import drawing
+from ..shared.flags import Output, Seed
+from ..shared.lecture import Lecture, count_dict, count_table
+from . import figures as bigram_figures
+from . import neural as bigram_neural
 
 FIGURES = ("counts.png", "loss.png", "matrices.png", "penalty.png")
 NOVELTY_SAMPLES = 1000
@@ -42,7 +45,7 @@ NOVELTY_SAMPLES = 1000
 class Config(Output, Seed):
     """Count the bigrams of a text, then learn the same model by gradient descent: the first lecture of makemore."""
 
-    data: Path = Path("data/names.txt")
+    data: Path = field(default_factory=partial(embedded, "names.txt"))
     """Text file in UTF-8, one item per line."""
     max_length: int | None = None
     """Cut lines and samples to this many characters; by default, only samples are cut, at twice the longest line."""

@@ -12,10 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bigram import figures as bigram_figures
-from experiments.shared import cli
-from experiments.shared.figures import drawing
-from experiments.shared.lecture import Lecture, descent, pair_loss, table_loss
 from makemore_jax.analysis import plot
 from makemore_jax.errors import require
 from makemore_jax.inference.evaluate import exact_loss
@@ -25,6 +21,12 @@ from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.models.likelihood import table_nll
 from makemore_jax.models.registry import build
+
+from ..shared import cli
+from ..shared.figures import drawing
+from ..shared.lecture import Lecture, descent, pair_loss, table_loss
+from ..shared.usage import called
+from . import figures as bigram_figures
 
 TABLE_STEPS = 100_000  # on the count table, where a step costs next to nothing
 MAX_WORK = 2**30  # steps x cells x penalties: fewer steps for a large alphabet
@@ -94,7 +96,7 @@ def tell_statistic(model: Model, params: Params, hyper: dict, lecture: Lecture) 
         print(f"from the {name}   loss {value:.6f}   norm of the gradient {jnp.linalg.norm(gradient['W']):.4e}")
     difference = jnp.abs(gradients["pairs"] - gradients["table"]).max()
     print(f"the gradients differ by at most {difference:.0e}: {counts_VV.size:,} counts say all that", end=" ")
-    print(f"{len(x_N):,} pairs do\n(how much cheaper a step is: python -m experiments.benchmark bigram)")
+    print(f"{len(x_N):,} pairs do\n(how much cheaper a step is: {called('benchmark')} bigram)")
 
 
 class Sweep(NamedTuple):

@@ -18,14 +18,14 @@ from typing import Any
 
 import tyro
 
-from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
-from experiments.explore.saved import write_page
-from experiments.shared import cli
 from makemore_jax.data import corpus
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import embedded
 from makemore_jax.runs.folder import read_config
 
-DATA = Path("data/names.txt")
+from ..shared import cli
+from .open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
+from .saved import write_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Config:
     """Explore the bigram table and trained models in the browser."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Run folders that experiments.train wrote, or .safetensors files; without any, a small GRU is trained."""
+    """Run folders that the train command wrote, or .safetensors files; without any, a small GRU is trained."""
     data: Path | None = None
-    """Text file for the table; by default, the file that the first run was trained on, or data/names.txt."""
+    """Text file for the table; by default, the file that the first run was trained on, or the names."""
     save: Path | None = None
     """Write the table, with its data, into this HTML file, which needs no server, and exit."""
     port: int = 0
@@ -56,7 +56,7 @@ def run(config: Config) -> dict:
         print(f"wrote {cli.shown(config.save)}: open it in any browser")
         return {"saved": config.save}
     serve = load_server()
-    live = None if config.runs else LiveRun(corpus.load(config.data or DATA))
+    live = None if config.runs else LiveRun(corpus.load(config.data or embedded("names.txt")))
     shelf, tables = Shelf([RunOnDisk(path) for path in config.runs], live), TableOnDisk(partial(table_source, config))
     if config.data:  # a named file must exist; if a run's data is gone, the other views still work
         tables.now()
@@ -78,7 +78,7 @@ def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
     if config.data is None and config.runs:
         trained_on = read_config(config.runs[0]) or {}
     require(not trained_on.get("stream"), "the first run streams its data; name a smaller file with `data`")
-    path, how = config.data or Path(trained_on.get("data") or DATA), trained_on.get
+    path, how = config.data or Path(trained_on.get("data") or embedded("names.txt")), trained_on.get
     return path, how("max_length"), bool(how("lowercase")), how("separator")
 
 
@@ -104,8 +104,8 @@ def open_browser(address: str) -> None:
 def load_server() -> Any:
     """Import the server; return (shelf, tables, token, socket) -> None, which serves until a signal ends it."""
     try:
-        from experiments.explore.connections import server
-        from experiments.explore.server import HEADERS, app, warm_up
+        from .connections import server
+        from .server import HEADERS, app, warm_up
     except ImportError:
         raise InputError("the page needs other packages: pip install '.[explore]'") from None
 

@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.explore.symbols import label
-from experiments.explore.views import padded, reading, rounded
 from makemore_jax.analysis import influence, plot
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
+
+from .symbols import label
+from .views import padded, reading, rounded
 
 UNITS = 96  # shown of a layer; of a wider layer, those that vary most along the line
 POINTS = 150  # embeddings in the plane

@@ -15,14 +15,15 @@ from typing import Any, NamedTuple
 import jax
 
 import makemore_jax as mm
-from experiments.explore.symbols import label
-from experiments.explore.table import Table
 from makemore_jax.data.lines import Split, file_status, read_lines
 from makemore_jax.errors import InputError, require
 from makemore_jax.learning.fit import Progress, follow, keep
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import name_of
 from makemore_jax.runs.folder import lines_of, states
+
+from .symbols import label
+from .table import Table
 
 LOOK_EVERY = 1.0  # seconds between checks of whether a file has changed
 START = 2**16  # bytes of a file that are checked: a whole configuration, the checksum of weights

@@ -4,9 +4,10 @@ import base64
 import hashlib
 from pathlib import Path
 
-from experiments.explore.table import Table
 from makemore_jax.errors import InputError
 from makemore_jax.files import to_json, write_bytes
+
+from .table import Table
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("common.js", "table.js", "saved.js")

@@ -27,10 +27,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from experiments.explore import inside, views
-from experiments.explore.open_runs import Opened, Shelf, TableOnDisk
-from experiments.explore.symbols import label
 from makemore_jax.errors import InputError, require
+
+from . import inside, views
+from .open_runs import Opened, Shelf, TableOnDisk
+from .symbols import label
 
 PAGE = Path(__file__).parent / "page"
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]

@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.explore.symbols import label
-from experiments.shared.lecture import count_table, descent, table_loss
 from makemore_jax.analysis import plot
 from makemore_jax.data.lines import split
 from makemore_jax.data.tokens import tokenize
@@ -18,6 +16,9 @@ from makemore_jax.learning.training import TrainState, init_state, train_steps
 from makemore_jax.models import ngram
 from makemore_jax.models.likelihood import table_nll
 from makemore_jax.models.registry import build
+
+from ..shared.lecture import count_table, descent, table_loss
+from .symbols import label
 
 SHOWN = 60  # symbols along a side; of a larger vocabulary, the most frequent are shown
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # after which the learned table is shown

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.explore.symbols import label
 from makemore_jax.data.corpus import novelty
 from makemore_jax.data.lines import Split, normalize
 from makemore_jax.data.vocab import MARK, Vocab
@@ -19,6 +18,8 @@ from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams, filter_logits, line_uniforms
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
+
+from .symbols import label
 
 BARS = 40  # the most likely symbols of a large vocabulary, whose probabilities are shown
 MAX_ALL = 64  # symbols of a vocabulary that is shown whole, in its own order

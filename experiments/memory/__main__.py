@@ -17,10 +17,6 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 
-from experiments.memory import chips as targets
-from experiments.memory.chips import CHIPS, GIB
-from experiments.shared import cli
-from experiments.shared.flags import Trains, chosen_sizes, one_of, with_model
 from makemore_jax.data.batches import BatchPlan
 from makemore_jax.distributed.feed import fed_loss, fed_shapes
 from makemore_jax.distributed.mesh import Layout, divisors, layout_over, placement_on, stored_bytes
@@ -29,6 +25,11 @@ from makemore_jax.learning.training import first_state, jitted_steps
 from makemore_jax.models.interface import Model, num_params
 from makemore_jax.models.registry import MODELS, NEURAL, build
 from makemore_jax.recipe import Recipe, adamw
+
+from ..shared import cli
+from ..shared.flags import Trains, chosen_sizes, one_of, with_model
+from . import chips as targets
+from .chips import CHIPS, GIB
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"f64": 8, "s64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}

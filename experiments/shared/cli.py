@@ -16,15 +16,16 @@ import numpy as np
 import optax
 
 import makemore_jax
-from experiments.shared.cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
-from experiments.shared.flags import parse
-from experiments.shared.signals import Stopped, stop_on_signals
 from makemore_jax.data.lines import printable
 from makemore_jax.distributed.processes import alone, is_first, join
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
+
+from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
+from .flags import parse
+from .signals import Stopped, stop_on_signals
 
 # Flags that affect where a run is stored or how it is computed, but not its result.
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")

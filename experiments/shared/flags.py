@@ -8,8 +8,8 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +21,12 @@ from makemore_jax.data.corpus import Corpus, Encoding
 from makemore_jax.data.tokenizers import TOKENIZERS, find_tokenizer
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import embedded
 from makemore_jax.models.registry import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import open_run
+
+from .usage import called
 
 
 def unescape(text: str) -> str:
@@ -73,7 +76,7 @@ def read_vocab(path: Path, lowercase: bool) -> Vocab:
 class Text:
     """The flags of a command that reads a text."""
 
-    data: Path = Path("data/names.txt")
+    data: Path = field(default_factory=partial(embedded, "names.txt"))
     """Text file in UTF-8, one item per line; a tenth of the lines is held out for dev and a tenth for test."""
     max_length: int | None = None
     """Cut each line to this many characters."""
@@ -198,7 +201,7 @@ def chosen_sizes(config: Any) -> dict:
 def parse(config_type: Any) -> Any:
     """Parse the flags into a `config_type`, and turn tyro's boxed message about a wrong flag into one line."""
     path = Path(sys.argv[0])
-    prog = f"python -m experiments.{path.parent.name if path.stem == '__main__' else path.stem}"
+    prog = called(path.parent.name if path.stem == "__main__" else path.stem)
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):

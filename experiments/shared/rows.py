@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import makemore_jax as mm
-from experiments.shared import cli
-from experiments.shared.flags import Output
-from experiments.shared.signals import Stopped
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json
 from makemore_jax.runs.writer import RunFolder
+
+from . import cli
+from .flags import Output
+from .signals import Stopped
 
 
 @dataclass(frozen=True, kw_only=True)

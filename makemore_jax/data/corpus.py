@@ -12,6 +12,7 @@ from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
+from makemore_jax.files import embedded
 
 
 class Encoding(NamedTuple):
@@ -84,14 +85,9 @@ class Corpus(NamedTuple):
         return novelty(texts, train, itertools.chain(dev, test))
 
 
-def names_path() -> Path:
-    """The file of the embedded names."""
-    return Path(__file__).parents[2] / "data/names.txt"
-
-
 def gather(data: str | Path | Sequence[str] | None, encoding: Encoding) -> tuple[list[str], str]:
     """The lines of a file, of a list, or by default the embedded names; and what to call them in a message."""
-    data = names_path() if data is None else data
+    data = embedded("names.txt") if data is None else data
     if isinstance(data, str | Path):
         return read_lines(data, encoding.max_length, encoding.lowercase, encoding.separator), str(data)
     for number, line in enumerate(data, 1):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from makemore_jax.data.corpus import names_path
 from makemore_jax.errors import InputError
+from makemore_jax.files import embedded
 from makemore_jax.inference.baselines import shannon
 from makemore_jax.inference.mixing import weights
 from makemore_jax.learning import candidates
@@ -157,7 +157,7 @@ def test_a_list_of_lines_is_data_and_the_names_are_embedded(tmp_path):
     assert mm.load([*lines, " "])[:2] == mm.load(path)[:2]
     assert mm.load(lines).digest == mm.load(path).digest
     assert len(read().lines.train) > 20_000
-    assert names_path().exists()
+    assert embedded("names.txt").exists()
 
 
 @pytest.mark.parametrize(

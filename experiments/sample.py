@@ -3,7 +3,10 @@
 Run it:   python -m experiments.sample runs/transformer --n 20 --prefix ma --temperature 0.8
 """
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,7 +20,7 @@ from makemore_jax.errors import require
 from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
-from makemore_jax.runs.folder import lines_of
+from makemore_jax.runs.folder import lines_of, read_config
 
 from .shared import cli
 from .shared.flags import Seed
@@ -44,20 +47,24 @@ class Config(Seed):
     """Print the loss of these lines instead of sampling."""
     export: Path | None = None
     """Write the weights, sizes and vocabulary into this .safetensors file."""
+    plain: bool = False
+    """Print only the sampled lines, for a file or another program; the notes go to standard error."""
     json: bool = False
     """Print everything as JSON on the last line."""
 
     def __post_init__(self):
         super().__post_init__()
         require(0 < self.n <= 10**6, f"`n` is {self.n}; it must be from 1 to 1,000,000")
+        alone = not (self.plain and (self.json or self.score))
+        require(alone, "`plain` prints sampled lines alone; leave it out with `json` and with `score`")
 
 
 def run(config: Config) -> dict:
     """Export, score or sample; return what was printed."""
-    trained = mm.open(config.run)
+    trained, say = mm.open(config.run), partial(print, file=sys.stderr if config.plain else sys.stdout)
     if config.export:
         mm.save(trained, config.export)
-        print(f"wrote {cli.shown(config.export)}")
+        say(f"wrote {cli.shown(config.export)}")
     if config.score:
         return {"scores": score(trained, config.score)}
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
@@ -66,12 +73,42 @@ def run(config: Config) -> dict:
     require(lines is not None or not config.unseen, known)
     excluding = set(lines.train) if lines and config.unseen else ()
     drawn = draw(jax.random.key(config.seed), trained, config.n, config.prefix, sampling, excluding=excluding)
-    rows = []
+    rows = [
+        {"text": trained.vocab.decode(token_T), "log_prob": float(log_prob), "ended": bool(ended)}
+        for token_T, log_prob, ended in zip(*map(np.asarray, drawn), strict=True)
+    ]
+    texts = [row["text"] for row in rows]
+    if config.plain:
+        print_plain(texts, separator(config.run))
+        if cut := sum(not row["ended"] for row in rows):
+            say(f"of {len(rows):,}: {cut:,} cut at the length of the longest line in the data")
+    else:
+        print_table(rows)
+    return {"samples": rows} | (novelty(lines, texts, say) if lines else {})
+
+
+def print_table(rows: list[dict]) -> None:
+    """Print each sample after its log-probability, with … if it was cut."""
     print("  log prob   line")
-    for token_T, log_prob, ended in zip(*map(np.asarray, drawn), strict=True):
-        rows.append({"text": trained.vocab.decode(token_T), "log_prob": float(log_prob), "ended": bool(ended)})
-        print(f"{log_prob:>10.4f}   {cli.printable(rows[-1]['text'])}{'' if ended else '…'}")
-    return {"samples": rows} | (novelty(lines, [row["text"] for row in rows]) if lines else {})
+    for row in rows:
+        print(f"{row['log_prob']:>10.4f}   {cli.printable(row['text'])}{'' if row['ended'] else '…'}")
+
+
+def print_plain(texts: list[str], separator: str | None) -> None:
+    """Print texts as they are: one on each line, or documents with the separator or a blank line between them.
+
+    Control characters are escaped if a terminal would obey them.
+    """
+    if separator is None:
+        separator = "\n\n" if any("\n" in text for text in texts) else "\n"
+    whole = (separator if "\n" in separator else f"\n{separator}\n").join(texts)
+    print("\n".join(map(cli.printable, whole.split("\n"))) if sys.stdout.isatty() else whole)
+
+
+def separator(run: Path) -> str | None:
+    """The text between two documents in the data of a run; None if its items are lines, or if it does not say."""
+    found = (read_config(run) or {}).get("separator")
+    return found if isinstance(found, str) else None
 
 
 def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
@@ -84,11 +121,11 @@ def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
     return rows
 
 
-def novelty(lines: Split, texts: list[str]) -> dict:
-    """Print how many samples are new."""
+def novelty(lines: Split, texts: list[str], say: Callable[..., None]) -> dict:
+    """Say how many samples are new."""
     report = count_new(texts, lines.train, lines.dev + lines.test)
-    print(f"of {len(texts):,}: {report['new']:,} new, {report['in_train']:,} in train,", end=" ")
-    print(f"{report['in_held_out']:,} held out, {report['repeated']:,} repeated")
+    say(f"of {len(texts):,}: {report['new']:,} new, {report['in_train']:,} in train,", end=" ")
+    say(f"{report['in_held_out']:,} held out, {report['repeated']:,} repeated")
     return {"novelty": report}
 
 

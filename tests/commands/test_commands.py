@@ -385,6 +385,27 @@ def test_sampling_from_the_folder_alone(command, whole, tmp_path):
     assert scores[0]["nats_per_character"] == pytest.approx(scores[0]["nats"] / 5)
 
 
+def test_plain_samples_are_lines_alone(command, whole):
+    flags = ["sample", whole, "--n", 5, "--prefix", "ma"]
+    rows = json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]
+    status, out, err = command(*flags, "--plain", "--export", whole.parent / "plain.safetensors")
+    assert (status, out) == (0, "".join(f"{row['text']}\n" for row in rows))
+    assert "wrote" in err
+    assert "of 5: " in err
+    assert "leave it out with --json" in command(*flags, "--plain", "--json")[2]
+
+
+@pytest.mark.parametrize(("separator", "between"), [("\\n\\n", "\n\n"), ("%%", "\n%%\n")])
+def test_plain_documents_are_documents(command, train, tmp_path, names, separator, between):
+    tunes = ["\n".join(names[first : first + 3]) for first in range(0, 180, 3)]
+    (tmp_path / "tunes.txt").write_text(separator.replace("\\n", "\n").join(tunes))
+    assert train("--data", tmp_path / "tunes.txt", "--separator", separator)[0] == 0
+    flags = ["sample", tmp_path / "run", "--n", 3, "--temperature", 0.5]
+    texts = [row["text"] for row in json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]]
+    assert any("\n" in text for text in texts)
+    assert command(*flags, "--plain")[1] == between.join(texts) + "\n"
+
+
 def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
     """A text with escape sequences, its lines cut: samples, scores and errors are printed with them spelt out."""
     red, folder = tmp_path / "\x1b[31m.txt", tmp_path / "\x1b[32m"

@@ -24,6 +24,7 @@ from makemore_jax.runs.folder import lines_of, read_config
 
 from .shared import cli
 from .shared.flags import Seed
+from .shared.symbols import label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +113,15 @@ def separator(run: Path) -> str | None:
 
 
 def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
-    """Print the loss of each line, in total and per token."""
+    """Print the loss of each line, in total and per token, and below it that of each symbol."""
     rows, unit = [], trained.vocab.unit
-    for line, quality in zip(lines, mm.score(trained, lines), strict=True):
-        nats = quality.nats * quality.tokens
-        rows.append({"text": line, "nats": nats, f"nats_per_{unit}": quality.nats})
-        print(f"{nats:>10.4f} nats {quality.nats:>9.4f} per {unit}   {cli.printable(line)}")
+    for line, found in zip(lines, mm.score(trained, lines), strict=True):
+        total, costs = found.nats_T.sum(), zip(found.symbols, found.nats_T, strict=True)
+        rows.append({"text": line, "nats": total, f"nats_per_{unit}": found.nats})
+        rows[-1] |= {"symbols": found.symbols, "symbol_nats": found.nats_T, "problem": found.problem}
+        why = f"   ({found.problem})" if found.problem else ""
+        print(f"{total:>10.4f} nats {found.nats:>9.4f} per {unit}   {cli.printable(line + why)}")
+        print(" " * 14, "  ".join(f"{label(symbol)} {nats:.2f}" for symbol, nats in costs))
     return rows
 
 

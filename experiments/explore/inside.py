@@ -10,7 +10,7 @@ from makemore_jax.analysis import influence, plot
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
 
-from .symbols import label
+from ..shared.symbols import label
 from .views import padded, reading, rounded
 
 UNITS = 96  # shown of a layer; of a wider layer, those that vary most along the line

@@ -4,22 +4,23 @@ Programs are compiled for padded lines, so that one more symbol needs no compila
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from makemore_jax.data.corpus import novelty
-from makemore_jax.data.lines import Split, normalize
-from makemore_jax.data.vocab import MARK, Vocab
-from makemore_jax.data.words import split_words
-from makemore_jax.errors import InputError, require
+from makemore_jax.data.lines import Split
+from makemore_jax.data.vocab import MARK
+from makemore_jax.errors import require
 from makemore_jax.inference.draw import draw
+from makemore_jax.inference.reading import Reading
+from makemore_jax.inference.reading import reading as read
 from makemore_jax.inference.sampler import SamplingParams, filter_logits, line_uniforms
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
 
-from .symbols import label
+from ..shared.symbols import label
 
 BARS = 40  # the most likely symbols of a large vocabulary, whose probabilities are shown
 MAX_ALL = 64  # symbols of a vocabulary that is shown whole, in its own order
@@ -27,38 +28,9 @@ MAX_TEXT = 5_000  # characters of a typed line
 MAX_LINES = 100  # drawn at once
 
 
-class Reading(NamedTuple):
-    """The beginning of a text that a model can read, and the rest."""
-
-    ids: np.ndarray  # its tokens, without marks
-    unread: str  # the rest
-    problem: str | None  # why the reading stops there, in one line
-
-
 def reading(trained: Trained, text: str) -> Reading:
-    """Read a text up to the first symbol that the model does not know, or up to the length of its context."""
-    vocab, limit = trained.vocab, trained.context - 1
-    text = normalize(text.replace("\n", " "), vocab.lowercase)
-    try:
-        ids, unread, problem = vocab.encode_line(text), "", None
-    except InputError:
-        ids, unread, problem = _known_part(vocab, text)
-    if len(ids) > limit:
-        unread = vocab.decode(ids[limit:]) + unread
-        ids, problem = ids[:limit], f"this model reads up to {limit:,} symbols"
-    return Reading(ids, unread, problem)
-
-
-def _known_part(vocab: Vocab, text: str) -> tuple[np.ndarray, str, str]:
-    pieces, kind, between = (split_words(text), "word", " ") if vocab.tokens == "word" else (text, "symbol", "")
-    ids = [np.zeros(0, np.int32)]
-    for number, piece in enumerate(pieces):
-        try:
-            ids.append(vocab.encode_line(piece))
-        except InputError:
-            problem = f"this model does not know the {kind} {label(piece)}"
-            return np.concatenate(ids), between.join(pieces[number:]), problem
-    return np.concatenate(ids), "", ""
+    """Read a typed text, in which a line end is a space."""
+    return read(trained, text.replace("\n", " "))
 
 
 def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""What a trained model makes of a line that somebody typed: how much each symbol of it costs."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from makemore_jax.data.lines import normalize
+from makemore_jax.data.tokens import Tokens
+from makemore_jax.data.vocab import MARK, Vocab
+from makemore_jax.data.words import split_words
+from makemore_jax.errors import InputError
+from makemore_jax.inference.evaluate import mean_loss, stream_nll
+from makemore_jax.inference.trained import Trained
+
+
+class Reading(NamedTuple):
+    """The beginning of a text that a model can read, and the rest."""
+
+    ids: np.ndarray  # its tokens, without marks
+    unread: str  # the rest
+    problem: str | None  # why the reading stops there, in one line
+
+
+def reading(trained: Trained, text: str) -> Reading:
+    """Read a text up to the first symbol that the model does not know, or up to the length of its context."""
+    vocab, limit = trained.vocab, min(trained.context, trained.model.context or trained.context) - 1
+    text = normalize(text, vocab.lowercase)
+    try:
+        ids, unread, problem = vocab.encode_line(text), "", None
+    except InputError:
+        ids, unread, problem = _known_part(vocab, text)
+    if len(ids) > limit:
+        unread = vocab.decode(ids[limit:]) + unread
+        ids, problem = ids[:limit], f"this model reads up to {limit:,} symbols"
+    return Reading(ids, unread, problem)
+
+
+def _known_part(vocab: Vocab, text: str) -> tuple[np.ndarray, str, str]:
+    pieces, kind, between = (split_words(text), "word", " ") if vocab.tokens == "word" else (text, "symbol", "")
+    ids = [np.zeros(0, np.int32)]
+    for number, piece in enumerate(pieces):
+        try:
+            ids.append(vocab.encode_line(piece))
+        except InputError:
+            problem = f"this model does not know the {kind} {piece!r:.60}"
+            return np.concatenate(ids), between.join(pieces[number:]), problem
+    return np.concatenate(ids), "", ""
+
+
+class Score(NamedTuple):
+    """The loss of one line, as a `MeanLoss` and symbol by symbol."""
+
+    nats: float  # per token; inf if the line is impossible, as are the next two
+    bits: float
+    perplexity: float
+    tokens: int  # of the line, its end mark included; of an impossible line, up to the first impossible symbol
+    symbols: list[str]  # these tokens as text; the end mark is `vocab.symbols[0]`
+    nats_T: np.ndarray  # the nats of each
+    problem: str | None = None  # why the line is impossible, in one line
+
+
+def score(trained: Trained, lines: Sequence[str]) -> list[Score]:
+    """Compute the loss of each line, its end mark included, in total and symbol by symbol.
+
+    A line is impossible if it has a symbol that the model does not know, is longer than the lines it was trained on, or
+    has probability 0. Its loss is inf, `problem` says why, and the other lines are scored as if it were not there.
+
+    Raises:
+      InputError: there are no lines.
+    """
+    read = [reading(trained, line) for line in lines]
+    length_N = np.array([len(one.ids) + 1 for one in read], np.int32)
+    stream_M = np.concatenate([[MARK], *(np.append(one.ids, MARK) for one in read)]).astype(np.int32)
+    tokens = Tokens(stream_M, np.cumsum(length_N, dtype=np.int32) - length_N, length_N)
+    nats_M = stream_nll(trained.model, trained.params, tokens).astype(np.float64)
+    parts = np.split(nats_M, np.cumsum(length_N)[:-1])
+    return [_score(trained.vocab, one, nats_T) for one, nats_T in zip(read, parts, strict=True)]
+
+
+def _score(vocab: Vocab, read: Reading, nats_T: np.ndarray) -> Score:
+    """The score of one line from the nats of what was read of it and of the end mark after that."""
+    symbols, problem = [vocab.symbols[i] for i in (*read.ids, MARK)], read.problem
+    if problem:
+        symbols[-1] = (split_words(read.unread) if vocab.tokens == "word" else read.unread)[0]
+        nats_T[-1] = math.inf
+    elif not np.isfinite(nats_T).all():
+        end = int(np.argmin(np.isfinite(nats_T)))
+        symbols, nats_T = symbols[: end + 1], nats_T[: end + 1]
+        what = "the end" if end == len(read.ids) else repr(symbols[end])
+        problem = f"{what} has probability 0 after {vocab.decode(read.ids[:end])!r:.60}"
+    return Score(*mean_loss(nats_T.sum(), len(nats_T)), symbols, nats_T, problem)

@@ -26,10 +26,12 @@ from .shared import cli
 from .shared.flags import Seed
 from .shared.symbols import label
 
+MOST_LIKELY = 64  # symbols printed of a large vocabulary
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
-    """Sample new lines from a trained model, score given lines, or export the model's weights."""
+    """Sample new lines from a trained model, score given lines, ask what comes next, or export the model's weights."""
 
     run: tyro.conf.Positional[Path]
     """Run folder that the train command wrote, or a .safetensors file that --export wrote."""
@@ -46,6 +48,8 @@ class Config(Seed):
     """Sample only lines that are not in the run's train data, by drawing again in place of those that are."""
     score: tuple[str, ...] = ()
     """Print the loss of these lines instead of sampling."""
+    next: str | None = None
+    """Print the probability of each symbol that may follow this text instead of sampling; "" starts a line."""
     export: Path | None = None
     """Write the weights, sizes and vocabulary into this .safetensors file."""
     plain: bool = False
@@ -56,8 +60,8 @@ class Config(Seed):
     def __post_init__(self):
         super().__post_init__()
         require(0 < self.n <= 10**6, f"`n` is {self.n}; it must be from 1 to 1,000,000")
-        alone = not (self.plain and (self.json or self.score))
-        require(alone, "`plain` prints sampled lines alone; leave it out with `json` and with `score`")
+        alone = not (self.plain and (self.json or self.score or self.next is not None))
+        require(alone, "`plain` prints sampled lines alone; leave it out with `json`, `score` and `next`")
 
 
 def run(config: Config) -> dict:
@@ -66,8 +70,10 @@ def run(config: Config) -> dict:
     if config.export:
         mm.save(trained, config.export)
         say(f"wrote {cli.shown(config.export)}")
-    if config.score:
-        return {"scores": score(trained, config.score)}
+    answers = {"scores": score(trained, config.score)} if config.score else {}
+    answers |= {} if config.next is None else {"next": predict(trained, config.next)}
+    if answers:
+        return answers
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling
     lines = lines_of(config.run, trained.vocab)
     known = f"{config.run}: its train lines are missing or have changed; sample without `unseen`"
@@ -122,6 +128,17 @@ def score(trained: Trained, lines: tuple[str, ...]) -> list[dict]:
         why = f"   ({found.problem})" if found.problem else ""
         print(f"{total:>10.4f} nats {found.nats:>9.4f} per {unit}   {cli.printable(line + why)}")
         print(" " * 14, "  ".join(f"{label(symbol)} {nats:.2f}" for symbol, nats in costs))
+    return rows
+
+
+def predict(trained: Trained, prefix: str) -> list[dict]:
+    """Print the most likely symbols after a prefix with their probabilities; return all of them."""
+    end, found = trained.vocab.symbols[0], mm.predict(trained, prefix)
+    rows = [{"symbol": symbol, "end": symbol == end, "probability": prob} for symbol, prob in found.items()]
+    for row in rows[:MOST_LIKELY]:
+        print(f"{row['probability']:>10.4%}   {'end of the line' if row['end'] else label(row['symbol'])}")
+    if rest := rows[MOST_LIKELY:]:
+        print(f"{sum(row['probability'] for row in rest):>10.4%}   {len(rest):,} others")
     return rows
 
 

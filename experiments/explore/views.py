@@ -3,7 +3,6 @@
 Programs are compiled for padded lines, so that one more symbol needs no compilation.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,11 +13,10 @@ from makemore_jax.data.lines import Split
 from makemore_jax.data.vocab import MARK
 from makemore_jax.errors import require
 from makemore_jax.inference.draw import draw
-from makemore_jax.inference.reading import Reading
+from makemore_jax.inference.reading import Reading, log_probs
 from makemore_jax.inference.reading import reading as read
 from makemore_jax.inference.sampler import SamplingParams, filter_logits, line_uniforms
 from makemore_jax.inference.trained import Trained
-from makemore_jax.models.interface import Model, Params
 
 from ..shared.symbols import label
 
@@ -31,23 +29,6 @@ MAX_LINES = 100  # drawn at once
 def reading(trained: Trained, text: str) -> Reading:
     """Read a typed text, in which a line end is a space."""
     return read(trained, text.replace("\n", " "))
-
-
-def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:
-    """Pad the mark and the line with marks to one of a few lengths; by causality this changes no logits of the line."""
-    width = min(max(16, 2 ** len(ids).bit_length()), trained.context)
-    return np.pad(ids, (1, width - 1 - len(ids)), constant_values=MARK).astype(np.int32)
-
-
-@partial(jax.jit, static_argnames="model")
-def _log_probs(model: Model, params: Params, x_T: jax.Array) -> jax.Array:
-    return jax.nn.log_softmax(model.apply(params, x_T[None])[0])
-
-
-def log_probs(trained: Trained, ids: np.ndarray) -> np.ndarray:
-    """The log-probabilities of the symbol after the mark and after each symbol of a line, (T, V)."""
-    x_T = padded(trained, ids)
-    return np.asarray(_log_probs(trained.model, trained.params, x_T), np.float64)[: len(ids) + 1]
 
 
 def type_line(trained: Trained, text: str) -> dict:

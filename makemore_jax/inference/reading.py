@@ -1,9 +1,11 @@
-"""What a trained model makes of a line that somebody typed: how much each symbol of it costs."""
+"""What a trained model makes of a line that somebody typed: how much each symbol of it costs, and what comes next."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from makemore_jax.data.lines import normalize
@@ -13,6 +15,7 @@ from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError
 from makemore_jax.inference.evaluate import mean_loss, stream_nll
 from makemore_jax.inference.trained import Trained
+from makemore_jax.models.interface import Model, Params, require_context
 
 
 class Reading(NamedTuple):
@@ -91,3 +94,36 @@ def _score(vocab: Vocab, read: Reading, nats_T: np.ndarray) -> Score:
         what = "the end" if end == len(read.ids) else repr(symbols[end])
         problem = f"{what} has probability 0 after {vocab.decode(read.ids[:end])!r:.60}"
     return Score(*mean_loss(nats_T.sum(), len(nats_T)), symbols, nats_T, problem)
+
+
+def predict(trained: Trained, prefix: str = "") -> dict[str, float]:
+    """Compute the probability of each symbol after `prefix`, the most likely first; they sum to 1.
+
+    The end of the line is the symbol `trained.vocab.symbols[0]`, usually ".".
+
+    Raises:
+      InputError: the prefix has a symbol that the model does not know, or is longer than the lines it was trained on.
+    """
+    ids = trained.encode(prefix)
+    require_context(trained.model, len(ids) + 1)
+    prob_V = np.exp(log_probs(trained, ids)[-1])
+    return {trained.vocab.symbols[i]: float(prob_V[i]) for i in np.argsort(-prob_V, kind="stable")}
+
+
+def log_probs(trained: Trained, ids: np.ndarray) -> np.ndarray:
+    """Return (T + 1, V) log-probabilities of the symbol after the mark and after each of the T symbols of a line."""
+    return np.asarray(_log_probs(trained.model, trained.params, padded(trained, ids)), np.float64)[: len(ids) + 1]
+
+
+def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:
+    """Pad the mark and a line with marks to one of a few lengths, so that one more symbol needs no compilation.
+
+    By causality this changes no logits of the line.
+    """
+    width = min(max(16, 2 ** len(ids).bit_length()), trained.context)
+    return np.pad(ids, (1, width - 1 - len(ids)), constant_values=MARK).astype(np.int32)
+
+
+@partial(jax.jit, static_argnames="model")
+def _log_probs(model: Model, params: Params, x_T: jax.Array) -> jax.Array:
+    return jax.nn.log_softmax(model.apply(params, x_T[None])[0])

@@ -398,6 +398,19 @@ def test_an_impossible_line_spoils_no_other_score(command, whole):
     assert "(this model reads up to 6 symbols)" in printed[4]
 
 
+def test_what_comes_next_is_told_by_name(command, whole):
+    status, out, err = command("sample", whole, "--next", "emm", "--json")
+    assert (status, err) == (0, "")
+    *printed, last = out.splitlines()
+    rows, found = json.loads(last)["next"], mm.predict(mm.open(whole), "emm")
+    assert {row["symbol"]: row["probability"] for row in rows} == found
+    assert [row["symbol"] for row in rows if row["end"]] == ["."]
+    assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
+    assert sum(line.endswith("   end of the line") for line in printed) == 1
+    assert len(printed) == len(found)
+    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--next", "é")[2]
+
+
 def test_plain_samples_are_lines_alone(command, whole):
     flags = ["sample", whole, "--n", 5, "--prefix", "ma"]
     rows = json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]

@@ -62,6 +62,26 @@ def test_a_line_of_probability_0_says_where():
     assert found[1].symbols == ["e", "m", "z"]
 
 
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+@pytest.mark.parametrize("prefix", ["", "em", "emma"])
+def test_what_comes_next_is_sorted_and_costs_what_score_says(name, prefix):
+    """A transformer has no position to spare after its longest line."""
+    sizes = {"context": CORPUS.context, "layers": 1, "heads": 1, "embed": 5} if name == "transformer" else {"embed": 5}
+    trained = untrained(name, **sizes)
+    found = mm.predict(trained, prefix)
+    assert set(found) == set(trained.vocab.symbols)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+    (scored,) = mm.score(trained, [prefix])
+    assert found["."] == pytest.approx(np.exp(-scored.nats_T[-1]), rel=1e-4)
+
+
+def test_what_follows_an_impossible_prefix_is_not_asked():
+    for prefix, message in (("emX", "'X'"), ("emmae", "up to 4")):
+        with pytest.raises(InputError, match=message):
+            mm.predict(MLP, prefix)
+
+
 def test_words_are_read_one_by_one():
     corpus = encode(
         Split(["in the light", "in the dark"], ["the dark"], ["in the"]), "", mm.data.corpus.Encoding("word")

@@ -108,9 +108,8 @@ class Optimizer(Protocol):
 def adamw(recipe: Recipe) -> Optimizer:
     """Build the optimiser of a recipe: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
     warmup = min(recipe.warmup, recipe.steps - 1)
-    shape = optax.warmup_cosine_decay_schedule(
-        0.0 if warmup else 1.0, 1.0, warmup, max(recipe.steps, warmup + 1), recipe.final
-    )
+    first, end = 0.0 if warmup else 1.0, max(recipe.steps, warmup + 1)
+    shape = optax.warmup_cosine_decay_schedule(first, 1.0, warmup, end, recipe.final)
 
     def optimizer(hyper: dict) -> optax.GradientTransformation:
         return optax.chain(

@@ -90,6 +90,7 @@ def gather(data: str | Path | Sequence[str] | None, encoding: Encoding) -> tuple
     data = embedded("names.txt") if data is None else data
     if isinstance(data, str | Path):
         return read_lines(data, encoding.max_length, encoding.lowercase, encoding.separator), str(data)
+    require(isinstance(data, Iterable), f"the data is {data!r:.60}; give a path, or a list of lines")
     for number, line in enumerate(data, 1):
         require(
             isinstance(line, str), f"item {number} of the list is of type {type(line).__name__}; give lines of text"

@@ -10,7 +10,7 @@ import numpy as np
 from makemore_jax.data.batches import Packing, gather, pack
 from makemore_jax.data.tokens import Tokens, count_bytes, distinct
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_kinds
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params, require_context
 from makemore_jax.models.likelihood import batch_nll
@@ -133,6 +133,7 @@ def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) 
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
     """
+    require_kinds(trained=trained, tokens=tokens)
     quality = exact_loss(trained.model, trained.params, tokens)
     if excluding is None:
         return quality
@@ -149,6 +150,7 @@ def mass(trained: Trained, tokens: Tokens) -> float:
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
     """
+    require_kinds(trained=trained, tokens=tokens)
     line_N = list(distinct(tokens).values())
     once = Tokens(tokens.stream_M, tokens.start_N[line_N], tokens.length_N[line_N])
     return min(1.0, float(np.exp(-line_nll(trained.model, trained.params, once)).sum()))  # rounding may take it above 1

@@ -12,7 +12,7 @@ from makemore_jax.data.lines import normalize
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.data.words import split_words
-from makemore_jax.errors import InputError
+from makemore_jax.errors import InputError, require_kinds, require_lists
 from makemore_jax.inference.evaluate import mean_loss, stream_nll
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params, require_context
@@ -28,6 +28,7 @@ class Reading(NamedTuple):
 
 def reading(trained: Trained, text: str) -> Reading:
     """Read a text up to the first symbol that the model does not know, or up to the length of its context."""
+    require_kinds(line=text)
     vocab, limit = trained.vocab, min(trained.context, trained.model.context or trained.context) - 1
     text = normalize(text, vocab.lowercase)
     try:
@@ -71,8 +72,10 @@ def score(trained: Trained, lines: Sequence[str]) -> list[Score]:
     has probability 0. Its loss is inf, `problem` says why, and the other lines are scored as if it were not there.
 
     Raises:
-      InputError: there are no lines.
+      InputError: there are no lines, or one string instead of a list of lines.
     """
+    require_kinds(trained=trained)
+    require_lists(lines=lines)
     read = [reading(trained, line) for line in lines]
     length_N = np.array([len(one.ids) + 1 for one in read], np.int32)
     stream_M = np.concatenate([[MARK], *(np.append(one.ids, MARK) for one in read)]).astype(np.int32)
@@ -104,6 +107,7 @@ def predict(trained: Trained, prefix: str = "") -> dict[str, float]:
     Raises:
       InputError: the prefix has a symbol that the model does not know, or is longer than the lines it was trained on.
     """
+    require_kinds(trained=trained, prefix=prefix)
     ids = trained.encode(prefix)
     require_context(trained.model, len(ids) + 1)
     prob_V = np.exp(log_probs(trained, ids)[-1])

@@ -102,7 +102,7 @@ def losses(
     return save(canvas, path)
 
 
-def band(axes: Axes, x: ArrayLike, values: Iterable[ArrayLike], name: str, **style: Any) -> None:
+def band(axes: Axes, x: ArrayLike, values: Iterable[Any], name: str, **style: Any) -> None:
     """Draw the values of the runs at each x, of which there may be more at one x than at another.
 
     Their mean is a line, and their range a band of its color.

@@ -24,18 +24,17 @@ from makemore_jax.data.words import UNKNOWN
 from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
 from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
 from makemore_jax.errors import InputError, require, require_float, require_positive
-from makemore_jax.inference import gpt2
 from makemore_jax.inference.evaluate import bits_per_byte, exact_loss
 from makemore_jax.learning.training import first_state
 from makemore_jax.models.interface import Model, num_params
 from makemore_jax.models.registry import NEURAL, resolve
-from makemore_jax.runs.folder import read_config, states
 from makemore_jax.runs.saved_run import Evaluation, SavedRun
 
 from .shared import cli
 from .shared.figures import drawing
-from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, one_of, with_model
+from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, one_of, with_model
 from .shared.signals import REQUEST, Stopped
+from .shared.start import refuse_longer, starting_point
 from .shared.usage import command_line
 
 SHOWN = 6  # samples printed at each evaluation
@@ -93,6 +92,7 @@ def train_and_report(config: Any) -> dict:
     """Train, and print the losses of the best weights."""
     out = config.out or Path("runs") / config.model
     layout = lay_out(config.devices, config.shards or 1)  # an impossible layout is refused before the data is read
+    refuse_longer(config, out)
     corpus = in_turn(partial(stream, config)) if config.stream else None  # the first process encodes for all
     with agreed():
         corpus = corpus or config.load()
@@ -130,19 +130,6 @@ def stream(config: Any) -> mm.Corpus:
     """Load a corpus that is larger than memory."""
     report = lambda message: print(cli.printable(message))
     return token_files.load(config.data, config.encoding, report=report)
-
-
-def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | None]:
-    """The trained model to start from and its digest; a resumed run no longer needs the file."""
-    path, kept = config.init_from, None
-    if path is None:
-        return None, None
-    if config.resume and states(out):
-        kept = (read_config(out) or {}).get("init_sha256")
-    if kept and not path.exists():
-        return None, kept
-    trained = mm.open(path) if is_ours(path) or not (path / "config.json").exists() else gpt2.open(path)
-    return trained, trained.digest
 
 
 def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> None:

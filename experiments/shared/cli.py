@@ -23,6 +23,7 @@ from makemore_jax.files import to_json
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
+from .argv import DECIDING, flag_names, spelled
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
 from .signals import Stopped, stop_on_signals
@@ -49,9 +50,11 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
     keep_compilations()
+    flags = DECIDING
     try:
         with stop_on_signals():
-            config = parse(config_type())
+            flags = flag_names(wanted := config_type())
+            config = parse(wanted)
             if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
                 make_cores_devices()
             with jax.transfer_guard("allow"):  # a command may copy data to and from the device
@@ -60,7 +63,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
                 print_json(summary)
             sys.stdout.flush()
     except InputError as error:
-        fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
+        fail(spelled(str(error), flags))
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

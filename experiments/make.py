@@ -116,8 +116,10 @@ def learn_aloud(config: Config, corpus: mm.Corpus, deadline: Deadline) -> Learne
             bar.set_postfix(nats=f"{learned.best.nats:.3f}", step=learned.step)
             if best is None or learned.best.nats < best.nats - 0.02:
                 best = learned.best
-                lines, _ = find_lines(best.trained, corpus, known, SHOWN, config.wanted, config.seed)
-                tqdm.write(f"{best.nats:7.3f}  {joined(lines)}", file=sys.stderr)
+                wanted, found = find_lines(
+                    best.trained, corpus, known, SHOWN, config.wanted, config.seed, until=lambda: True
+                )
+                tqdm.write(f"{best.nats:7.3f}  {joined(wanted or found.lines[:SHOWN])}", file=sys.stderr)
     unit = corpus.vocab.unit
     losses = ", ".join(f"{name} {nats:.3f}" for name, nats in learned.nats.items())
     where = "held-out lines" if corpus.lines.dev else "lines left out in turn"
@@ -131,7 +133,7 @@ def report(made: Made, config: Config) -> dict:
     for line in made.lines:
         print(cli.printable(line))
     sys.stdout.flush()
-    say(f"{made.drawn:,} lines were drawn: {made.new:.0%} are new, and {made.accepted:,} are as you asked", end="")
+    say(f"{made.drawn:,} lines were drawn: {made.new:.0%} are new, and {made.accepted:,} are wanted", end="")
     if made.distance and made.usual:
         say(f"; {made.distance:g} characters from the nearest line of the data (its own lines: {made.usual:g})", end="")
     say("")

@@ -125,7 +125,7 @@ def run(config: Config) -> dict:
         for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
             kept.measure(name, lambda floor=floor, excess=excess: {"floor": floor._asdict(), "excess": excess})
             if not config.no_figures:
-                with drawing(config.out / f"{name}.png") as path:
+                with drawing(kept.folder.file(f"{name}.png")) as path:
                     picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", path)
         return kept.finish()
 

@@ -53,10 +53,12 @@ class Config(Study, Seed, Text):
     def __post_init__(self):
         super().__post_init__()
         require_seeds(self.seeds)
-        require_positive(self, "predict", "steps")
+        require_positive(self, "steps")
+        require(0 < self.predict <= 10**12, f"`predict` is {self.predict}; it must be from 1 to 10**12")
         require_nonempty(self, "models", "lines", "widths")
-        for name in ("lines", "widths"):
-            require(min(getattr(self, name)) > 0, f"`{name}` holds {min(getattr(self, name))}; each must be at least 1")
+        for name, most in (("lines", 10**9), ("widths", 2**14)):
+            for value in getattr(self, name):
+                require(0 < value <= most, f"`{name}` holds {value}; each must be from 1 to {most:,}")
 
 
 def run(config: Config) -> dict:

@@ -26,6 +26,7 @@ from makemore_jax.inference.evaluate import exact_loss, line_nll
 from makemore_jax.inference.sampler import SamplingParams, sample_tokens
 from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
+from makemore_jax.runs.writer import RunFolder
 
 from ..explore.saved import write_page
 from ..explore.table import Table
@@ -81,7 +82,7 @@ def story(config: Config) -> dict:
     init_key, sample_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
     lecture = prepare(config, sample_key)
     with cli.claim(config, config.out, digest(lecture.lines), (*FIGURES, "table.html")) as folder:
-        figures = None if config.no_figures else config.out
+        figures = None if config.no_figures else folder
         summary = {"experiment": "bigram", "seed": config.seed, **cli.environment()}
         summary["data"] = tell_data(config, lecture, summary)
         summary["counts"] = tell_counts(lecture, figures)
@@ -134,7 +135,7 @@ def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
     return report
 
 
-def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
+def tell_counts(lecture: Lecture, figures: RunFolder | None) -> dict:
     """2 and 3. Count the bigrams in a dict and in a table, and draw the table."""
     lines, symbols, counts_VV = lecture.lines, lecture.symbols, np.asarray(lecture.counts_VV)
     title("2. Counts")
@@ -160,9 +161,9 @@ def tell_counts(lecture: Lecture, figures: Path | None) -> dict:
     print(f"                 a row and a column of a {side + 1} x {side + 1} table")
     title("3. Picture")
     if figures:
-        with drawing(figures / "counts.png", "the table, darker = more frequent") as path:
+        with drawing(figures.file("counts.png"), "the table, darker = more frequent") as path:
             bigram_figures.counts(counts_VV, symbols, path)
-        write_page(Table(lines, "the data"), figures / "table.html")
+        write_page(Table(lines, "the data"), figures.file("table.html"))
     else:
         print("left out by --no-figures")
     return {"dict_equals_table": equal, "seen_cells": seen, "zero_cells": counts_VV.size - seen}

@@ -5,7 +5,6 @@ Row x of W holds the logits after symbol x. The loss has two forms: over all pai
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.models.likelihood import table_nll
 from makemore_jax.models.registry import build
+from makemore_jax.runs.writer import RunFolder
 
 from ..shared import cli
 from ..shared.figures import drawing
@@ -34,7 +34,7 @@ MAX_ONE_HOTS = 2**25  # pairs x symbols: beyond this, a step over the pairs is t
 MAX_SWEEP = 512  # symbols: beyond this, one penalty is trained instead of a sweep
 
 
-def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any, figures: Path | None) -> dict:
+def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any, figures: RunFolder | None) -> dict:
     """7 to 9. Learn from the pairs, learn from the table, compare both with the counts; return the summary."""
     model = build("bigram", vocab=lecture.vocab.size)
     hyper = {"learning_rate": jnp.float32(config.learning_rate), "penalty": jnp.float32(config.penalty)}
@@ -51,12 +51,12 @@ def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any,
         losses["on the table, loss alone"] = sweep.loss_SN[0]
         curves = {name: (np.arange(1, len(values) + 1), values) for name, values in losses.items()}
         levels = {"counts": on_table["counted_nats"], "uniform": float(np.log(lecture.vocab.size))}
-        with drawing(figures / "loss.png") as path:
+        with drawing(figures.file("loss.png")) as path:
             plot.losses(curves, levels, path, log=True)
         name = f"learned in {on_table['steps']:,} steps without a penalty"
         matrices = {"counted": np.exp(ngram.fit(lecture.counts_VV)["log_prob"]), name: sweep.prob_SVV[0]}
         symbols = lecture.vocab.symbols
-        with drawing(figures / "matrices.png") as path:
+        with drawing(figures.file("matrices.png")) as path:
             bigram_figures.matrices(matrices, np.asarray(lecture.counts_VV), symbols, path)
     return {"pairs": on_pairs, "table": on_table, "penalties": penalties}
 
@@ -162,7 +162,7 @@ def tell_agreement(model: Model, sweep: Sweep, lecture: Lecture, rate: float) ->
     return {"steps": sweep.loss_SN.shape[1], **nats, **found}
 
 
-def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> list[dict]:
+def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: RunFolder | None) -> list[dict]:
     """9. Show that a penalty acts as smoothing does: at equal loss, unseen pairs get about the same probability."""
     smoothing_G, smoothed_nats_G, smoothed_unseen_G = smoothing_curve(counts_VV)
     order_S = np.argsort(sweep.penalty_S[1:]) + 1
@@ -182,7 +182,7 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
         inside_G = smoothed_nats_G < nats_S.max() * 1.01
         line = tuple(curve[inside_G] for curve in (smoothing_G, smoothed_nats_G, smoothed_unseen_G))
         points = (penalty_S, nats_S, unseen_S)
-        with drawing(figures / "penalty.png") as path:
+        with drawing(figures.file("penalty.png")) as path:
             bigram_figures.regularisers(line, points, float(smoothed_nats_G[0]), path)
     return [dict(zip(names, row, strict=True)) for row in rows]
 

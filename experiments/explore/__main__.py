@@ -60,16 +60,16 @@ def run(config: Config) -> dict:
     shelf, tables = Shelf([RunOnDisk(path) for path in config.runs], live), TableOnDisk(partial(table_source, config))
     if config.data:  # a named file must exist; if a run's data is gone, the other views still work
         tables.now()
-    token = secrets.token_urlsafe()
+    token, once = secrets.token_urlsafe(), secrets.token_urlsafe()
     with listen(config.port) as listening:
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
-        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        page = f"http://127.0.0.1:{listening.getsockname()[1]}/?token="
+        print(f"{page}{token}  (Ctrl-C ends it)", flush=True)
         if live:
             print("no run was named, so a small GRU is trained while you watch", flush=True)
         if not config.no_open:
-            threading.Thread(target=open_browser, args=(address,), daemon=True).start()
-        serve(shelf, tables, token, listening)
-    return {"address": address}
+            threading.Thread(target=open_browser, args=(page + once, page + token), daemon=True).start()
+        serve(shelf, tables, (token, once), listening)
+    return {"address": page + token}
 
 
 def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
@@ -91,10 +91,10 @@ def listen(port: int) -> socket.socket:
         raise InputError(f"`port` {port}: {reason}; choose another, or leave it out for a free one") from None
 
 
-def open_browser(address: str) -> None:
-    """Open the page in a browser, or print that there is none."""
+def open_browser(once: str, address: str) -> None:
+    """Open the page in a browser by the address that works once, or print that there is none."""
     try:
-        opened = webbrowser.open(address)
+        opened = webbrowser.open(once)
     except (webbrowser.Error, OSError):
         opened = False
     if not opened:
@@ -102,15 +102,15 @@ def open_browser(address: str) -> None:
 
 
 def load_server() -> Any:
-    """Import the server; return (shelf, tables, token, socket) -> None, which serves until a signal ends it."""
+    """Import the server; return (shelf, tables, tokens, socket) -> None, which serves until a signal ends it."""
     try:
         from .connections import server
         from .server import HEADERS, app, warm_up
     except ImportError:
         raise InputError("the page needs other packages: pip install '.[explore]'") from None
 
-    def serve(shelf: Shelf, tables: TableOnDisk, token: str, listening: socket.socket) -> None:
-        serving = server(app(shelf, tables, token), HEADERS)
+    def serve(shelf: Shelf, tables: TableOnDisk, tokens: tuple[str, str], listening: socket.socket) -> None:
+        serving = server(app(shelf, tables, *tokens), HEADERS)
         stopped = threading.Event()
         working = [threading.Thread(target=warm_up, args=(shelf, stopped), daemon=True)]
         working += [shelf.live.thread] if shelf.live else []

@@ -527,6 +527,16 @@ def test_no_path_leads_out_of_the_page(client, path):
     assert client.get(f"http://127.0.0.1:8000{path}").status_code == 404
 
 
+def test_the_address_of_the_started_browser_works_once():
+    """Other users see it among the arguments of the browser's process."""
+    from experiments.explore.server import Guard
+
+    guard = Guard(None, "always", "once")
+    assert [guard._opens(token) for token in ("once", "once", "always", "always", "", None)] == [
+        True, False, True, True, False, False,
+    ]  # fmt: skip
+
+
 def test_only_the_token_lets_in(stranger):
     for path in ("/", "/main.js", "/api/state", "/none", "/?token=", "/?token=wrong", "/?token=%ff", f"/?x={TOKEN}"):
         answer = stranger().get(path)

@@ -44,6 +44,7 @@ SIZES = {  # small, since the question is what a model can learn and not how wel
     "rnn": {"embed": 32, "hidden": 64},
     "gru": {"embed": 32, "hidden": 64},
     "lstm": {"embed": 32, "hidden": 64},
+    "hawk": {"embed": 32, "hidden": 48},
     "transformer": {"layers": 2, "embed": 48},
 }
 RATES = {"bigram": 0.1, "mlp": 4e-3, "wavenet": 4e-3, "transformer": 4e-3}  # 1e-2 for the others

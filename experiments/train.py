@@ -107,6 +107,7 @@ def train_and_report(config: Any) -> dict:
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
         summary |= {"parameters": num_params(training.now.state.params), "baselines": levels}
         introduce(config, corpus, summary, layout)
+        cli.tell_optimizer(recipe, model)
         if config.resume:
             print(
                 f"continuing from step {training.now.step:,}" if training.resumed else "nothing was saved yet: step 0"

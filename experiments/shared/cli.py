@@ -20,6 +20,8 @@ from makemore_jax.data.lines import printable
 from makemore_jax.distributed.processes import alone, is_first, join
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json
+from makemore_jax.models.interface import Model, shapes_of
+from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
@@ -31,8 +33,9 @@ from .signals import Stopped, stop_on_signals
 VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
 # JAX's own settings that change random numbers, with their defaults; a run records those that differ.
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
-# Flags that are recorded only if they are given, so that earlier runs can be resumed.
-ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
+# Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
+ADDED = dict.fromkeys(("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate"))
+ADDED |= {"optimizer": "adamw"}
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
@@ -125,14 +128,23 @@ def settings(config: Any, digest: str, **more: Any) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
-    fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     noted = {**fields, **nested, "lines_sha256": digest}
+    noted = {name: value for name, value in noted.items() if name not in ADDED or value != ADDED[name]}
     noted |= {name: value for name, value in more.items() if value is not None}
     chosen = {name: getattr(jax.config, name) for name in RANDOM}
     noted |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
     if fields.get("tokenizer"):
         noted["tokenizer_sha256"] = config.encoding.vocab.digest
     return noted
+
+
+def tell_optimizer(recipe: Recipe, model: Model) -> None:
+    """Print how much of a model Muon trains, if the recipe says Muon."""
+    if recipe.optimizer == "muon":
+        leaves = jax.tree_util.tree_leaves_with_path(shapes_of(model.init))
+        inside = sum(leaf.size for path, leaf in leaves if is_inside(path, leaf))
+        share = f"muon trains the matrices, {inside:,} parameters; adamw trains the rest"
+        print(share if inside else "this model has no matrix between its two ends, so adamw trains all of it")
 
 
 def print_json(value: Any) -> None:

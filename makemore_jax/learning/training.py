@@ -20,7 +20,7 @@ from makemore_jax.errors import require
 from makemore_jax.learning.objective import Loss, Objective, batch_loss, masked_nll
 from makemore_jax.learning.transforms import accumulated, bfloat16, dropout, remat
 from makemore_jax.models.interface import Model, Params, require_context
-from makemore_jax.recipe import Optimizer, Recipe, adamw, averaged
+from makemore_jax.recipe import Optimizer, Recipe, averaged, optimizer_of
 
 
 class TrainState(NamedTuple):
@@ -153,7 +153,7 @@ def training(
     )
     tokens, plan = plan_of(model, corpus, recipe, placement.rows)
     loss = loss_of(model, recipe, plan, placement.share)
-    steps = steps_on(placement.copy(tokens), loss, adamw(recipe), in_place)
+    steps = steps_on(placement.copy(tokens), loss, optimizer_of(recipe), in_place)
     return Training(start_of(model, recipe, placement), steps)
 
 
@@ -217,4 +217,4 @@ def _random(key: jax.Array, model: Model) -> Params:
 
 @partial(jax.jit, static_argnames="recipe")
 def _with_optimizer(params: Params, key: jax.Array, hyper: Any, recipe: Recipe) -> TrainState:
-    return init_state(params, key, hyper, adamw(recipe))
+    return init_state(params, key, hyper, optimizer_of(recipe))

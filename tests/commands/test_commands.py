@@ -291,6 +291,8 @@ def test_patience_stops_early(train, tmp_path):
         (["--micro-batches", "3"], "--micro-batches is 3; it must divide the --batch of 8"),
         (["--dropout", "1"], "--dropout is 1.0; it must be at least 0 and below 1"),
         (["--average", "-0.1"], "--average is -0.1; it must be at least 0 and below 1"),
+        (["--optimizer", "sgd"], "--optimizer is 'sgd'; it must be one of adamw, muon"),
+        (["--muon-rate", "0.1"], "--muon-rate is for muon; set --optimizer to muon, or leave it out"),
         (["--preset", "slow"], "--preset is 'slow'; it must be one of quick, tuned"),
         (["--evaluate-every", "0"], "--evaluate-every is 0"),
         (["--data", "LICENSE", "--max-length", "0"], "--max-length is 0"),
@@ -359,6 +361,20 @@ def test_two_devices_share_the_batches_and_the_state(train):
     assert (status, err) == (0, "")
     assert "2 devices share the batches, the state split into 2 shards" in out
     assert "--devices is 3; JAX finds 2" in train("--devices", 3)[2]
+
+
+def test_muon_says_what_it_trains(command, train, file, whole, tmp_path):
+    """The 3 x 5 x 13 weights between embedding and head; of the bigram nothing. Runs without it are noted as before."""
+    status, out, err = train("--optimizer", "muon", "--steps", 3)
+    assert status == 0, err
+    assert "muon trains the matrices, 195 parameters; adamw trains the rest" in out
+    noted, before = (json.loads((run / "config.json").read_text()) for run in (tmp_path / "run", whole))
+    assert noted["optimizer"] == "muon"
+    assert not {"optimizer", "muon_rate"} & before.keys()
+    short = ["--steps", 3, "--batch", 8, "--samples", 0, "--no-figures", "--data", file, "--out", tmp_path / "bigram"]
+    status, out, err = command("train", "--model", "bigram", "--optimizer", "muon", *short)
+    assert status == 0, err
+    assert "this model has no matrix between its two ends, so adamw trains all of it" in out
 
 
 def test_too_few_lines(command, tmp_path):

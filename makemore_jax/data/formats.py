@@ -35,9 +35,7 @@ class Source(NamedTuple):
     column: Column = None
     weights: Column = None  # the column that says how often each line occurs
     encoding: str | None = None  # by default UTF-8
-    errors: str | None = (
-        None  # wrong bytes are refused ("strict", the default), marked ("replace") or left out ("skip")
-    )
+    errors: str | None = None  # of wrong bytes: "strict" refuses, "replace" marks, "skip" leaves out their lines
 
 
 PLAIN = Source()
@@ -89,7 +87,7 @@ def without_wrong(text: str, name: str) -> str:
     lines = text.split("\n")
     kept = [line for line in lines if "\N{REPLACEMENT CHARACTER}" not in line]
     if left_out := len(lines) - len(kept):
-        say(f"{name}: left out {left_out:,} of {len(lines):,} lines, which have wrong bytes")
+        say(f"{name}: lines left out for their wrong bytes: {left_out:,}")
     return "\n".join(kept)
 
 
@@ -102,7 +100,7 @@ def wrong_bytes(raw: bytes, bad: int, name: str, number: int = 1, encoding: str 
     if encoding is None and raw[bad] == 0:
         problem = "a NUL character, so it is probably UTF-16; save the file as UTF-8, or name its `encoding`"
     else:
-        ways = "save the file as UTF-8, name its `encoding`, or let `errors` replace or skip wrong bytes"
+        ways = "save the file as UTF-8, name its `encoding`, such as latin-1, or set `errors` to replace or skip"
         problem = f"not {encoding or 'UTF-8'} (byte 0x{raw[bad]:02x}); {ways}"
     return InputError(f"{name}, line {number}: {problem}")
 

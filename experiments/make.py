@@ -21,7 +21,7 @@ from makemore_jax.data.lines import read_lines
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import embedded, to_json
 from makemore_jax.learning.candidates import Deadline, Learned, learn
-from makemore_jax.making import Made, Wanted, find_lines, first_handful, known_lines, make_more, read
+from makemore_jax.making import Made, Wanted, find_lines, first_handful, in_pieces, known_lines, make_more, read
 from makemore_jax.progress import progress_bar
 from makemore_jax.runs.folder import identity, read_config
 
@@ -95,6 +95,8 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     units = "documents" if config.separator else "lines"
     symbols = f"{corpus.vocab.size - 1:,} symbols"
     say(f"{cli.shown(config.data)}: {len(lines):,} {units}, {len(set(lines)):,} different, {symbols}")
+    if in_pieces(corpus):
+        say(f"lines are longer than a window of {corpus.context:,} tokens, so pieces of lines are made, as long as it")
     if blocks := count_blocks(config):
         say(f"{blocks:,} blocks of lines stand between blank lines; to make whole blocks: --separator '\\n\\n'")
     say(f"by counting alone: {joined(first_handful(corpus, SHOWN))}")

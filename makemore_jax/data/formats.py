@@ -186,8 +186,8 @@ def _question(rows: Sequence[Sequence[str]]) -> str:
     if _is_header(rows):
         return f"a table with the columns {_shown(rows[0])}; choose one with `column`"
     counts = any(all(map(_is_number, cells)) for cells in zip(*rows, strict=False))
-    weights = ", and the one that counts them with `weights`" if counts else ""
-    return f"a table, its first row {_shown(rows[0])}; choose the column of the lines by number with `column`{weights}"
+    weights = ", and how often they occur with `weights`" if counts else ""
+    return f"a table, its first row {_shown(rows[0])}; choose its lines with `column`, such as 1{weights}"
 
 
 def _shown(cells: Iterable[str]) -> str:

@@ -54,9 +54,8 @@ def load(
     """
     encoding.require_consistent()
     plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))
-    require(
-        plain, f"{str(path)!r}: only lines in UTF-8 can be streamed; leave out `stream`, or convert the file to them"
-    )
+    advice = "convert the file, or leave out `stream`"
+    require(plain, f"{str(path)!r}: only plain lines in UTF-8 can be streamed; {advice}")
     path = Path(path)
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]

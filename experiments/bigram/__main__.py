@@ -35,6 +35,7 @@ from ..shared.cli import clip, printable, shown, title
 from ..shared.figures import drawing
 from ..shared.flags import Output, Seed
 from ..shared.lecture import Lecture, count_dict, count_table
+from ..shared.reading import File, Reads
 from . import figures as bigram_figures
 from . import neural as bigram_neural
 
@@ -43,11 +44,11 @@ NOVELTY_SAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed):
+class Config(Output, Seed, Reads):
     """Count the bigrams of a text, then learn the same model by gradient descent: the first lecture of makemore."""
 
-    data: Path = field(default_factory=partial(embedded, "names.txt"))
-    """Text file in UTF-8, one item per line."""
+    data: File = field(default_factory=partial(embedded, "names.txt"))
+    """Text file with one item per line, or CSV, TSV, FASTA or SMILES, also in .gz; - is standard input."""
     max_length: int | None = None
     """Cut lines and samples to this many characters; by default, only samples are cut, at twice the longest line."""
     smoothing: float = 0.0
@@ -99,7 +100,7 @@ def story(config: Config) -> dict:
 
 def prepare(config: Config, key: jax.Array) -> Lecture:
     """Read and count the data, and refuse words and prefixes with unknown symbols before anything is written."""
-    lines = read_lines(config.data, config.max_length)
+    lines = read_lines(config.data, *config.reading)
     vocab = Vocab.of(lines)
     for word in config.score:
         vocab.encode_line(word)

@@ -24,12 +24,13 @@ from makemore_jax.files import embedded
 from makemore_jax.runs.folder import read_config
 
 from ..shared import cli
+from ..shared.reading import Reads
 from .open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
 from .saved import write_page
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Reads):
     """Explore the bigram table and trained models in the browser."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -56,7 +57,7 @@ def run(config: Config) -> dict:
         print(f"wrote {cli.shown(config.save)}: open it in any browser")
         return {"saved": config.save}
     serve = load_server()
-    live = None if config.runs else LiveRun(corpus.load(config.data or embedded("names.txt")))
+    live = None if config.runs else LiveRun(live_corpus(config))
     shelf, tables = Shelf([RunOnDisk(path) for path in config.runs], live), TableOnDisk(partial(table_source, config))
     if config.data:  # a named file must exist; if a run's data is gone, the other views still work
         tables.now()
@@ -72,14 +73,19 @@ def run(config: Config) -> dict:
     return {"address": page + token}
 
 
-def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
+def table_source(config: Config) -> tuple:
     """The file of the table and how to read it, as arguments of `read_lines`."""
     trained_on = {}
     if config.data is None and config.runs:
         trained_on = read_config(config.runs[0]) or {}
     require(not trained_on.get("stream"), "the first run streams its data; name a smaller file with `data`")
-    path, how = config.data or Path(trained_on.get("data") or embedded("names.txt")), trained_on.get
-    return path, how("max_length"), bool(how("lowercase")), how("separator")
+    path = config.data or Path(trained_on.get("data") or embedded("names.txt"))
+    return path, *config.reading_as(trained_on)
+
+
+def live_corpus(config: Config) -> corpus.Corpus:
+    """The corpus that a small GRU learns while you watch."""
+    return corpus.load(config.data or embedded("names.txt"), **config.reading.source._asdict())
 
 
 def listen(port: int) -> socket.socket:

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 import makemore_jax
+from makemore_jax.data.formats import Source
 from makemore_jax.data.lines import printable
 from makemore_jax.distributed.processes import alone, is_first, join
 from makemore_jax.errors import InputError, require
@@ -34,7 +35,9 @@ VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save
 # JAX's own settings that change random numbers, with their defaults; a run records those that differ.
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
 # Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
-ADDED = dict.fromkeys(("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate"))
+ADDED = dict.fromkeys(
+    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", *Source._fields)
+)
 ADDED |= {"optimizer": "adamw"}
 
 
@@ -50,7 +53,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: print(f"warning: {printable(as_flags(str(message)))}", file=sys.stderr)
     keep_compilations()
     try:
         with stop_on_signals():
@@ -63,7 +66,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
                 print_json(summary)
             sys.stdout.flush()
     except InputError as error:
-        fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
+        fail(as_flags(str(error)))
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -95,6 +98,11 @@ def join_processes(config: Any) -> Iterator[None]:
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
+
+
+def as_flags(message: str) -> str:
+    """Print the names of parameters, which are in backticks, as flags."""
+    return re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), message)
 
 
 def open_closed_streams() -> None:
@@ -134,7 +142,7 @@ def settings(config: Any, digest: str, **more: Any) -> dict[str, Any]:
     chosen = {name: getattr(jax.config, name) for name in RANDOM}
     noted |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
     if fields.get("tokenizer"):
-        noted["tokenizer_sha256"] = config.encoding.vocab.digest
+        noted["tokenizer_sha256"] = config.encoded.vocab.digest
     return noted
 
 

@@ -7,6 +7,7 @@ import itertools
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -18,6 +19,7 @@ import tyro
 
 from makemore_jax.data import corpus
 from makemore_jax.data.corpus import Corpus, Encoding
+from makemore_jax.data.lines import frequent, printable
 from makemore_jax.data.tokenizers import TOKENIZERS, find_tokenizer
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
@@ -109,8 +111,14 @@ class Text:
         return Encoding(*made, vocab, self.separator, self.context_length)
 
     def load(self) -> Corpus:
-        """The corpus that these flags ask for."""
-        return corpus.load(self.data, **self.encoding._asdict())
+        """The corpus that these flags ask for; frequent lines, which are not held out, are told."""
+        loaded = corpus.load(self.data, **self.encoding._asdict())
+        counts = Counter(line for part in loaded.lines for line in part)
+        if kept := frequent(counts, counts.total(), len(counts)):
+            copies, different = sum(counts[line] for line in kept), f"{len(kept)} different" if len(kept) > 1 else "one"
+            about = f"{copies:,} of {counts.total():,} lines are {different}, so frequent that none is held out"
+            print(f"{printable(str(self.data))}: {about}")
+        return loaded
 
 
 def require_seeds(seeds: int) -> None:

@@ -29,16 +29,17 @@ from makemore_jax.files import embedded
 from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.models.interface import num_params
+from makemore_jax.recipe import Default
 
 from .shared import cli
 from .shared.flags import Hidden, Seed, Text
 from .shared.rows import Rows, Study, keep
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a million words in all
-    "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=16, learning_rate=1e-3)),
+    "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=Default(16), learning_rate=1e-3)),
     "transformer": (
         {"layers": 3, "heads": 4, "embed": 128, "tied": True, "modern": True},
-        mm.Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
+        mm.Recipe(steps=5000, batch=Default(16), learning_rate=2e-3, weight_decay=0.1),
     ),
 }
 CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams with back-off

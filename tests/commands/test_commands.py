@@ -347,6 +347,16 @@ def test_large_batches(train):
     assert "add lines, or lower --batch" in err
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_batch_that_nobody_chose_is_fitted_to_a_short_list(command, names, tmp_path):
+    (tmp_path / "towns.txt").write_text("\n".join(names[:40]))
+    flags = ("--model", "bigram", "--steps", 2, "--samples", 0, "--no-figures", "--data", tmp_path / "towns.txt")
+    status, out, err = command("train", *flags, "--out", tmp_path / "run")
+    assert status == 0
+    assert f"warning: a batch holds 64 lines, but there are {out.split('train ')[1][:2]} to train on; it is" in err
+    assert command("train", *flags, "--batch", 64, "--out", tmp_path / "chosen")[0] == 2
+
+
 def test_tensorboard_files(train, tmp_path):
     pytest.importorskip("tensorboardX")
     assert train("--tensorboard")[0] == 0

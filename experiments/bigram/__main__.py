@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from makemore_jax.data.corpus import novelty
-from makemore_jax.data.lines import digest, normalize, read_lines, split
+from makemore_jax.data.lines import digest, normalize, read_lines, split, visible
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require, require_float
@@ -30,7 +30,7 @@ from makemore_jax.models.interface import Model, Params
 from ..explore.saved import write_page
 from ..explore.table import Table
 from ..shared import cli
-from ..shared.cli import clip, printable, shown, title
+from ..shared.cli import clip, shown, title
 from ..shared.figures import drawing
 from ..shared.flags import Output, Seed
 from ..shared.lecture import Lecture, count_dict, count_table
@@ -112,7 +112,7 @@ def prepare(config: Config, key: jax.Array) -> Lecture:
         return [vocab.decode(row) + "…" * (not ended) for row, ended in zip(drawn.token_BT, drawn.ended_B, strict=True)]
 
     model, tokens = ngram.ngram(ngram.Config(vocab.size)), tokenize(lines, vocab)
-    return Lecture(lines, vocab, list(map(printable, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
+    return Lecture(lines, vocab, list(map(visible, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
 
 
 def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:

@@ -15,6 +15,7 @@ from makemore_jax.errors import InputError, require
 
 LONGEST_LINE = 4096  # characters; with longer lines, it is probably the wrong file
 BYTE_ORDER_MARK = "\ufeff"
+OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # by a terminal
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -29,8 +30,17 @@ def normalize(text: str, lowercase: bool = False) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape control characters, which a terminal would obey instead of showing."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    """Escape what a terminal would obey instead of showing: controls, line ends, changes of direction, surrogates."""
+    return OBEYED.sub(lambda found: _escaped(found[0]), text)
+
+
+def visible(symbol: str) -> str:
+    """Escape also what shows nothing where a symbol stands alone: joiners, and spaces other than the common one."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in symbol)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def read_lines(

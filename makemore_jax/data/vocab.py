@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from makemore_jax.data import bpe
-from makemore_jax.data.lines import normalize, printable
+from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
@@ -126,7 +126,7 @@ class Vocab:
             character, alphabet = text[int(np.argmin(ids_N))], "".join(self.symbols[1:])
             more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
             what = f"{character!r} (U+{ord(character):04X}) is not in the data"
-            raise InputError(f"{what}; its characters are: {printable(alphabet[:80])}{more}")
+            raise InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:

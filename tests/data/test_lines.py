@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from makemore_jax.data.chunks import find_frequent, read_chunks
-from makemore_jax.data.lines import Split, digest, frequent, normalize, printable, read_lines, split
+from makemore_jax.data.lines import Split, digest, frequent, normalize, printable, read_lines, split, visible
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from tests.cases import MESSY
@@ -188,8 +188,20 @@ def test_lowercase_counts_after_lowering(tmp_path):
 
 
 def test_printable_escapes_what_a_terminal_would_obey():
-    assert printable("aé東 '\\") == "aé東 '\\"
-    assert printable("\x1b[2J\n\u2028\ud800\u202e") == r"\x1b[2J\n\u2028\ud800\u202e"
+    assert printable("\x1b[2J\x9b\n\u2028\ud800\u202e\u2066") == r"\x1b[2J\x9b\n\u2028\ud800\u202e\u2066"
+
+
+@pytest.mark.parametrize(
+    "text", ["aé東 '\\", "می\u200cخواهم", "un\u00a0ami\u202f!", "東\u3000京", "👩\u200d👧", "a\u00adb", "א\u200fב"]
+)
+def test_printable_leaves_what_a_script_is_written_with(text):
+    assert printable(text) == text
+
+
+def test_a_symbol_that_shows_nothing_is_spelled():
+    assert list(map(visible, ["a", " ", "東", "\u200c", "\u00a0", "\u3000", "\x1b"])) == [
+        *["a", " ", "東", r"\u200c", r"\xa0", r"\u3000", r"\x1b"]
+    ]
 
 
 def test_digest_tells_lines_apart():

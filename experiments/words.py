@@ -32,7 +32,7 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.recipe import Default
 
 from .shared import cli
-from .shared.flags import Hidden, Seed, Text
+from .shared.flags import Hidden, Seed, Text, Typed
 from .shared.rows import Rows, Study, keep
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a million words in all
@@ -62,7 +62,7 @@ class Config(Study, Seed, Text):
     context_length: Hidden = None
     min_count: int = 3
     """Treat words that occur fewer times than this in the train lines as one unknown word."""
-    prefix: str | None = None
+    prefix: Typed | None = None
     """Text that every sample starts with; by default "In the beginning", or nothing if its words are unknown."""
     samples: int = 5
     """Number of samples to draw from each model."""

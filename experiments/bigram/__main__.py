@@ -32,7 +32,7 @@ from ..explore.table import Table
 from ..shared import cli
 from ..shared.cli import clip, shown, title
 from ..shared.figures import drawing
-from ..shared.flags import Output, Seed
+from ..shared.flags import Output, Seed, Typed
 from ..shared.lecture import Lecture, count_dict, count_table
 from . import figures as bigram_figures
 from . import neural as bigram_neural
@@ -59,9 +59,9 @@ class Config(Output, Seed):
     """Weight penalty (L2 regularisation): this number times mean(W**2) is added to the loss; 0.01 in the lecture."""
     samples: int = 10
     """Number of lines to sample from each model."""
-    score: tuple[str, ...] = ()
+    score: tuple[Typed, ...] = ()
     """Words to score; by default, a line of the data, and the same line with an unseen bigram at its end."""
-    prefix: str = ""
+    prefix: Typed = ""
     """Text that every sample starts with."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     out: Path = Path("runs/bigram")

@@ -32,17 +32,17 @@ from .usage import called
 
 
 def unescape(text: str) -> str:
-    """Replace \\n and \\t, which a shell does not interpret, by a line end and a tab."""
-    return text.replace("\\n", "\n").replace("\\t", "\t")
+    """Replace what a shell leaves as it is typed: \\n by a line end, \\t by a tab, and \\\\ by one backslash."""
+    return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
 
 
 MAX_SEEDS = 1000  # one run each, all in memory at once
 Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is not a flag
-Separator = Annotated[
+Typed = Annotated[  # the type of every flag that takes text, with the escapes of `unescape`
     str,
     tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar="STR",
+        metavar="TEXT",
         instance_from_str=lambda texts: unescape(texts[0]),
         is_instance=lambda value: isinstance(value, str),
         str_from_instance=lambda value: [value],
@@ -93,7 +93,7 @@ class Text:
     tokenizer: Path | None = None
     """Take the vocabulary from this folder: a run, or one with vocab.json and merges.txt, or tokenizer.json."""
 
-    separator: Separator | None = None
+    separator: Typed | None = None
     """Separator between documents, for files that are not one item per line; '\\n\\n' is a blank line."""
     context_length: int | None = None
     """Cut lines and documents into windows of this many tokens; each token is predicted within its own window."""

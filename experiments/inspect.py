@@ -25,7 +25,7 @@ from makemore_jax.runs.folder import read_config
 
 from .shared import cli
 from .shared.figures import drawing
-from .shared.flags import Seed
+from .shared.flags import Seed, Typed
 from .shared.reading import Reads
 
 
@@ -35,7 +35,7 @@ class Config(Seed, Reads):
 
     run: tyro.conf.Positional[Path]
     """Run folder that the train command wrote, or a .safetensors file that sample --export wrote."""
-    line: str = ""
+    line: Typed = ""
     """Line to read; by default, the longest of the first hundred lines of the data."""
     data: Path | None = None
     """Text file whose lines the model reads; by default, the file that it was trained on."""

@@ -26,7 +26,7 @@ from makemore_jax.progress import progress_bar
 from makemore_jax.runs.folder import identity, read_config
 
 from .shared import cli
-from .shared.flags import Hidden, Output, Seed, Text
+from .shared.flags import Hidden, Output, Seed, Text, Typed
 from .shared.reading import File
 
 SHOWN = 5  # lines at each evaluation that finds better weights
@@ -50,6 +50,16 @@ class Learns(Output, Text):
     stream: Hidden = False
 
 
+@dataclass(frozen=True)
+class WantedLines(Wanted):
+    """The flags of `Wanted`, with text as it is typed."""
+
+    start: Typed = ""
+    """Text that every line starts with."""
+    end: Typed = ""
+    """Text that every line ends with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config(Learns, Seed):
     """Learn the lines of a text file, and make more of them. Only the new lines go to standard output."""
@@ -58,7 +68,7 @@ class Config(Learns, Seed):
     """Number of lines to make."""
     seed: int = 0
     """Random seed of the lines; another seed makes other lines from the same model."""
-    wanted: tyro.conf.OmitArgPrefixes[Wanted] = field(default_factory=Wanted)
+    wanted: tyro.conf.OmitArgPrefixes[WantedLines] = field(default_factory=WantedLines)
 
     def __post_init__(self):
         super().__post_init__()

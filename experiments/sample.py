@@ -20,7 +20,7 @@ from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import lines_of
 
 from .shared import cli
-from .shared.flags import Seed
+from .shared.flags import Seed, Typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Config(Seed):
     """Run folder that the train command wrote, or a .safetensors file that --export wrote."""
     n: int = 20
     """Number of lines to sample; a line that ends in … was cut at the length of the longest line in the data."""
-    prefix: str = ""
+    prefix: Typed = ""
     """Text that every sampled line starts with."""
     seed: int = 1
     """Random seed; the same seed gives the same lines."""
@@ -40,7 +40,7 @@ class Config(Seed):
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     unseen: bool = False
     """Sample only lines that are not in the run's train data, by drawing again in place of those that are."""
-    score: tuple[str, ...] = ()
+    score: tuple[Typed, ...] = ()
     """Print the loss of these lines instead of sampling."""
     export: Path | None = None
     """Write the weights, sizes and vocabulary into this .safetensors file."""

@@ -90,9 +90,8 @@ def train(config: Config, name: str, corpus: mm.Corpus, seeds: list[int], **size
     lines = len(corpus.tokens.train.length_N)
     model, recipe = resolve(name, corpus.sizes, None, sizes)
     steps = config.steps or max(1, int(recipe.steps * min(1, max(0.25, lines / 16_000))))
-    batch = min(recipe.batch, lines)
     evaluations = max(1, steps // EVALUATE_EVERY)
-    options = {"steps": steps, "batch": batch, "evaluations": evaluations, "spread": spread}
+    options = {"steps": steps, "evaluations": evaluations, "spread": spread}
     return mm.sweep(model, corpus, seeds, None, recipe, **options).best
 
 

@@ -1,6 +1,7 @@
 """The recipe for training a neural model: its hyperparameters, and the optimiser built from them."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -13,13 +14,17 @@ from makemore_jax.errors import require, require_float, require_positive
 from makemore_jax.muon import orthogonal_momentum
 
 
+class Default(int):
+    """A number that nobody chose: where it does not fit, it is lowered. A plain int is obeyed or refused."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Random batches of lines; the learning rate warms up, then decays along a cosine."""
 
     steps: int = 10_000
     """Optimiser steps."""
-    batch: int = 64
+    batch: int = Default(64)
     """Batch size, in lines."""
     optimizer: str = "adamw"
     """Optimiser: adamw; or muon, which makes the updates of matrices orthogonal and needs fewer steps, with AdamW for
@@ -68,6 +73,10 @@ class Recipe:
             f"`micro_batches` is {self.micro_batches}; it must divide the `batch` of {self.batch}",
         )
 
+    def fitted(self, lines: int) -> "Recipe":
+        """Return the recipe for this many train lines: itself, unless its batch is too large; see `lower`."""
+        return self if self.batch <= lines else lower(self, lines)
+
     @property
     def hyper(self) -> dict:
         """The floats that may differ between runs, as arrays, so that `vmap` can train many runs as one program."""
@@ -77,6 +86,16 @@ class Recipe:
 
 
 ENDS = {"embed", "position", "head", "W"}  # parameters of one row or column a symbol or position; W is the bigram's
+
+
+def lower(recipe: Recipe, lines: int) -> Recipe:
+    """Lower a default batch to so many lines, with a warning; raise `InputError` if the batch was chosen."""
+    what = f"a batch holds {recipe.batch} lines, but there are {lines} to train on"
+    free = isinstance(recipe.batch, Default) and lines >= recipe.micro_batches
+    require(free, f"{what}; add lines, or lower `batch`")
+    batch = lines - lines % recipe.micro_batches
+    warnings.warn(f"{what}; it is lowered to {batch}", stacklevel=2)
+    return replace(recipe, batch=batch)
 
 
 def is_matrix(path: tuple, leaf: jax.Array) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from makemore_jax.data.corpus import novelty
-from makemore_jax.data.lines import digest, normalize, read_lines, split
+from makemore_jax.data.lines import digest, normalize, read_lines, split, visible
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require, require_float
@@ -31,9 +31,9 @@ from makemore_jax.runs.writer import RunFolder
 from ..explore.saved import write_page
 from ..explore.table import Table
 from ..shared import cli
-from ..shared.cli import clip, printable, shown, title
+from ..shared.cli import clip, shown, title
 from ..shared.figures import drawing
-from ..shared.flags import Output, Seed
+from ..shared.flags import Output, Seed, Typed
 from ..shared.lecture import Lecture, count_dict, count_table
 from ..shared.reading import File, Reads
 from . import figures as bigram_figures
@@ -61,9 +61,9 @@ class Config(Output, Seed, Reads):
     """Weight penalty (L2 regularisation): this number times mean(W**2) is added to the loss; 0.01 in the lecture."""
     samples: int = 10
     """Number of lines to sample from each model."""
-    score: tuple[str, ...] = ()
+    score: tuple[Typed, ...] = ()
     """Words to score; by default, a line of the data, and the same line with an unseen bigram at its end."""
-    prefix: str = ""
+    prefix: Typed = ""
     """Text that every sample starts with."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     out: Path = Path("runs/bigram")
@@ -114,7 +114,7 @@ def prepare(config: Config, key: jax.Array) -> Lecture:
         return [vocab.decode(row) + "…" * (not ended) for row, ended in zip(drawn.token_BT, drawn.ended_B, strict=True)]
 
     model, tokens = ngram.ngram(ngram.Config(vocab.size)), tokenize(lines, vocab)
-    return Lecture(lines, vocab, list(map(printable, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
+    return Lecture(lines, vocab, list(map(visible, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
 
 
 def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:

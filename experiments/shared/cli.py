@@ -26,6 +26,7 @@ from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
+from .cells import clip, pad
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
 from .signals import Stopped, stop_on_signals
@@ -183,16 +184,10 @@ def shown(path: Path) -> str:
     return printable(str(path))
 
 
-def clip(text: str, width: int = 40) -> str:
-    """The text, made printable and cut to `width` characters."""
-    text = printable(text)
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def columns(texts: dict[str, list[str]]) -> None:
     """Print lists of texts side by side, each under its name."""
     for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
-        print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
+        print("".join(pad(clip(text, 30), 32) for text in row).rstrip())
 
 
 def mean_and_range(values: Sequence[float]) -> str:

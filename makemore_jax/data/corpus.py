@@ -164,7 +164,8 @@ def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding()
 
     Characters are found in all lines, words and byte pairs in the train lines only.
     """
-    require_lines(source, [len(part) for part in lines])
+    if not all(lines):
+        raise too_few(source, sum(map(len, lines)), len({*lines.train, *lines.dev, *lines.test}))
     return _encode(lines, digest, encoding, source)
 
 
@@ -235,6 +236,8 @@ def longest_line(tokens: Split[Tokens], encoding: Encoding, source: str) -> int:
     return longest
 
 
-def require_lines(source: str, lines: list[int]) -> None:
-    """Raise `InputError` if one of the splits, which have these numbers of lines, is empty."""
-    require(all(lines), f"{source}: {sum(lines)} lines are too few to hold some out for dev and test; add more")
+def too_few(source: str, lines: int, different: int) -> InputError:
+    """The error for data of which no line falls to dev, test or train."""
+    what = f"only {different:,} of {lines:,} lines are different," if different < lines else f"{lines:,} lines are"
+    way_out = "add other lines, or use makemore_jax.make, which holds none out"
+    return InputError(f"{source}: {what} too few to hold some out for dev and test; {way_out}")

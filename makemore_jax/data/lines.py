@@ -6,7 +6,8 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,6 +16,7 @@ from makemore_jax.errors import InputError, require
 
 LONGEST_LINE = 4096  # characters; with longer lines, it is probably the wrong file
 BYTE_ORDER_MARK = "\ufeff"
+OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")  # by a terminal
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -29,8 +31,17 @@ def normalize(text: str, lowercase: bool = False) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape control characters, which a terminal would obey instead of showing."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    """Escape what a terminal would obey instead of showing: controls, line ends, changes of direction, surrogates."""
+    return OBEYED.sub(lambda found: _escaped(found[0]), text)
+
+
+def visible(symbol: str) -> str:
+    """Escape also what shows nothing where a symbol stands alone: joiners, and spaces other than the common one."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in symbol)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class Reading(NamedTuple):
@@ -176,14 +187,23 @@ class Split(NamedTuple, Generic[T]):
         return Split(*map(function, self))
 
 
-def split(lines: Iterable[str], dev: float = 0.1, test: float = 0.1) -> Split[list[str]]:
-    """Divide lines into train, dev and test by a hash of each line (BLAKE2b of its UTF-8, as a fraction of 1).
+def frequent(counts: Mapping[str, int], total: int, different: int) -> frozenset[str]:
+    """Find the lines above a hundredth of all and three times the mean count; `counts` may leave out rarer ones."""
+    return frozenset(line for line, count in counts.items() if count * min(different, 300) > 3 * total)
 
-    Equal lines always land in the same split, and adding lines to the file moves none of the others.
+
+def split(lines: Sequence[str], kept: Collection[str] | None = None) -> Split[list[str]]:
+    """Divide lines into train, dev (a tenth) and test (a tenth) by a hash of each line (BLAKE2b of its UTF-8).
+
+    Equal lines land in the same split. A `frequent` line stays in train: held out, it would fill a split and never be
+    learned. Dev and test are then a tenth of the other lines. Adding lines to the file moves none of the others, unless
+    it changes which ones are frequent. `kept` names the frequent lines of the data if `lines` are a part of it.
     """
+    if kept is None:
+        kept = frequent(counts := Counter(lines), len(lines), len(counts))
     parts = Split([], [], [])
     for line in lines:
-        hashed = hashlib.blake2b(line.encode(), digest_size=8).digest()
-        fraction = int.from_bytes(hashed, "big") / 2**64
-        (parts.test if fraction < test else parts.dev if fraction < test + dev else parts.train).append(line)
+        tenth = 10 * int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8).digest(), "big") >> 64
+        part = parts.train if tenth > 1 or line in kept else parts.dev if tenth else parts.test
+        part.append(line)
     return parts

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from makemore_jax.data import bpe
-from makemore_jax.data.lines import normalize, printable
+from makemore_jax.data.lines import normalize
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
@@ -146,7 +146,7 @@ class Vocab:
         alphabet = "".join(self.symbols[1:])
         more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
         what = f"{character!r} (U+{ord(character):04X}) is not in the data"
-        return InputError(f"{what}; its characters are: {printable(alphabet[:80])}{more}")
+        return InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
 
     def _has_no(self, text: str, place: int) -> InputError:
         """Return the error for a typed text whose word or character at this place is unknown."""

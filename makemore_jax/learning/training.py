@@ -145,8 +145,8 @@ def training(
     """Make the two functions that train a model on the train lines of a corpus; for `in_place` see `steps_on`.
 
     Raises:
-      InputError: a batch holds more lines than there are, a line is longer than the model's context, the vocabularies
-        differ, or the model does not support an option of the recipe.
+      InputError: the recipe's batch was chosen and holds more lines than there are, a line is longer than the model's
+        context, the vocabularies differ, or the model does not support an option of the recipe.
     """
     require(
         not corpus.streamed, "streamed data needs `distributed.feed.training`; use that, or load the data into memory"
@@ -161,12 +161,9 @@ def plan_of(model: Model, corpus: Corpus, recipe: Recipe, rows: int = 1) -> tupl
     """Return the train lines sorted by length, and the plan of their batches; raise `InputError` as `training` does."""
     lines, found = len(corpus.tokens.train.length_N), corpus.vocab.size
     require(model.vocab == found, f"the model is for {model.vocab} symbols; build it for the {found} of the data")
-    require(
-        recipe.batch <= lines,
-        f"a batch holds {recipe.batch} lines, but there are {lines} to train on; add lines, or lower `batch`",
-    )
+    batch = recipe.fitted(lines).batch
     require_context(model, corpus.context)
-    return plan_batches(corpus.tokens.train, recipe.batch, rows, recipe.micro_batches)
+    return plan_batches(corpus.tokens.train, batch, rows, recipe.micro_batches)
 
 
 @cache  # equal recipes give the same function, and JAX compiles it once

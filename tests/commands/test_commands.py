@@ -1,5 +1,7 @@
 """The commands that train, sample, look, sweep and compare, as a shell starts them."""
 
+import dataclasses
+import importlib
 import json
 import os
 import resource
@@ -11,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import jax
 import numpy as np
@@ -18,6 +21,7 @@ import pytest
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.flags import unescape
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read
@@ -103,6 +107,27 @@ def test_a_damaged_cache_of_programs_is_named(monkeypatch, capsys):
 MODULES = {path.stem for path in (ROOT / "experiments").glob("*.py")} - {"__init__"}
 PACKAGES = {path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py")}
 POSITIONAL = {"benchmark", "gpt2", "inspect", "sample"}  # commands that cannot do without an argument
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [(r"a\nb\n", "a\nb\n"), (r"\t", "\t"), (r"a\\nb", r"a\nb"), (r"\\\n", "\\\n"), (r"\d", r"\d")],
+)
+def test_escapes_in_text_that_is_typed(typed, text):
+    assert unescape(typed) == text
+
+
+@pytest.mark.parametrize("name", sorted((MODULES | PACKAGES) - {"__main__", "benchmark"}))
+def test_every_flag_that_takes_text_takes_escapes(name):
+    """Plain strings are only a regular expression, which has escapes of its own, and the names of machines."""
+    module = importlib.import_module(f"experiments.{name}" + ".__main__" * (name in PACKAGES))
+    fields, plain = list(get_type_hints(module.Config, include_extras=True).items()), set()
+    for field, kind in fields:
+        if dataclasses.is_dataclass(nested := (*get_args(kind), kind)[0]):
+            fields += get_type_hints(nested, include_extras=True).items()
+        if str in (kind, *get_args(kind)) and get_origin(kind) is not Annotated:
+            plain.add(field)
+    assert plain <= {"coordinator", "match", "target"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))
@@ -347,6 +372,16 @@ def test_large_batches(train):
     assert status == 2
     assert "a batch holds 200 lines, but there are 1" in err
     assert "add lines, or lower --batch" in err
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_batch_that_nobody_chose_is_fitted_to_a_short_list(command, names, tmp_path):
+    (tmp_path / "towns.txt").write_text("\n".join(names[:40]))
+    flags = ("--model", "bigram", "--steps", 2, "--samples", 0, "--no-figures", "--data", tmp_path / "towns.txt")
+    status, out, err = command("train", *flags, "--out", tmp_path / "run")
+    assert status == 0
+    assert f"warning: a batch holds 64 lines, but there are {out.split('train ')[1][:2]} to train on; it is" in err
+    assert command("train", *flags, "--batch", 64, "--out", tmp_path / "chosen")[0] == 2
 
 
 def test_tensorboard_files(train, tmp_path):

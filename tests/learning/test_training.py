@@ -1,5 +1,6 @@
 """Gradient descent: the two pure functions of a training run, the loop around them, batches, and the recipe."""
 
+from dataclasses import replace
 from functools import partial
 
 import chex
@@ -267,7 +268,21 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
     assert sorted(rates[10:], reverse=True) == rates[10:]
 
 
+def test_a_default_batch_that_does_not_fit_is_lowered_and_said():
+    for recipe, batch in ((Recipe(), 7), (replace(Recipe(), micro_batches=2), 6)):
+        with pytest.warns(UserWarning, match=f"holds 64 lines, but there are 7 to train on; it is lowered to {batch}"):
+            assert recipe.fitted(7) == replace(recipe, batch=batch)
+    assert Recipe().fitted(64) == Recipe()  # without a warning
+    with pytest.raises(InputError, match="a batch holds 64 lines"):
+        Recipe(micro_batches=8).fitted(7)
+    with pytest.warns(UserWarning, match="it is lowered to 7"):
+        _, plan = plan_of(MODEL, CORPUS, Recipe())
+    assert plan == plan_of(MODEL, CORPUS, Recipe(batch=7))[1]
+
+
 def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="a batch holds 64 lines, but there are 7 to train on; add lines, or"):
+        training(MODEL, CORPUS, Recipe(batch=64))  # the default, but chosen
     with pytest.raises(InputError, match="a batch holds 8 lines, but there are 7 to train on; add lines, or"):
         training(MODEL, CORPUS, Recipe(batch=8))
     with pytest.raises(

@@ -30,8 +30,9 @@ from makemore_jax.data.corpus import Corpus, load
 from makemore_jax.errors import InputError
 from makemore_jax.inference.baselines import baselines, count
 from makemore_jax.inference.draw import sample
-from makemore_jax.inference.evaluate import evaluate, mass, score
+from makemore_jax.inference.evaluate import evaluate, mass
 from makemore_jax.inference.mixing import ensemble, mix
+from makemore_jax.inference.reading import predict, score
 from makemore_jax.inference.trained import Trained, activations, save
 from makemore_jax.learning.fit import train
 from makemore_jax.learning.sweep import SweepResult, sweep
@@ -69,6 +70,7 @@ __all__ = [
     "mix",
     "open",
     "plot",
+    "predict",
     "sample",
     "save",
     "score",

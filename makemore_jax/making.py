@@ -21,7 +21,7 @@ from makemore_jax.analysis.nearness import median_distance
 from makemore_jax.data.corpus import Corpus, Encoding, encode, encode_whole, gather
 from makemore_jax.data.lines import LONGEST_LINE, digest, split
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import InputError, require, require_float, require_positive
+from makemore_jax.errors import InputError, require, require_float, require_kinds, require_positive
 from makemore_jax.inference.baselines import shannon
 from makemore_jax.inference.draw import Found, find, once
 from makemore_jax.inference.sampler import Samples, SamplingParams
@@ -132,6 +132,7 @@ def make(
     Raises:
       InputError: the data cannot be read, or its lines are all the same; or a number is out of range.
     """
+    require_kinds(n=n)
     require(n > 0, f"`n` is {n}; it must be at least 1")
     deadline = Deadline(minutes)
     corpus = read(data, Encoding(**settings))

@@ -101,6 +101,7 @@ def gather(data: str | Path | Sequence[str] | None, encoding: Encoding) -> tuple
     data = embedded("names.txt") if data is None else data
     if isinstance(data, str | Path):
         return read_lines(data, *encoding.reading), str(data)
+    require(isinstance(data, Iterable), f"the data is {data!r:.60}; give a path, or a list of lines")
     return gather_list(data, encoding), "the list"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from makemore_jax.data import bpe
-from makemore_jax.data.lines import normalize
+from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require

@@ -434,6 +434,53 @@ def test_sampling_from_the_folder_alone(command, whole, tmp_path):
     scores = json.loads(command("sample", whole, "--score", "emma", "mia", "--json")[1].splitlines()[-1])["scores"]
     assert [row["text"] for row in scores] == ["emma", "mia"]
     assert scores[0]["nats_per_character"] == pytest.approx(scores[0]["nats"] / 5)
+    assert scores[0]["symbols"] == list("emma.")
+    assert sum(scores[0]["symbol_nats"]) == pytest.approx(scores[0]["nats"])
+
+
+def test_an_impossible_line_spoils_no_other_score(command, whole):
+    status, out, err = command("sample", whole, "--score", "emma", "zoé", "a" * 30, "mia", "--json")
+    assert (status, err) == (0, "")
+    *printed, last = out.splitlines()
+    assert [row["nats"] == "inf" for row in json.loads(last)["scores"]] == [False, True, True, False]
+    assert printed[:2] == command("sample", whole, "--score", "emma")[1].splitlines()
+    assert printed[2].split(maxsplit=5)[-1] == "zoé   (this model does not know the symbol 'é')"
+    assert printed[3].split()[-2:] == ["é", "inf"]
+    assert "(this model reads up to 6 symbols)" in printed[4]
+
+
+def test_what_comes_next_is_told_by_name(command, whole):
+    status, out, err = command("sample", whole, "--next", "emm", "--json")
+    assert (status, err) == (0, "")
+    *printed, last = out.splitlines()
+    rows, found = json.loads(last)["next"], mm.predict(mm.open(whole), "emm")
+    assert {row["symbol"]: row["probability"] for row in rows} == found
+    assert [row["symbol"] for row in rows if row["end"]] == ["."]
+    assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
+    assert sum(line.endswith("   end of the line") for line in printed) == 1
+    assert len(printed) == len(found)
+    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--next", "é")[2]
+
+
+def test_plain_samples_are_lines_alone(command, whole):
+    flags = ["sample", whole, "--n", 5, "--prefix", "ma"]
+    rows = json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]
+    status, out, err = command(*flags, "--plain", "--export", whole.parent / "plain.safetensors")
+    assert (status, out) == (0, "".join(f"{row['text']}\n" for row in rows))
+    assert "wrote" in err
+    assert "of 5: " in err
+    assert "leave it out with --json" in command(*flags, "--plain", "--json")[2]
+
+
+@pytest.mark.parametrize(("separator", "between"), [("\\n\\n", "\n\n"), ("%%", "\n%%\n")])
+def test_plain_documents_are_documents(command, train, tmp_path, names, separator, between):
+    tunes = ["\n".join(names[first : first + 3]) for first in range(0, 180, 3)]
+    (tmp_path / "tunes.txt").write_text(separator.replace("\\n", "\n").join(tunes))
+    assert train("--data", tmp_path / "tunes.txt", "--separator", separator)[0] == 0
+    flags = ["sample", tmp_path / "run", "--n", 3, "--temperature", 0.5]
+    texts = [row["text"] for row in json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]]
+    assert any("\n" in text for text in texts)
+    assert command(*flags, "--plain")[1] == between.join(texts) + "\n"
 
 
 def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
@@ -446,12 +493,12 @@ def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
     assert "saved in" in out
     assert "\x1b" not in out + err
     folder.rename(tmp_path / "run")
-    for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}"]):
+    for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}", "\x1b[31mé"]):
         status, out, err = command("sample", tmp_path / "run", *more)
         assert status == 0, err
         assert "\\x1b[31m" in out
         assert "\x1b" not in out
-    for more in (["--prefix", "é"], ["--score", "\x1b[2Jé"], ["--export", tmp_path / "\x1b[2J/none"]):
+    for more in (["--prefix", "é"], ["--export", tmp_path / "\x1b[2J/none"]):
         status, out, err = command("sample", tmp_path / "run", *more)
         assert status == 2
         assert "\x1b" not in out + err
@@ -492,7 +539,6 @@ def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_p
 def test_bad_prefixes(command, whole):
     assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
     assert "leaves no room to continue" in command("sample", whole, "--prefix", "a" * 30)[2]
-    assert "was trained on up to" in command("sample", whole, "--score", "a" * 30)[2]
     assert "no such run folder" in command("sample", whole / "none")[2]
 
 

@@ -25,8 +25,8 @@ from experiments.explore import __main__ as explore
 from experiments.explore import inside, saved, views
 from experiments.explore import open_runs as shelf
 from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
-from experiments.explore.symbols import label
 from experiments.explore.table import MAX_LEARNED, SHOWN, Table, first_lines
+from experiments.shared.symbols import label
 from makemore_jax import checkpoint
 from makemore_jax.analysis import plot
 from makemore_jax.data.corpus import encode
@@ -183,7 +183,7 @@ def test_a_typed_line_costs_what_score_says(name, corpus):
 def test_what_a_model_cannot_read_is_said_in_place(gru):
     found = views.type_line(gru, "emXma")
     assert (found["symbols"], found["unread"]) == (["e", "m"], ["X", "m", "a"])
-    assert found["problem"] == "this model does not know the symbol X"
+    assert found["problem"] == "this model does not know the symbol 'X'"
     found = views.type_line(gru, "a" * 5000)
     assert len(found["symbols"]) == gru.context - 1
     assert found["problem"] == f"this model reads up to {gru.context - 1} symbols"
@@ -204,7 +204,7 @@ def test_words_and_bytes_are_read_as_such():
         token = found["bars"][-1][0]
         assert views.append(trained, "in the light", token).startswith("in the light")
         if level == "word":
-            assert views.type_line(trained, "in the lig ht")["problem"] == "this model does not know the word lig"
+            assert views.type_line(trained, "in the lig ht")["problem"] == "this model does not know the word 'lig'"
             assert " ".join(views.type_line(trained, "in zebra the")["unread"]).replace(" ", "") == "zebra␣the"
 
 
@@ -928,7 +928,7 @@ def test_a_line_is_typed(tab, gru):
     reader.locator(".strip .letter").nth(5).wait_for()
     assert line.input_value() == "emma" + expected["bars"][1][1]
     line.fill("em<i>ma")
-    reader.get_by_text("this model does not know the symbol <").wait_for()
+    reader.get_by_text("this model does not know the symbol '<'").wait_for()
     line.fill("a" * 5000)
     reader.get_by_text("this model reads up to").wait_for()
     assert tab.fits()

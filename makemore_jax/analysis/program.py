@@ -26,7 +26,7 @@ from makemore_jax.models.interface import Model, Params
 
 CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "checkpoint", "remat2")
 LOOPS = ("scan", "while", "cond")
-TYPES = ("float32", "int32", "uint32", "int8", "uint8", "bool")
+TYPES = ("float32", "int32", "int8", "uint8", "bool")
 ALIGNED = 4  # bytes
 
 

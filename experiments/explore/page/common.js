@@ -39,7 +39,8 @@ page.count = (value) => value.toLocaleString("en-US");
 
 page.percent = (p) => (p === null ? "–" : p >= 0.0995 ? `${(100 * p).toFixed(0)}%` : p >= 0.00995 ? `${(100 * p).toFixed(1)}%` : p > 0 && p < 0.0001 ? "<0.01%" : `${(100 * p).toFixed(2)}%`);
 
-// A request; a refusal is an Error whose message is the one line that the server gave.
+// A question to the models, which `page.send` answers: on a server, or in the page itself. A refusal is an Error whose
+// message is one line.
 page.pending = 0;
 
 page.ask = async (name, body) => {
@@ -52,25 +53,6 @@ page.ask = async (name, body) => {
     page.pending -= quiet ? 0 : 1;
     if (!page.pending) document.getElementById("busy")?.setAttribute("hidden", "");
   }
-};
-
-page.send = async (name, body) => {
-  const how = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  let answer;
-  try {
-    answer = await fetch(`/api/${name}`, how);
-  } catch {
-    throw new Error("the server does not answer; start it again in its terminal");
-  }
-  const text = await answer.text();
-  let value;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new Error(text.trim().split("\n")[0]);
-  }
-  if (!answer.ok) throw new Error(value.error);
-  return value;
 };
 
 // Only the newest of several calls counts: call it as often as keys are pressed.

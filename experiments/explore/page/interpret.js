@@ -8,7 +8,7 @@
 // An array is flat: the element [i, j] of shape [5, 3] is at the address 3 i + 1 j, and 3 and 1 are its strides. The
 // stride of an axis of length 1 is 0, so that such an axis repeats wherever it is stretched.
 
-const TYPES = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array };
+const TYPES = { float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array };
 const size = (shape) => shape.reduce((count, length) => count * length, 1);
 const stridesOf = (shape) => shape.map((length, axis) => (length === 1 ? 0 : size(shape.slice(axis + 1))));
 const array = (type, shape, data) => Object.assign(data ?? new TYPES[type](size(shape)), { type, shape, strides: stridesOf(shape) });
@@ -37,28 +37,23 @@ const stretched = (x, shape) => addresses(shape, shape.map((_, axis) => x.stride
 
 const inTurn = (...runs) => () => runs.forEach((run) => run());
 const copy = (_, [out], [x]) => () => out.set(x); // the same elements, perhaps in another shape
-
 const each = (f) => (_, [out], [x, y = x, z = x]) => { // a function of the elements at one place
   const [a, b, c] = [x, y, z].map((input) => stretched(input, out.shape));
   return () => { for (let i = 0; i < out.length; i++) out[i] = f(x[a[i]], y[b[i]], z[c[i]]); };
 };
-
 const read = (out, x, strides, start = 0, shift = () => 0) => { // each element of the output stands somewhere in x
   const address = addresses(out.shape, strides, start);
   return () => { for (let i = 0, by = shift(); i < out.length; i++) out[i] = x[by + address[i]]; };
 };
-
 const write = (out, x, strides, start = 0, shift = () => 0) => { // each element of x goes somewhere in the output
   const address = addresses(x.shape, strides, start);
   return () => { for (let i = 0, by = shift(); i < x.length; i++) out[by + address[i]] = x[i]; };
 };
-
 const arranged = (x, axes) => { // x with its axes in this order, and the function that fills it
   if (axes.every((axis, k) => axis === k)) return [x, () => {}];
   const found = array(x.type, pick(x.shape, axes));
   return [found, read(found, x, pick(x.strides, axes))];
 };
-
 const fold = (f, first) => ({ axes }, [out], [x]) => { // some axes become one value
   const address = addresses(x.shape, place(out.strides, others(x.shape, axes), x.shape.length));
   const folded = new Float64Array(out.length);
@@ -68,17 +63,13 @@ const fold = (f, first) => ({ axes }, [out], [x]) => { // some axes become one v
     out.set(folded);
   };
 };
-
 const accumulate = (f) => ({ axis, reverse }, [out], [x]) => { // each element with all before it
   const starts = along(x, others(x.shape, axis)), last = x.shape[axis] - 1;
   return () => starts.forEach((start) => {
-    for (let k = 0, value; k <= last; k++) {
-      const i = start + (reverse ? last - k : k) * x.strides[axis];
-      out[i] = value = k ? f(value, x[i]) : x[i];
-    }
+    const at = (k) => start + (reverse ? last - k : k) * x.strides[axis];
+    for (let k = 0, value; k <= last; k++) out[at(k)] = value = k ? f(value, x[at(k)]) : x[at(k)];
   });
 };
-
 const find = (better) => ({ axes: [axis] }, [out], [x]) => { // the index of the best element
   const starts = along(x, others(x.shape, axis)), indices = [...Array(x.shape[axis]).keys()];
   return () => starts.forEach((start, i) => {
@@ -144,7 +135,7 @@ const OPERATIONS = {
   },
 
   // The same elements elsewhere
-  copy, stop_gradient: copy, reshape: copy, squeeze: copy, expand_dims: copy,
+  copy: copy, stop_gradient: copy, reshape: copy, squeeze: copy, expand_dims: copy,
   broadcast_in_dim: (p, [out], [x]) => read(out, x, place(x.strides, p.broadcast_dimensions, out.shape.length)),
   transpose: (p, [out], [x]) => read(out, x, pick(x.strides, p.permutation)),
   rev: ({ dimensions: back }, [out], [x]) => // backwards along some axes
@@ -154,10 +145,8 @@ const OPERATIONS = {
     read(out, x, x.strides.map((stride, axis) => stride * (strides?.[axis] ?? 1)), addressOf(x, start_indices)),
   split: ({ axis, sizes }, outs, [x]) =>
     inTurn(...outs.map((out, k) => read(out, x, x.strides, x.strides[axis] * sum(sizes.slice(0, k))))),
-  concatenate: ({ dimension: axis }, [out], xs) => {
-    const before = (k) => sum(xs.slice(0, k).map((x) => x.shape[axis]));
-    return inTurn(...xs.map((x, k) => write(out, x, out.strides, out.strides[axis] * before(k))));
-  },
+  concatenate: ({ dimension: axis }, [out], xs) =>
+    inTurn(...xs.map((x, k) => write(out, x, out.strides, out.strides[axis] * sum(xs.slice(0, k).map((y) => y.shape[axis]))))),
   stack: ({ axis }, [out], xs) => inTurn(...xs.map((x, k) => write(out, x, out.strides.toSpliced(axis, 1), out.strides[axis] * k))),
   unstack: ({ axis }, outs, [x]) => inTurn(...outs.map((out, k) => read(out, x, x.strides.toSpliced(axis, 1), x.strides[axis] * k))),
   pad: ({ padding_config: config }, [out], [x, value]) => { // along each axis: before, after, between two elements
@@ -251,13 +240,10 @@ function prepare({ arrays, constants, operations, inputs, outputs }, bytes, give
 
 // A model is two programs: `init_cache`, its memory before a line, and `step`: (memory, token) -> (logits, memory).
 function loadModel({ init_cache, step }, bytes) {
-  const start = prepare(init_cache, bytes).run(), next = prepare(step, bytes);
-  return {
-    start,
-    step(memory, token) {
-      assign(next.inputs, [...memory, [token]]);
-      const [logits, ...after] = next.run().map((value) => value.slice());
-      return [logits, after];
-    },
-  };
+  const start = prepare(init_cache, bytes).run(), { inputs, run } = prepare(step, bytes);
+  return { start, step: (memory, token) => {
+    assign(inputs, [...memory, [token]]);
+    const [logits, ...after] = run().map((value) => value.slice());
+    return [logits, after];
+  } };
 }

@@ -2,8 +2,8 @@
 
 Run it:   python -m experiments.explore runs/gru runs/lstm
           python -m experiments.explore                         without a run, a small GRU trains while you watch
-          python -m experiments.explore runs/gru --save gru.html    write a page that runs the model itself, without a server
-          python -m experiments.explore --save table.html       the same for the table of bigrams
+          python -m experiments.explore runs/gru --save gru.html    only write a page that runs the model by itself
+          python -m experiments.explore --save table.html       only write the table, with its data, as one file
 Expect:   a page at 127.0.0.1, which opens in the browser; Ctrl-C ends the command
 """
 
@@ -38,7 +38,7 @@ class Config:
     data: Path | None = None
     """Text file for the table; by default, the file that the first run was trained on, or the names."""
     save: Path | None = None
-    """Write the runs into this HTML file, or the table if no run is named, and exit. The file needs no server."""
+    """Write one HTML file that needs no server, and exit: the runs to type into and draw from, or without any the table."""
     port: int = 0
     """Port on the loopback address; 0 chooses a free one."""
     no_open: bool = False
@@ -53,10 +53,11 @@ class Config:
 
 
 def run(config: Config) -> dict:
-    """Open the runs and serve the page until Ctrl-C, or save the table."""
+    """Open the runs and serve the page until Ctrl-C, or save a page."""
     if config.save:
-        write_page(page_of(config), config.save)
-        print(f"wrote {cli.shown(config.save)}: open it in any browser")
+        page = page_of(config)
+        write_page(page, config.save)
+        print(f"wrote {cli.shown(config.save)} ({len(page.encode()) / 1000:,.0f} kB): open it in any browser")
         return {"saved": config.save}
     serve = load_server()
     live = None if config.runs else LiveRun(corpus.load(config.data or embedded("names.txt")))

@@ -70,7 +70,9 @@ def operations() -> frozenset[str]:
 def _page(title: str, scripts: tuple[str, ...], data: Any) -> str:
     """Make the whole file; its policy allows only its own style and scripts, by their hashes."""
     style, script = _read("style.css"), "\n".join(map(_read, scripts))
-    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    )
     shown = to_json(data).replace("<", "\\u003c")  # no tag can end the data
     return _read("saved.txt").format(title=title, policy=policy, style=style, script=script, data=shown)
 

@@ -65,9 +65,14 @@ page.uniforms = (seed, line) => {
   return next;
 };
 
-// The models of this page by name, each with what it needs: see models.js
-page.models = new Map();
+page.models = new Map(); // by name
 
+page.openModel = async (saved) => {
+  const zipped = Uint8Array.from(atob(saved.constants), (c) => c.charCodeAt(0));
+  const bytes = await new Response(new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  const vocabulary = page.vocabulary(saved.vocabulary), labels = vocabulary.symbols.map(page.label);
+  return { ...saved, ...loadModel(saved, bytes), vocabulary, labels, barred: new Set(saved.barred) };
+};
 page.reading = ({ vocabulary, context }, typed) => {
   const pieces = vocabulary.pieces(vocabulary.normalize(typed.replaceAll("\n", " "))), tokens = pieces.map(vocabulary.encode);
   const unknown = tokens.includes(undefined) ? tokens.indexOf(undefined) : pieces.length, ids = tokens.slice(0, unknown).flat();

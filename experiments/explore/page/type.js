@@ -105,6 +105,7 @@ page.typeView = (section, shared) => {
         else chosen.delete(run.name);
         update();
       } }), element("span", { text: run.name }))));
+      chips.hidden = shared.runs.length < 2;
       known = now;
     }
     update();

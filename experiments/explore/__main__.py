@@ -38,7 +38,7 @@ class Config:
     data: Path | None = None
     """Text file for the table; by default, the file that the first run was trained on, or the names."""
     save: Path | None = None
-    """Write one HTML file that needs no server, and exit: the runs to type into and draw from, or without any the table."""
+    """Write one HTML file that needs no server, and exit: a page of the runs, or of the table if no run is named."""
     port: int = 0
     """Port on the loopback address; 0 chooses a free one."""
     no_open: bool = False

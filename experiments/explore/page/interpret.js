@@ -135,7 +135,7 @@ const OPERATIONS = {
   },
 
   // The same elements elsewhere
-  copy: copy, stop_gradient: copy, reshape: copy, squeeze: copy, expand_dims: copy,
+  copy: copy, stop_gradient: copy, reshape: copy, squeeze: copy,
   broadcast_in_dim: (p, [out], [x]) => read(out, x, place(x.strides, p.broadcast_dimensions, out.shape.length)),
   transpose: (p, [out], [x]) => read(out, x, pick(x.strides, p.permutation)),
   rev: ({ dimensions: back }, [out], [x]) => // backwards along some axes
@@ -149,6 +149,8 @@ const OPERATIONS = {
     inTurn(...xs.map((x, k) => write(out, x, out.strides, out.strides[axis] * sum(xs.slice(0, k).map((y) => y.shape[axis]))))),
   stack: ({ axis }, [out], xs) => inTurn(...xs.map((x, k) => write(out, x, out.strides.toSpliced(axis, 1), out.strides[axis] * k))),
   unstack: ({ axis }, outs, [x]) => inTurn(...outs.map((out, k) => read(out, x, x.strides.toSpliced(axis, 1), x.strides[axis] * k))),
+  tile: ({ reps }, [out], [x]) => // the whole array again and again, along each axis
+    read(array(out.type, reps.flatMap((n, axis) => [n, x.shape[axis]]), out.subarray()), x, x.strides.flatMap((stride) => [0, stride])),
   pad: ({ padding_config: config }, [out], [x, value]) => { // along each axis: before, after, between two elements
     const strides = out.strides.map((stride, axis) => stride * (1 + config[axis][2]));
     return inTurn(() => out.fill(value[0]), write(out, x, strides, addressOf(out, config.map(([before]) => before))));
@@ -234,8 +236,7 @@ function prepare({ arrays, constants, operations, inputs, outputs }, bytes, give
     outs.forEach((number) => known.add(number));
     return [];
   });
-  const results = pick(all, outputs);
-  return { inputs: pick(all, inputs), run: () => { runs.forEach((run) => run()); return results; } };
+  return { inputs: pick(all, inputs), run: () => { runs.forEach((run) => run()); return pick(all, outputs); } };
 }
 
 // A model is two programs: `init_cache`, its memory before a line, and `step`: (memory, token) -> (logits, memory).

@@ -20,7 +20,7 @@ from experiments.explore.open_runs import describe
 from makemore_jax.analysis.program import trace
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
-from makemore_jax.inference.sampler import SamplingParams, filter_logits
+from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.registry import build
 from tests.cases import CASES, B, T, V, label, shared_case
@@ -319,7 +319,7 @@ def test_ties_filters_and_symbols_that_may_not_be_drawn():
         asked,
     )
     for setting, prob in zip(settings, found, strict=True):
-        expected = jax.nn.softmax(filter_logits(np.float32(logits), *SamplingParams(*setting).arrays))
+        (expected,) = views._cut(np.float32([logits]), *SamplingParams(*setting).arrays)
         np.testing.assert_allclose(prob, expected, atol=1e-6, err_msg=str(setting))
     uniform = node("return asked.map((u) => page.inverseCdf(u, [0, 0.25, 0, 0.75, 0]));", [0, 0.2, 0.25, 0.9999999])
     assert uniform == [1, 1, 3, 3]
@@ -363,9 +363,7 @@ def test_what_a_page_cannot_hold_is_refused(monkeypatch):
         page_of(trained)
     monkeypatch.undo()
     monkeypatch.setattr(saved, "operations", lambda: {"add"})
-    with pytest.raises(
-        InputError, match=r"^gru: the model has the operation .*, which cannot be run; leave out `save`"
-    ):
+    with pytest.raises(InputError, match=r"^gru: the model has the operation .*, which cannot be run; leave out"):
         page_of(trained)
 
 
@@ -387,7 +385,6 @@ def test_the_command_saves_runs(browser, command, tmp_path):
     reader.get_by_text(f"{expected['sum']:.2f} nats").wait_for()
     reader.locator(".bars button").first.click()
     reader.locator(".strip .letter").nth(3).wait_for()
-    view.get_by_label("gru").uncheck()
     view.locator(".typed").fill("it")
     other = view.locator(".reader", has_text="<i>words")
     other.locator(".bars button").nth(1).click()

@@ -21,7 +21,7 @@ page.element = (name, attributes = {}, ...children) => {
 
 page.symbol = (label, extra = "") => page.element("bdi", { class: `symbol ${extra}`, text: label });
 
-page.word = (labels, extra = "") => page.element("span", { class: `word ${extra}`, dir: "ltr" }, ...labels.map((label) => page.symbol(label)));
+page.word = (labels, extra = "", between = "") => page.element("span", { class: `word ${extra}`, dir: "ltr" }, ...labels.flatMap((label, k) => [k ? between : "", page.symbol(label)]));
 
 page.fill = (parent, ...children) => {
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
@@ -204,7 +204,8 @@ page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true,
 page.bars = (items, { most, onpick, second, label } = {}) => {
   const top = most || Math.max(1e-9, ...items.map((item) => Math.max(item.p || 0, item.q || 0)));
   const best = Math.max(...items.map((item) => item.q ?? item.p ?? 0));
-  return page.element("div", { class: `bars ${second ? "two" : ""}`, role: "group", "aria-label": label }, ...items.map((item) => {
+  const long = items.some((item) => item.label.length > 3) ? "long" : "";
+  return page.element("div", { class: `bars ${long} ${second ? "two" : ""}`, role: "group", "aria-label": label }, ...items.map((item) => {
     const said = `${item.label}: ${page.percent(item.p)}${second ? `, ${page.percent(item.q)} ${second}` : ""}`;
     const parts = [
       page.element("span", { class: "column" }, page.element("span", { class: "bar", style: { "--h": (item.p || 0) / top } }), second ? page.element("span", { class: "bar cut", style: { "--h": (item.q || 0) / top } }) : null),

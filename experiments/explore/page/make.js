@@ -51,10 +51,11 @@ page.makeView = (section, shared) => {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     arriving = found.lines.map((line, index) => setTimeout(() => list.append(row(line, index)), still ? 0 : 45 * index));
   };
+  const between = () => (shared.runs.find((run) => run.name === drawn.run)?.tokens === "word" ? " " : "");
   const row = (line, index) => {
     const tag = line.where ? element("span", { class: `tag ${line.where.split(" ")[0]}`, text: line.where }) : null;
     const button = element("button", { class: "made", "aria-pressed": "false", onclick: () => replay(index, button) },
-      word([...line.symbols, ...(line.ended ? [] : ["…"])]), element("span", { class: "number", title: "log-probability in nats", text: format(line.log_prob, 2) }), tag);
+      word([...line.symbols, ...(line.ended ? [] : ["…"])], "", between()), element("span", { class: "number", title: "log-probability in nats", text: format(line.log_prob, 2) }), tag);
     return element("li", {}, button);
   };
 

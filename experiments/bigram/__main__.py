@@ -28,7 +28,7 @@ from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.runs.writer import RunFolder
 
-from ..explore.saved import write_page
+from ..explore.saved import table_page, write_page
 from ..explore.table import Table
 from ..shared import cli
 from ..shared.cli import clip, shown, title
@@ -164,7 +164,7 @@ def tell_counts(lecture: Lecture, figures: RunFolder | None) -> dict:
     if figures:
         with drawing(figures.file("counts.png"), "the table, darker = more frequent") as path:
             bigram_figures.counts(counts_VV, symbols, path)
-        write_page(Table(lines, "the data"), figures.file("table.html"))
+        write_page(table_page(Table(lines, "the data")), figures.file("table.html"))
     else:
         print("left out by --no-figures")
     return {"dict_equals_table": equal, "seen_cells": seen, "zero_cells": counts_VV.size - seen}

@@ -12,6 +12,7 @@ from pathlib import Path
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.util.inspect import signature, stringify_signature
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -35,9 +36,11 @@ nb_merge_streams = True
 templates_path = ["docs/templates"]
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
+add_module_names = False
 autodoc_preserve_defaults = True
 maximum_signature_line_length = 88
 default_role = "py:obj"
+highlight_language = "none"
 nitpick_ignore_regex = [("py:obj", ".*"), ("py:.*", r"(?!makemore_jax).*|.*\.[A-Z]")]
 google = Config(napoleon_type_aliases={"InputError": "makemore_jax.errors.InputError"})
 
@@ -58,6 +61,13 @@ def as_rest(app, what, name, obj, options, lines: list[str]) -> None:
     if hasattr(obj, "_fields"):
         fields = re.findall(r"^    \w+: .*", inspect.getsource(obj), re.MULTILINE)
         lines += ["", ".. code-block:: python", "", *fields, ""]
+
+
+def of_a_call(app, what, name, obj, options, shown, returns):
+    """The signature of a Protocol of functions is that of its `__call__`."""
+    if getattr(obj, "_is_protocol", False):
+        return stringify_signature(signature(obj.__call__, bound_method=True), unqualified_typehints=True), ""
+    return None
 
 
 def leave_out(app, what, name, obj, skip, options) -> bool | None:
@@ -94,6 +104,7 @@ def mathml(display: str):
 def setup(app) -> None:
     """Connect these functions."""
     app.connect("autodoc-process-docstring", as_rest)
+    app.connect("autodoc-process-signature", of_a_call)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("doctree-read", describe_pictures)
     app.connect("build-finished", add_pages)

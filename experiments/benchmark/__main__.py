@@ -8,7 +8,7 @@ Run it:   python -m experiments.benchmark counts
           python -m experiments.benchmark reach --peer CLONE --data names.txt
           python -m experiments.benchmark scale
           python -m experiments.benchmark length
-Expect:   the tables of BENCHMARKS.md
+Expect:   the tables of docs/speed.md
 Takes:    from 10 seconds to 10 minutes each on 2 CPU cores
 """
 

@@ -72,7 +72,7 @@ class Vocab:
     def read(cls, folder: str | Path, lowercase: bool = False) -> "Vocab":
         """Read GPT-2's byte pairs, or others in its format, from a folder; raise `InputError` as `bpe.read` does.
 
-        The mark is <|endoftext|>, or an additional symbol if that is missing; the other symbols keep their order.
+        The mark is `<|endoftext|>`, or an additional symbol if that is missing; the other symbols keep their order.
         """
         symbols, merges = bpe.read(Path(folder))
         mark = bpe.END_OF_TEXT if bpe.END_OF_TEXT in symbols else "⏎"

@@ -91,7 +91,7 @@ def test_the_table_is_the_lectures(table):
     assert values["rank"][e][m] == 1 + (counts > counts[e, m]).sum()
     smoothing = values["smoothing"]
     one = smoothing["smoothing"].index(1.0)
-    assert (round(smoothing["train"][one], 4), round(smoothing["dev"][one], 4)) == (2.4542, 2.4661)  # the README's
+    assert (round(smoothing["train"][one], 4), round(smoothing["dev"][one], 4)) == (2.4542, 2.4661)  # docs/results.md
     assert smoothing["dev"][0] is None  # infinite: a pair that train lacks
     learned = values["learned"]
     assert learned["nats"] == sorted(learned["nats"], reverse=True)

@@ -3,7 +3,7 @@
 Run it:   python docs/teaching/deck.py                   all lectures, into docs/_build/teaching/
           python docs/teaching/deck.py 02_counting --out DIR
 Needs:    pip install markdown-it-py mdit-py-plugins pygments latex2mathml
-Expect:   for each lecture NAME.html (the deck), NAME-handout.html and NAME-quiz.html, and how long the deck's notes take
+Expect:   for each lecture NAME.html (the deck), NAME-handout.html and NAME-quiz.html, and how long its notes take
 
 A deck is Markdown. `---` stands between slides, and what follows `Note:` is for the speaker. A figure is a PNG file, or
 the n-th figure (from 0) of a notebook: `![text](../../../lessons/01_derivatives.ipynb#0)`.

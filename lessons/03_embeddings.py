@@ -9,22 +9,6 @@
 
 # %%
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +16,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import makemore_jax as mm
-from lessons.graders import lesson_3
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_3
+from makemore_jax.lessons.grading import check
+
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 # %% [markdown]
 # ## 1. Why not a larger table?
@@ -42,7 +28,7 @@ from lessons.grading import check
 # those rows has anybody ever seen?**
 
 # %%
-corpus = mm.load(ROOT / "data/names.txt")
+corpus = mm.load()
 SYMBOLS = "".join(corpus.vocab.symbols)
 for size in (1, 2, 3, 4):
     seen = {f"{'.' * size}{name}."[i : i + size] for name in corpus.lines.train for i in range(len(name) + 1)}

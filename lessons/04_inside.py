@@ -8,39 +8,25 @@
 
 # %%
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_4
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_4
+from makemore_jax.lessons.grading import check
 from makemore_jax.models.layers import init_linear, init_norm, layer_norm
 from makemore_jax.models.ngram import contexts
+
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 # %% [markdown]
 # The data and the network of lesson 3: windows of three letters, embeddings of 10, 200 units. What is new is `scale`: a
 # factor for each group of parameters, to play with.
 
 # %%
-corpus = mm.load(ROOT / "data/names.txt")
+corpus = mm.load()
 
 
 def windows(tokens):

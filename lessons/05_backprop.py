@@ -10,23 +10,6 @@
 
 # %%
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -37,12 +20,14 @@ import numpy as np
 from jax.test_util import check_grads
 
 import makemore_jax as mm
-from lessons.graders import lesson_5
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_5
+from makemore_jax.lessons.grading import check
 from makemore_jax.models.interface import Model, num_params, step_window
 from makemore_jax.models.ngram import contexts
 
-corpus = mm.load(ROOT / "data/names.txt")
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+
+corpus = mm.load()
 V, R, E = corpus.vocab.size, 3, 10  # symbols, symbols in the window, width of an embedding
 V
 

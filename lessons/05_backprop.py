@@ -316,8 +316,8 @@ canvas
 # %% [markdown]
 # ## The cross-entropy at once
 #
-# Eight gradients led from the loss back to the logits. On paper they collapse (the lecture's exercise 2; ours is 5.4). For
-# one example with answer $y$,
+# Eight gradients led from the loss back to the logits. On paper they collapse (the lecture's exercise 2; ours is 5.4).
+# For one example with answer $y$,
 #
 # $$\ell = \log \sum_j e^{z_j} - z_y, \qquad \frac{\partial \ell}{\partial z_i} = p_i - [i = y],$$
 #

@@ -95,8 +95,8 @@ assert best["float64", "both sides"] > best["float64", "one side"]
 # %% [markdown]
 # ## 2. By hand, once
 #
-# A function of several numbers, in small steps: $e = ab$, $d = e + c$, $L = df$. This is the lecture's example, with $L
-# = -8$. (The number $f$ is `factor` in the code, where `f` is the parabola.)
+# A function of several numbers, in small steps: $e = ab$, $d = e + c$, $L = df$. This is the lecture's example, with
+# $L = -8$. (The number $f$ is `factor` in the code, where `f` is the parabola.)
 
 # %%
 a, b, c, factor = 2.0, -3.0, 10.0, -2.0

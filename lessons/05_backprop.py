@@ -354,9 +354,9 @@ canvas
 #
 # ## BatchNorm at once
 #
-# The lecture's exercise 3 is our 5.5. With $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$ and $g = \gamma \, \partial
-# \ell / \partial y$, three paths lead from one input to the loss: straight through, through the mean, and through the
-# variance. Together they simplify to
+# The lecture's exercise 3 is our 5.5. With $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$ and
+# $g = \gamma \, \partial \ell / \partial y$, three paths lead from one input to the loss: straight through, through
+# the mean, and through the variance. Together they simplify to
 #
 # $$\frac{\partial \ell}{\partial x_i} = \frac{1}{\sqrt{\sigma^2+\epsilon}}
 #   \Big( g_i - \frac1n \sum_j g_j - \frac{1}{n-1} \, \hat x_i \sum_j g_j \hat x_j \Big).$$
@@ -681,8 +681,8 @@ check(lesson_5.reciprocal_rule, reciprocal_rule)
 
 
 # %% [markdown]
-# **Exercise 5.2.** `y_BV = a_BV * b_B1`, where the column `b` is broadcast over the row (return both gradients); `y_B1
-# = x_BV.sum(1, keepdims=True)`; `y_B1 = x_BV.max(1, keepdims=True)`, where no row has two equal maxima.
+# **Exercise 5.2.** `y_BV = a_BV * b_B1`, where the column `b` is broadcast over the row (return both gradients);
+# `y_B1 = x_BV.sum(1, keepdims=True)`; `y_B1 = x_BV.max(1, keepdims=True)`, where no row has two equal maxima.
 
 
 # %%

@@ -7,7 +7,7 @@ Text of many lines is encoded with a mark at each line end, unless the vocabular
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
+
+MARKS = (".", "⏎", "<mark>")  # how the mark is shown: the first that is not a symbol of the data
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Vocab:
         symbols, merges = find_tokenizer(tokens).find(normal, min_count, vocab_size)
         if multiline and (line_end := find_tokenizer(tokens).line_end) not in symbols:
             symbols = (*symbols, line_end)
-        mark = next(symbol for symbol in (".", "⏎", "<mark>") if symbol not in symbols)
+        mark = next(mark for mark in MARKS if mark not in symbols)
         return cls((mark, *symbols), tokens, lowercase, merges)
 
     @classmethod
@@ -80,6 +82,14 @@ class Vocab:
             raise InputError(
                 f"{str(folder)!r}: its merges and its vocabulary do not fit together; fetch it again"
             ) from None
+
+    def grown(self, other: "Vocab") -> "Vocab":
+        """Add the symbols of `other` that this vocabulary lacks, after its own; byte pairs lack none."""
+        if self.tokens == "bpe":
+            return self
+        symbols = dict.fromkeys((*self.symbols[1:], *other.symbols[1:]))
+        mark = next(mark for mark in (self.symbols[0], *MARKS) if mark not in symbols)
+        return replace(self, symbols=(mark, *symbols))
 
     @property
     def size(self) -> int:
@@ -125,7 +135,7 @@ class Vocab:
         if ids_N.min(initial=MARK) < MARK:
             character, alphabet = text[int(np.argmin(ids_N))], "".join(self.symbols[1:])
             more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
-            what = f"{character!r} (U+{ord(character):04X}) is not in the data"
+            what = f"{character!r} (U+{ord(character):04X}) is not in the vocabulary"
             raise InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
         return ids_N
 

@@ -188,7 +188,7 @@ def test_a_list_of_lines_is_data_and_the_names_are_embedded(tmp_path):
         (lambda: mm.make(["a", 3]), "item 2 of the list is of type int; give lines of text"),
         (lambda: mm.make(TOWNS, 0), "`n` is 0; it must be at least 1"),
         (lambda: mm.make(TOWNS, minutes=0), "`minutes` is 0; it must be from"),
-        (lambda: mm.make(TOWNS, wanted=mm.Wanted(start="?")), "is not in the data"),
+        (lambda: mm.make(TOWNS, wanted=mm.Wanted(start="?")), "is not in the vocabulary"),
         (lambda: mm.Wanted(match="(a"), r"`match` is '\(a', not a regular expression \(missing"),
         (lambda: mm.Wanted(min_length=5, max_length=4), "`min_length` is 5, above the `max_length` of 4"),
         (lambda: mm.Wanted(temperature=-1.0), "`temperature` is -1.0"),

@@ -39,7 +39,7 @@ from lessons.grading import check
 from makemore_jax.learning.training import init_state, steps_on
 from makemore_jax.models.likelihood import token_nll
 from makemore_jax.models.rnn import Config, rnn
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 corpus = mm.load(ROOT / "data/names.txt")
 V = corpus.vocab.size
@@ -234,7 +234,8 @@ def seeds(model):
     """The states of three runs before their first step, stacked."""
 
     def state(seed):
-        return init_state(model.init(jax.random.key(seed)), jax.random.key(100 + seed), recipe.hyper, adamw(recipe))
+        params, key = model.init(jax.random.key(seed)), jax.random.key(100 + seed)
+        return init_state(params, key, recipe.hyper, optimizer_of(recipe))
 
     return jax.jit(jax.vmap(state))(jnp.arange(3))
 
@@ -257,7 +258,7 @@ models["lstm, bias 3"] = remember_more(models["lstm"])
 test_BT = lines(jax.random.key(1), 1000)
 curves, recalled, before, after = {}, {}, {}, {}
 for cell, model in models.items():
-    states, steps = seeds(model), steps_on((), recall_loss(model), adamw(recipe))
+    states, steps = seeds(model), steps_on((), recall_loss(model), optimizer_of(recipe))
     before[cell] = jax.tree.map(lambda leaf: leaf[0], jax.device_get(states.params))
     states, loss_SN = jax.vmap(lambda state, steps=steps: steps(state, STEPS))(states)
     after[cell] = jax.tree.map(lambda leaf: leaf[0], jax.device_get(states.params))

@@ -377,8 +377,8 @@ canvas
 # About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
 # solutions, and how one gets there: [solutions/lesson_9.py](solutions/lesson_9.py).
 #
-# **Exercise 9.1.** Write the rule "better by more than the range over seeds" in its strictest form: `a` beats `b` if the
-# worst run of `a` is better than the best run of `b`.
+# **Exercise 9.1.** Write the rule "better by more than the range over seeds" in its strictest form: `a` beats `b` if
+# the worst run of `a` is better than the best run of `b`.
 
 
 # %%

@@ -26,7 +26,7 @@ from makemore_jax.lessons.grading import check
 from makemore_jax.lessons.waiting import watch
 from makemore_jax.models.likelihood import token_nll
 from makemore_jax.models.rnn import Config, rnn
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
@@ -204,7 +204,8 @@ def seeds(model):
     """The states of three runs before their first step, stacked."""
 
     def state(seed):
-        return init_state(model.init(jax.random.key(seed)), jax.random.key(100 + seed), recipe.hyper, adamw(recipe))
+        params, key = model.init(jax.random.key(seed)), jax.random.key(100 + seed)
+        return init_state(params, key, recipe.hyper, optimizer_of(recipe))
 
     return jax.jit(jax.vmap(state))(jnp.arange(3))
 
@@ -227,7 +228,7 @@ models["lstm, bias 3"] = remember_more(models["lstm"])
 test_BT = lines(jax.random.key(1), 1000)
 curves, recalled, before, after = {}, {}, {}, {}
 for cell, model in watch(models.items()):
-    states, steps = seeds(model), steps_on((), recall_loss(model), adamw(recipe))
+    states, steps = seeds(model), steps_on((), recall_loss(model), optimizer_of(recipe))
     before[cell] = jax.tree.map(lambda leaf: leaf[0], jax.device_get(states.params))
     states, loss_SN = jax.vmap(lambda state, steps=steps: steps(state, STEPS))(states)
     after[cell] = jax.tree.map(lambda leaf: leaf[0], jax.device_get(states.params))

@@ -139,14 +139,14 @@ canvas
 # A difference that is smaller than the distance between two seeds proves nothing yet. Remember that when a change
 # "gains" a hundredth: run both, three times each, and see whether the dots overlap.
 #
-# Our networks had a few seconds each. The README has the full comparison, with every model's own recipe; it is printed
-# by `python -m experiments.compare`, and takes minutes. We read its table from the file, so that nothing is copied by
-# hand.
+# Our networks had a few seconds each. The project's [results](../docs/results.md) have the full comparison, with every
+# model's own recipe; it is printed by `python -m experiments.compare`, and takes minutes. We read its table from the
+# file, so that nothing is copied by hand.
 
 # %%
 rows = [
     [cell.strip() for cell in line.split("|")[1:-1]]
-    for line in (ROOT / "README.md").read_text().splitlines()
+    for line in (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("|")
 ]
 head = next(row for row in rows if row[0] == "model" and "test" in row)
@@ -172,7 +172,7 @@ for row, name in enumerate(ranked):
     mean, half_range = neural[name]
     axes.errorbar(mean, row, xerr=half_range, fmt="o", color="#08519c", capsize=4)
 axes.set_yticks(range(len(ranked)), ranked)
-axes.set(xlabel="test loss at full size (README), nats per character; mean and range over seeds")
+axes.set(xlabel="test loss at full size (docs/results.md), nats per character; mean and range over seeds")
 axes.grid(axis="x", alpha=0.2)
 axes.legend(frameon=False)
 canvas

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from makemore_jax.data.lines import digest, read_lines
+from makemore_jax.data.lines import digest, read_lines, visible
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import require, require_float
@@ -27,13 +27,14 @@ from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.runs.writer import RunFolder
 
-from ..explore.saved import write_page
+from ..explore.saved import table_page, write_page
 from ..explore.table import Table
 from ..shared import cli
-from ..shared.cli import clip, printable, shown
+from ..shared.cli import clip, shown
 from ..shared.figures import drawing
-from ..shared.flags import Output, Seed
+from ..shared.flags import Output, Seed, Typed
 from ..shared.lecture import Lecture, count_dict, count_table
+from ..shared.reading import File, Reads
 from . import figures as bigram_figures
 from . import neural, quality
 from .sections import COUNT, LEARNED, section
@@ -42,11 +43,11 @@ FIGURES = ("counts.png", "loss.png", "matrices.png", "penalty.png")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Seed):
+class Config(Output, Seed, Reads):
     """Count the bigrams of a text, then learn the same model by gradient descent: the first lecture of makemore."""
 
-    data: Path = field(default_factory=partial(embedded, "names.txt"))
-    """Text file in UTF-8, one item per line."""
+    data: File = field(default_factory=partial(embedded, "names.txt"))
+    """Text file with one item per line, or CSV, TSV, FASTA or SMILES, also in .gz; - is standard input."""
     max_length: int | None = None
     """Cut lines and samples to this many characters; by default, only samples are cut, at twice the longest line."""
     smoothing: float = 0.0
@@ -59,9 +60,9 @@ class Config(Output, Seed):
     """Weight penalty (L2 regularisation): this number times mean(W**2) is added to the loss; 0.01 in the lecture."""
     samples: int = 10
     """Number of lines to sample from each model."""
-    score: tuple[str, ...] = ()
+    score: tuple[Typed, ...] = ()
     """Words to score; by default, a line of the data, and the same line with an unseen bigram at its end."""
-    prefix: str = ""
+    prefix: Typed = ""
     """Text that every sample starts with."""
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     pause: bool = False
@@ -122,7 +123,7 @@ def tell(config: Config, lecture: Lecture, init_key: jax.Array, run_key: jax.Arr
 
 def prepare(config: Config, key: jax.Array) -> Lecture:
     """Read and count the data, and refuse words and prefixes with unknown symbols before anything is written."""
-    lines = read_lines(config.data, config.max_length)
+    lines = read_lines(config.data, *config.reading)
     vocab = Vocab.of(lines)
     for word in config.score:
         vocab.encode_line(word)
@@ -136,7 +137,7 @@ def prepare(config: Config, key: jax.Array) -> Lecture:
         return [vocab.decode(row) + "…" * (not ended) for row, ended in zip(drawn.token_BT, drawn.ended_B, strict=True)]
 
     model, tokens = ngram.ngram(ngram.Config(vocab.size)), tokenize(lines, vocab)
-    return Lecture(lines, vocab, list(map(printable, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
+    return Lecture(lines, vocab, list(map(visible, vocab.symbols)), tokens, count_table(vocab, tokens), model, sample)
 
 
 def tell_data(config: Config, lecture: Lecture, environment: dict) -> dict:
@@ -188,7 +189,7 @@ def draw_counts(lecture: Lecture, figures: RunFolder | None) -> None:
     if figures:
         with drawing(figures.file("counts.png"), "the table, darker = more frequent") as path:
             bigram_figures.counts(np.asarray(lecture.counts_VV), lecture.symbols, path)
-        write_page(Table(lecture.lines, "the data"), figures.file("table.html"))
+        write_page(table_page(Table(lecture.lines, "the data")), figures.file("table.html"))
     else:
         print("left out by --no-figures or --section")
 

@@ -13,7 +13,8 @@ pytest.importorskip("latex2mathml", reason="latex2mathml is not installed")
 TEACHING = ROOT / "docs/teaching"
 LECTURES = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.py"))
 PAGE = "".join(path.read_text() for path in sorted((ROOT / "experiments/explore/page").glob("*.*s*")))
-SHARED = "experiments/shared/*.py makemore_jax/models/*.py makemore_jax/recipe.py makemore_jax/inference/*.py".split()
+SHARED = [ROOT / "makemore_jax/recipe.py", *(ROOT / "makemore_jax/models").glob("*.py")]
+SHARED += (ROOT / "experiments/shared").glob("*.py")
 NUMBER = re.compile(r"(?<![\w.,\\{^])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?![\w{])")
 each_lecture = pytest.mark.parametrize("lecture", LECTURES)
 
@@ -77,10 +78,12 @@ def test_a_deck_has_eight_to_fifteen_slides_and_the_speaker_has_words_for_each(l
     slides = slides_of(lecture)
     assert 8 <= len(slides) <= 15
     for number, slide in enumerate(slides, 1):
-        assert slide.text.startswith("# " if number == 1 else "## ")
-        assert len(slide.note.split()) >= 20, slide.text
-        assert "![" not in slide.text, "a figure stands on a line of its own"
-        assert all(alt for alt, *_ in slide.figures)
+        assert slide.heading.startswith("# " if number == 1 else "## ")
+        assert len(slide.note.split()) >= 20, slide.heading
+        assert "![" not in slide.first + slide.later, "a figure stands on a line of its own"
+        assert all(figure.alt for figure in slide.figures)
+        code = re.findall(r"```\w+\n(.*?)```", slide.first + slide.later, re.DOTALL)
+        assert all(len(line) <= 74 for line in "".join(code).splitlines()), f"{slide.heading}: code wraps"
     assert any(slide.figures for slide in slides)
 
 
@@ -118,7 +121,7 @@ def test_commands_and_links_exist(path):
         own = ROOT / f"experiments/{command}.py"
         files = [own] if own.exists() else [*(ROOT / "experiments" / command).glob("*.py")]
         assert files, command
-        known = "".join(file.read_text() for file in [*files, *(file for glob in SHARED for file in ROOT.glob(glob))])
+        known = "".join(file.read_text() for file in [*files, *SHARED])
         for flag in re.findall(r"--([\w-]+)", rest):
             assert re.search(rf"^    {flag.replace('-', '_')}: ", known, re.MULTILINE), f"{command}: --{flag}"
     prose = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -168,3 +169,56 @@ def test_a_figure_that_a_notebook_lacks_is_named(tmp_path):
     assert deck.read_figure(notebook, "0").startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"02_counting\.ipynb has the figures 0 to \d+, and not 99"):
         deck.read_figure(notebook, "99")
+
+
+@pytest.fixture(scope="module")
+def tab():
+    """A tab of a browser that is off line."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+    if not found:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_context(offline=True, viewport={"width": 1024, "height": 768}).new_page()
+        browser.close()
+
+
+TOO_LARGE = """() => slides.filter((slide) => {
+  slide.classList.add("now");
+  const parts = [slide, ...slide.querySelectorAll(":scope > div, math, pre")];
+  const wide = parts.some((part) => part.scrollWidth > part.clientWidth + 1 && part.clientWidth);
+  const high = parts.slice(0, 2).some((part) => part.scrollHeight > part.clientHeight + 1);
+  slide.classList.remove("now");
+  return wide || high;
+}).map(heading)"""
+
+
+@pytest.mark.slow
+@each_lecture
+def test_slides_fit_the_screen_and_the_handout_fits_one_page(lecture, tab, tmp_path):
+    """A slide has the same shape at every size of the window."""
+    deck.build(lecture, tmp_path)
+    tab.goto(f"file://{tmp_path}/{lecture}.html")
+    assert tab.evaluate(TOO_LARGE) == []
+    tab.goto(f"file://{tmp_path}/{lecture}-handout.html")
+    assert len(re.findall(rb"/Type\s*/Page\b", tab.pdf(prefer_css_page_size=True))) == 1
+
+
+@pytest.mark.slow
+def test_the_keys_turn_the_pages(tab, tmp_path):
+    deck.build("02_counting", tmp_path)
+    tab.goto(f"file://{tmp_path}/02_counting.html#10")
+    shown = lambda: (tab.evaluate("at + 1"), tab.locator("section.now figure").is_visible())
+    assert shown() == (10, False)  # the answer waits
+    tab.keyboard.press("ArrowRight")
+    assert shown() == (10, True)
+    tab.keyboard.press("ArrowRight")
+    assert shown() == (11, True)
+    with tab.expect_popup() as opened:
+        tab.keyboard.press("n")
+    notes = opened.value
+    assert "The same, by a neuron" in notes.locator("body").inner_text()
+    notes.keyboard.press("ArrowLeft")
+    assert shown() == (10, True)
+    assert notes.locator("#clock").inner_text() == "slide 10 of 15, minute 0"

@@ -142,8 +142,8 @@ def load(config: Config) -> mm.Corpus:
     """Load the data in the requested split."""
     if not config.makemore_split:
         return config.load()
-    lines, digest = makemore_split(config.data, config.max_length, config.lowercase)
-    return encode(lines, digest, config.encoding)
+    lines, digest = makemore_split(config.data, config.reading)
+    return encode(lines, digest, config.encoded)
 
 
 def run(config: Config) -> dict:

@@ -32,6 +32,7 @@ from makemore_jax.files import embedded
 from makemore_jax.inference.sampler import SamplingParams, sample_tokens
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.likelihood import token_nll
+from makemore_jax.recipe import Default
 from makemore_jax.runs.writer import RunFolder
 
 from .shared import cli
@@ -44,10 +45,10 @@ PIXELS = SIDE**2
 GREYS = [chr(ord("a") + level) for level in range(17)]  # from paper to full ink
 LABELS = list("0123456789")
 NEURAL = {
-    "lstm": ({"hidden": 128}, mm.Recipe(steps=1500, batch=32, learning_rate=5e-3, weight_decay=0.1)),
+    "lstm": ({"hidden": 128}, mm.Recipe(steps=1500, batch=Default(32), learning_rate=5e-3, weight_decay=0.1)),
     "transformer": (
         {"layers": 4, "heads": 4, "embed": 64, "modern": True},
-        mm.Recipe(steps=1500, batch=32, learning_rate=2e-3, weight_decay=0.3),
+        mm.Recipe(steps=1500, batch=Default(32), learning_rate=2e-3, weight_decay=0.3),
     ),
 }
 ORDERS = (1, 4)  # of the n-grams with back-off

@@ -20,7 +20,6 @@ from tqdm import tqdm
 import makemore_jax as mm
 from makemore_jax.data import token_files
 from makemore_jax.data.token_files import first_lines
-from makemore_jax.data.words import UNKNOWN
 from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
 from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
 from makemore_jax.errors import InputError, require, require_float, require_positive
@@ -107,6 +106,7 @@ def train_and_report(config: Any) -> dict:
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
         summary |= {"parameters": num_params(training.now.state.params), "baselines": levels}
         introduce(config, corpus, summary, layout)
+        cli.tell_optimizer(recipe, model)
         if config.resume:
             print(
                 f"continuing from step {training.now.step:,}" if training.resumed else "nothing was saved yet: step 0"
@@ -129,7 +129,7 @@ def train_and_report(config: Any) -> dict:
 def stream(config: Any) -> mm.Corpus:
     """Load a corpus that is larger than memory."""
     report = lambda message: print(cli.printable(message))
-    return token_files.load(config.data, config.encoding, report=report)
+    return token_files.load(config.data, config.encoded, report=report)
 
 
 def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | None]:
@@ -151,8 +151,8 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.shown(config.data)}:", end=" ")
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
-    if config.tokens == "word":
-        print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
+    if (unknown := corpus.vocab.unknown) > 0:
+        print(f"{np.mean(corpus.tokens.dev.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
     if layout.devices > 1:

@@ -6,6 +6,7 @@ model that is kept has learned all lines.
 """
 
 import re
+import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,9 @@ import numpy as np
 
 from makemore_jax.analysis.nearness import median_distance
 from makemore_jax.data.corpus import Corpus, Encoding, encode, encode_whole, gather
-from makemore_jax.data.lines import digest, split
+from makemore_jax.data.lines import LONGEST_LINE, digest, split
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import InputError, require, require_float, require_positive
+from makemore_jax.errors import InputError, require, require_float, require_kinds, require_positive
 from makemore_jax.inference.baselines import shannon
 from makemore_jax.inference.draw import Found, find, once
 from makemore_jax.inference.sampler import Samples, SamplingParams
@@ -28,6 +29,7 @@ from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.candidates import Deadline, Learned, learn
 
 SHORT = 500  # different lines; with fewer, none is held out
+WINDOW = 256  # tokens; lines of more than `LONGEST_LINE` characters are cut into windows unless they were asked for
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Wanted:
 
         What a model makes of a few lines is mostly doubt, so of a short list only lines like its own are wanted.
         """
-        if corpus.lines.dev:
+        if corpus.lines.dev or in_pieces(corpus):
             defaults = {"familiar": 1, "best_of": 1, "temperature": 1.0}
         else:
             lengths = [len(line) for line in known_lines(corpus)]
@@ -120,7 +122,7 @@ def make(
     """Learn a list, and make `n` more lines of its kind. They are new and different unless `wanted` says otherwise.
 
     Args:
-      data: a UTF-8 text file, or a list of lines; without it, the embedded names.
+      data: a text file or another of `formats`, or a list of lines; without it, the embedded names.
       n: the number of lines to make; fewer are returned if too few draws are wanted.
       minutes: the time limit. Short lists take less.
       seed: determines which lines are drawn.
@@ -130,6 +132,7 @@ def make(
     Raises:
       InputError: the data cannot be read, or its lines are all the same; or a number is out of range.
     """
+    require_kinds(n=n)
     require(n > 0, f"`n` is {n}; it must be at least 1")
     deadline = Deadline(minutes)
     corpus = read(data, Encoding(**settings))
@@ -140,9 +143,17 @@ def make(
 
 
 def read(data: str | Path | Sequence[str] | None = None, encoding: Encoding = Encoding()) -> Corpus:
-    """A list as a corpus. One with fewer than `SHORT` different lines holds none out."""
+    """A list as a corpus. One with fewer than `SHORT` different lines holds none out.
+
+    Lines that are too long are learned in windows, which is said in a warning.
+    """
     encoding.require_consistent()
-    lines, source = gather(data, encoding)
+    lines, source = gather(data, encoding._replace(context_length=encoding.context_length or WINDOW))
+    longest = max(map(len, lines))
+    if longest > LONGEST_LINE and not encoding.context_length:
+        windows = f"learned in windows of {WINDOW} tokens; `context_length` sets another number"
+        warnings.warn(f"{source}: its longest line has {longest:,} characters and is {windows}", stacklevel=2)
+        encoding = encoding._replace(context_length=WINDOW)
     different = len(set(lines))
     require(different > 1, f"{source}: all lines are the same; give at least two different ones")
     if different < SHORT:
@@ -175,8 +186,16 @@ def make_more(
     known = known_lines(corpus)
     lines, found = find_lines(trained, corpus, known, n, wanted, seed, until)
     new = float(np.mean([line not in known for line in found.lines]))
-    distance = median_distance([line for line in lines if line not in known], known)
-    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual_distance(corpus))
+    whole = not in_pieces(corpus)
+    distance = median_distance([line for line in lines if line not in known], known) if whole else None
+    usual = usual_distance(corpus) if whole else None
+    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual)
+
+
+def in_pieces(corpus: Corpus) -> bool:
+    """Whether the lines are so long that what is learned, and made, are windows of them."""
+    train = corpus.tokens.train
+    return 2 * len(train.cuts) > len(train.length_N)
 
 
 def familiar(lines: Collection[str], n: int) -> Callable[[str], bool]:
@@ -204,9 +223,10 @@ def find_lines(
     Where too few lines are like those of a short list, only what was asked for counts.
     """
     fitted = wanted.fitted(corpus)
+    whole = not in_pieces(corpus)
     for wishes in (fitted, replace(wanted, temperature=fitted.temperature, best_of=1)):
         key, sampling, best_of = jax.random.key(seed), SamplingParams(wishes.temperature or 1.0), wishes.best_of or 1
-        found = find(key, trained, n * best_of, wishes.accept(known), wishes.start, sampling, whole=True, until=until)
+        found = find(key, trained, n * best_of, wishes.accept(known), wishes.start, sampling, whole=whole, until=until)
         if found.accepted >= n or until():
             break
     return [trained.vocab.decode(row) for row in likeliest(found.samples, n)], found

@@ -2,6 +2,7 @@
 
 Run it:   python -m experiments.explore runs/gru runs/lstm
           python -m experiments.explore                         without a run, a small GRU trains while you watch
+          python -m experiments.explore runs/gru --save gru.html    only write a page that runs the model by itself
           python -m experiments.explore --save table.html       only write the table, with its data, as one file
 Expect:   a page at 127.0.0.1, which opens in the browser; Ctrl-C ends the command
 """
@@ -24,12 +25,13 @@ from makemore_jax.files import embedded
 from makemore_jax.runs.folder import read_config
 
 from ..shared import cli
+from ..shared.reading import Reads
 from .open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
-from .saved import write_page
+from .saved import models_page, table_page, write_page
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Reads):
     """Explore the bigram table and trained models in the browser."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -37,7 +39,7 @@ class Config:
     data: Path | None = None
     """Text file for the table; by default, the file that the first run was trained on, or the names."""
     save: Path | None = None
-    """Write the table, with its data, into this HTML file, which needs no server, and exit."""
+    """Write one HTML file that needs no server, and exit: a page of the runs, or of the table if no run is named."""
     port: int = 0
     """Port on the loopback address; 0 chooses a free one."""
     no_open: bool = False
@@ -47,16 +49,19 @@ class Config:
 
     def __post_init__(self):
         require(0 <= self.port < 2**16, f"`port` is {self.port}; it must be from 0 to {2**16 - 1}")
+        both = self.save and self.runs and self.data
+        require(not both, "`save` writes either runs or the table of `data`; name only one of them")
 
 
 def run(config: Config) -> dict:
-    """Open the runs and serve the page until Ctrl-C, or save the table."""
+    """Open the runs and serve the page until Ctrl-C, or save a page."""
     if config.save:
-        write_page(TableOnDisk(partial(table_source, config)).now().table, config.save)
-        print(f"wrote {cli.shown(config.save)}: open it in any browser")
+        page = page_of(config)
+        write_page(page, config.save)
+        print(f"wrote {cli.shown(config.save)} ({len(page.encode()) / 1000:,.0f} kB): open it in any browser")
         return {"saved": config.save}
     serve = load_server()
-    live = None if config.runs else LiveRun(corpus.load(config.data or embedded("names.txt")))
+    live = None if config.runs else LiveRun(live_corpus(config))
     shelf, tables = Shelf([RunOnDisk(path) for path in config.runs], live), TableOnDisk(partial(table_source, config))
     if config.data:  # a named file must exist; if a run's data is gone, the other views still work
         tables.now()
@@ -72,14 +77,26 @@ def run(config: Config) -> dict:
     return {"address": page + token}
 
 
-def table_source(config: Config) -> tuple[Path, int | None, bool, str | None]:
+def page_of(config: Config) -> str:
+    """The page to save: of the runs, or of the table."""
+    if config.runs:
+        return models_page(Shelf([RunOnDisk(path) for path in config.runs]))
+    return table_page(TableOnDisk(partial(table_source, config)).now().table)
+
+
+def table_source(config: Config) -> tuple:
     """The file of the table and how to read it, as arguments of `read_lines`."""
     trained_on = {}
     if config.data is None and config.runs:
         trained_on = read_config(config.runs[0]) or {}
     require(not trained_on.get("stream"), "the first run streams its data; name a smaller file with `data`")
-    path, how = config.data or Path(trained_on.get("data") or embedded("names.txt")), trained_on.get
-    return path, how("max_length"), bool(how("lowercase")), how("separator")
+    path = config.data or Path(trained_on.get("data") or embedded("names.txt"))
+    return path, *config.reading_as(trained_on)
+
+
+def live_corpus(config: Config) -> corpus.Corpus:
+    """The corpus that a small GRU learns while you watch."""
+    return corpus.load(config.data or embedded("names.txt"), **config.reading.source._asdict())
 
 
 def listen(port: int) -> socket.socket:

@@ -29,9 +29,9 @@ from starlette.types import Receive, Scope, Send
 
 from makemore_jax.errors import InputError, require
 
+from ..shared.symbols import label
 from . import inside, views
 from .open_runs import Opened, Shelf, TableOnDisk
-from .symbols import label
 
 PAGE = Path(__file__).parent / "page"
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]

@@ -31,12 +31,12 @@ deck = load_builder()
 
 
 def slides_of(lecture):
-    return deck.read_deck(TEACHING / lecture / "slides.md")
+    return deck.read_deck(TEACHING / lecture / "slides.markdown")
 
 
 def texts(lecture):
     """The four texts of a lecture, by their file names."""
-    return {path.name: path.read_text() for path in sorted((TEACHING / lecture).glob("*.md"))}
+    return {path.name: path.read_text() for path in sorted((TEACHING / lecture).iterdir())}
 
 
 def plan_rows(lecture):
@@ -55,7 +55,7 @@ def named_slides(cells):
 def test_every_lesson_has_a_lecture():
     assert LECTURES == deck.LECTURES
     for lecture in LECTURES:
-        assert [*texts(lecture)] == ["handout.md", "plan.md", "quiz.md", "slides.md"]
+        assert [*texts(lecture)] == ["handout.md", "plan.md", "quiz.md", "slides.markdown"]
         assert f"({lecture}/plan.md)" in (TEACHING / "index.md").read_text()
 
 
@@ -115,7 +115,7 @@ def test_what_a_plan_shows_exists(lecture):
                 assert all(label in PAGE for label in re.findall(r'"([^"]+)"', part))
 
 
-@pytest.mark.parametrize("path", sorted(TEACHING.glob("**/*.md")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", sorted(TEACHING.glob("**/*.m*")), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_commands_and_links_exist(path):
     text = path.read_text()
     for command, rest in re.findall(r"python -m experiments\.(\w+)([^`#\n]*)", text):

@@ -1,13 +1,13 @@
 """Build the teaching material: each deck, handout and quiz as one HTML file that needs no network.
 
-Run it:   python docs/teaching/deck.py                   all lectures, into docs/_build/teaching/
+Run it:   python docs/teaching/deck.py                   all lectures, into runs/teaching/
           python docs/teaching/deck.py 02_counting --out DIR
-Needs:    pip install markdown-it-py mdit-py-plugins pygments latex2mathml
+Needs:    pip install '.[docs]'
 Expect:   for each lecture NAME.html (the deck), NAME-handout.html and NAME-quiz.html, and how long its notes take
 
-A deck is Markdown. `---` stands between slides. What follows `. . .` appears at the next key, and what follows `Note:`
-is for the speaker. A figure is a PNG file, or the n-th figure (from 0) of a notebook, on a line of its own:
-`![text](../../../lessons/01_derivatives.ipynb#0)`.
+A deck is NAME/slides.markdown (the site takes .md only). `---` stands between slides. What follows `. . .` appears at
+the next key, and what follows `Note:` is for the speaker. A figure is a PNG file, or the n-th figure (from 0) of a
+notebook, on a line of its own: `![text](../../../lessons/01_derivatives.ipynb#0)`.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import base64
 import json
 import re
 import sys
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -135,7 +134,7 @@ def page(template: str, title: str, body: str) -> str:
 
 def build(lecture: str, out: Path) -> None:
     """Write the deck, the handout and the quiz of one lecture."""
-    slides = read_deck(HERE / lecture / "slides.md")
+    slides = read_deck(HERE / lecture / "slides.markdown")
     title = slides[0].heading.lstrip("# ")
     deck = out / f"{lecture}.html"
     deck.write_text(page("presenter.html", title, "\n".join(map(render_slide, slides))), encoding="utf-8")
@@ -149,13 +148,13 @@ def build(lecture: str, out: Path) -> None:
 def main() -> None:
     """Build the lectures that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    lecture = partial(parser.add_argument, choices=[*LECTURES, []], metavar="LECTURE")
-    lecture("lectures", nargs="*", help=f"which to build: {', '.join(LECTURES)}; by default, all")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "_build/teaching", help="folder for the HTML files")
+    names = ", ".join(LECTURES)
+    parser.add_argument("lectures", nargs="*", default=LECTURES, metavar="LECTURE", help=f"{names}; by default, all")
+    parser.add_argument("--out", type=Path, default=HERE.parents[1] / "runs/teaching", help="folder for the HTML files")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        for name in arguments.lectures or LECTURES:
+        for name in arguments.lectures:
             build(name, arguments.out)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -22,7 +22,7 @@ from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.learning.finetune import shorten
 
 from .shared import cli
-from .shared.flags import Seed
+from .shared.flags import Seed, Typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Config(Seed):
 
     folder: tyro.conf.Positional[Path]
     """Folder with GPT-2's config.json, *.safetensors, vocab.json and merges.txt."""
-    prompt: str = ""
+    prompt: Typed = ""
     """Text to continue; without a prompt, each text starts a new document."""
     n: int = 1
     """Number of texts to sample."""

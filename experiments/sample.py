@@ -23,7 +23,7 @@ from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import lines_of, read_config
 
 from .shared import cli
-from .shared.flags import Seed
+from .shared.flags import Seed, Typed
 from .shared.symbols import label
 
 MOST_LIKELY = 64  # symbols printed of a large vocabulary
@@ -37,7 +37,7 @@ class Config(Seed):
     """Run folder that the train command wrote, or a .safetensors file that --export wrote."""
     n: int = 20
     """Number of lines to sample; a line that ends in … was cut at the length of the longest line in the data."""
-    prefix: str = ""
+    prefix: Typed = ""
     """Text that every sampled line starts with."""
     seed: int = 1
     """Random seed; the same seed gives the same lines."""
@@ -46,9 +46,9 @@ class Config(Seed):
     sampling: tyro.conf.OmitArgPrefixes[SamplingParams] = field(default_factory=SamplingParams)
     unseen: bool = False
     """Sample only lines that are not in the run's train data, by drawing again in place of those that are."""
-    score: tuple[str, ...] = ()
+    score: tuple[Typed, ...] = ()
     """Print the loss of these lines instead of sampling."""
-    next: str | None = None
+    next: Typed | None = None
     """Print the probability of each symbol that may follow this text instead of sampling; "" starts a line."""
     export: Path | None = None
     """Write the weights, sizes and vocabulary into this .safetensors file."""

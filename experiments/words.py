@@ -29,16 +29,17 @@ from makemore_jax.files import embedded
 from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.models.interface import num_params
+from makemore_jax.recipe import Default
 
 from .shared import cli
-from .shared.flags import Hidden, Seed, Text
+from .shared.flags import Hidden, Seed, Text, Typed
 from .shared.rows import Rows, Study, keep
 
 NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a million words in all
-    "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=16, learning_rate=1e-3)),
+    "mlp": ({"window": 5, "embed": 128, "hidden": 256}, mm.Recipe(steps=3000, batch=Default(16), learning_rate=1e-3)),
     "transformer": (
         {"layers": 3, "heads": 4, "embed": 128, "tied": True, "modern": True},
-        mm.Recipe(steps=5000, batch=16, learning_rate=2e-3, weight_decay=0.1),
+        mm.Recipe(steps=5000, batch=Default(16), learning_rate=2e-3, weight_decay=0.1),
     ),
 }
 CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams with back-off
@@ -61,7 +62,7 @@ class Config(Study, Seed, Text):
     context_length: Hidden = None
     min_count: int = 3
     """Treat words that occur fewer times than this in the train lines as one unknown word."""
-    prefix: str | None = None
+    prefix: Typed | None = None
     """Text that every sample starts with; by default "In the beginning", or nothing if its words are unknown."""
     samples: int = 5
     """Number of samples to draw from each model."""
@@ -114,7 +115,7 @@ def find_prefix(prefix: str | None, words: mm.Corpus) -> str:
 
 def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
     """Load the same lines as words and as characters; with `quick`, only the first ones."""
-    lines = read_lines(config.data, config.max_length, config.lowercase)
+    lines = read_lines(config.data, *config.reading)
     parts = split(lines)
     if config.quick:
         parts = Split(*(part[:count] for part, count in zip(parts, QUICK_LINES, strict=True)))

@@ -16,24 +16,31 @@ import numpy as np
 import optax
 
 import makemore_jax
+from makemore_jax.data.formats import Source
 from makemore_jax.data.lines import printable
 from makemore_jax.distributed.processes import alone, is_first, join
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json
+from makemore_jax.models.interface import Model, shapes_of
+from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
-from .argv import DECIDING, flag_names, spelled
+from .argv import DECIDING, flag_types, spelled
+from .cells import clip, pad
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
 from .signals import Stopped, stop_on_signals
 
 # Flags that affect where a run is stored or how it is computed, but not its result.
-VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset", "pause", "section")
 # JAX's own settings that change random numbers, with their defaults; a run records those that differ.
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
-# Flags that are recorded only if they are given, so that earlier runs can be resumed.
-ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
+# Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
+ADDED = dict.fromkeys(
+    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", *Source._fields)
+)
+ADDED |= {"optimizer": "adamw"}
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
@@ -48,12 +55,13 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
-    keep_compilations()
     flags = DECIDING
+    spell = lambda message: printable(spelled(str(message), flags))
+    warnings.showwarning = lambda message, *_: print(f"warning: {spell(message)}", file=sys.stderr)
+    keep_compilations()
     try:
         with stop_on_signals():
-            flags = flag_names(wanted := config_type())
+            flags = set(flag_types(wanted := config_type()))
             config = parse(wanted)
             if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
                 make_cores_devices()
@@ -128,14 +136,23 @@ def settings(config: Any, digest: str, **more: Any) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
-    fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     noted = {**fields, **nested, "lines_sha256": digest}
+    noted = {name: value for name, value in noted.items() if name not in ADDED or value != ADDED[name]}
     noted |= {name: value for name, value in more.items() if value is not None}
     chosen = {name: getattr(jax.config, name) for name in RANDOM}
     noted |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
     if fields.get("tokenizer"):
-        noted["tokenizer_sha256"] = config.encoding.vocab.digest
+        noted["tokenizer_sha256"] = config.encoded.vocab.digest
     return noted
+
+
+def tell_optimizer(recipe: Recipe, model: Model) -> None:
+    """Print how much of a model Muon trains, if the recipe says Muon."""
+    if recipe.optimizer == "muon":
+        leaves = jax.tree_util.tree_leaves_with_path(shapes_of(model.init))
+        inside = sum(leaf.size for path, leaf in leaves if is_inside(path, leaf))
+        share = f"muon trains the matrices, {inside:,} parameters; adamw trains the rest"
+        print(share if inside else "this model has no matrix between its two ends, so adamw trains all of it")
 
 
 def print_json(value: Any) -> None:
@@ -166,16 +183,11 @@ def shown(path: Path) -> str:
     return printable(str(path))
 
 
-def clip(text: str, width: int = 40) -> str:
-    """The text, made printable and cut to `width` characters."""
-    text = printable(text)
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def columns(texts: dict[str, list[str]]) -> None:
-    """Print lists of texts side by side, each under its name."""
+    """Print lists of texts side by side, each under its name, in at most 80 characters."""
+    width = min(32, 80 // len(texts))
     for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
-        print("".join(clip(text, 30).ljust(32) for text in row).rstrip())
+        print("".join(pad(clip(text or "(empty)", width - 2), width) for text in row).rstrip())
 
 
 def mean_and_range(values: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ import io
 import re
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -17,6 +18,7 @@ import tyro
 
 from makemore_jax.data import corpus
 from makemore_jax.data.corpus import Corpus, Encoding
+from makemore_jax.data.lines import frequent, printable
 from makemore_jax.data.tokenizers import TOKENIZERS, find_tokenizer
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError, require
@@ -25,26 +27,11 @@ from makemore_jax.models.registry import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import open_run
 
-from .argv import Hidden, last_value, with_recalled
+from .argv import Hidden, Typed, last_value, with_recalled
+from .reading import File, Reads
 from .usage import called
 
-
-def unescape(text: str) -> str:
-    """Replace \\n and \\t, which a shell does not interpret, by a line end and a tab."""
-    return text.replace("\\n", "\n").replace("\\t", "\t")
-
-
 MAX_SEEDS = 1000  # one run each, all in memory at once
-Separator = Annotated[
-    str,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="STR",
-        instance_from_str=lambda texts: unescape(texts[0]),
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [value],
-    ),
-]
 
 
 def one_of(choices: Iterable[str]) -> tyro.constructors.PrimitiveConstructorSpec:
@@ -72,11 +59,12 @@ def read_vocab(path: Path, lowercase: bool) -> Vocab:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class Text(Reads):
     """The flags of a command that reads a text."""
 
-    data: Path = field(default_factory=partial(embedded, "names.txt"))
-    """Text file in UTF-8, one item per line; a tenth of the lines is held out for dev and a tenth for test."""
+    data: File = field(default_factory=partial(embedded, "names.txt"))
+    """Text file with one item per line, or CSV, TSV, FASTA or SMILES, also in .gz; - is standard input. A tenth of
+    the lines is held out for dev and a tenth for test."""
     max_length: int | None = None
     """Cut each line to this many characters."""
     tokens: Annotated[str, one_of(TOKENIZERS)] = "character"
@@ -84,13 +72,13 @@ class Text:
     lowercase: bool = False
     """Lowercase the text."""
     min_count: int = 1
-    """With --tokens word: treat words that occur fewer times than this in the train lines as one unknown word."""
+    """Treat characters, or words, that occur fewer times than this as one unknown symbol, which is never sampled."""
     vocab_size: int | None = None
     """With --tokens bpe: number of symbols to learn from the train lines; 2,000 by default."""
     tokenizer: Path | None = None
     """Take the vocabulary from this folder: a run, or one with vocab.json and merges.txt, or tokenizer.json."""
 
-    separator: Separator | None = None
+    separator: Typed | None = None
     """Separator between documents, for files that are not one item per line; '\\n\\n' is a blank line."""
     context_length: int | None = None
     """Cut lines and documents into windows of this many tokens; each token is predicted within its own window."""
@@ -101,15 +89,21 @@ class Text:
         return find_tokenizer(self.tokens).unit or self.tokens
 
     @property
-    def encoding(self) -> Encoding:
+    def encoded(self) -> Encoding:
         """How these flags turn text into tokens."""
         vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
         made = self.tokens, self.lowercase, self.min_count, self.max_length, self.vocab_size
-        return Encoding(*made, vocab, self.separator, self.context_length)
+        return Encoding(*made, vocab, self.separator, self.context_length, **self.reading.source._asdict())
 
     def load(self) -> Corpus:
-        """The corpus that these flags ask for."""
-        return corpus.load(self.data, **self.encoding._asdict())
+        """The corpus that these flags ask for; frequent lines, which are not held out, are told."""
+        loaded = corpus.load(self.data, **self.encoded._asdict())
+        counts = Counter(line for part in loaded.lines for line in part)
+        if kept := frequent(counts, counts.total(), len(counts)):
+            copies, different = sum(counts[line] for line in kept), f"{len(kept)} different" if len(kept) > 1 else "one"
+            about = f"{copies:,} of {counts.total():,} lines are {different}, so frequent that none is held out"
+            print(f"{printable(str(self.data))}: {about}")
+        return loaded
 
 
 def require_seeds(seeds: int) -> None:

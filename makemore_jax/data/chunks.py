@@ -1,6 +1,7 @@
 """Read a text file in chunks, for data larger than memory: the lines or documents of `read_lines`, a few at a time."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from makemore_jax.data.lines import (
     clean_lines,
     decode,
     file_status,
+    frequent,
     named,
     normalize,
     normalize_separator,
@@ -19,10 +21,15 @@ from makemore_jax.data.lines import (
 from makemore_jax.errors import require
 
 SIZE = 2**24  # bytes
+COUNTED = 2**14  # lines whose counts are in memory at once
 
 
 def read_chunks(
-    path: str | Path, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
+    path: str | Path,
+    max_length: int | None = None,
+    lowercase: bool = False,
+    context_length: int | None = None,
+    size: int = SIZE,
 ) -> Iterator[str]:
     """Yield the lines of `read_lines` in chunks, joined by \\n, with `size` bytes of the file in memory at once."""
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
@@ -32,7 +39,7 @@ def read_chunks(
         text = normalize(decode(raw, name, number), lowercase)
         chunk = text.strip()
         if max_length is not None or not _is_clean(chunk):
-            chunk = "\n".join(clean_lines(text.split("\n"), name, number, max_length))
+            chunk = "\n".join(clean_lines(text.split("\n"), name, number, max_length, context_length))
         number += text.count("\n")
         if chunk:
             blank = False
@@ -63,6 +70,29 @@ def read_documents(
     if documents := clean_documents([rest], max_length):
         yield documents
     require(bool(documents) or not blank, f"{name}: only blank documents; put text between the separators")
+
+
+def find_frequent(chunks: Callable[[], Iterator[list[str]]], counted: int = COUNTED) -> frozenset[str]:
+    """Find the `frequent` lines of all chunks, in memory that does not grow with them.
+
+    Above `counted` lines, the count of the next is subtracted from all, and lines without a rest are forgotten (Misra
+    and Gries 1982). If a line may be frequent, a second pass over the chunks counts it exactly.
+    """
+    counts, total, subtracted = Counter(), 0, 0
+    for lines in chunks():
+        total += len(lines)
+        for start in range(0, len(lines), counted):
+            counts.update(lines[start : start + counted])
+            if len(counts) > counted:
+                least = sorted(counts.values(), reverse=True)[counted]
+                counts = Counter({line: count - least for line, count in counts.items() if count > least})
+                subtracted += least
+    if not subtracted:
+        return frequent(counts, total, len(counts))
+    most = {line: count + subtracted for line, count in counts.items()}
+    if suspects := frequent(most, total, counted):
+        counts = Counter(line for lines in chunks() for line in lines if line in suspects)
+    return suspects and frequent(counts, total, counted)
 
 
 def _raw_chunks(path: str | Path, size: int) -> Iterator[bytes]:

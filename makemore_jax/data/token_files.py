@@ -1,4 +1,4 @@
-"""Store tokens in files, for data larger than memory: encode the text in two passes, then map the files into memory.
+"""Store tokens in files, for data larger than memory: encode the text in three passes, then map the files into memory.
 
 A folder holds a token stream and line lengths for each of train, dev and test, the vocabulary, and about.json. That
 file records the source of the tokens, with a checksum of each file and of itself. One process writes at a time, holding
@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from makemore_jax.data.chunks import read_chunks, read_documents
-from makemore_jax.data.corpus import Corpus, Encoding, longest_line, require_lines
+from makemore_jax.data.chunks import find_frequent, read_chunks, read_documents
+from makemore_jax.data.corpus import Corpus, Encoding, longest_line, too_few
+from makemore_jax.data.formats import ENDING, PLAIN
 from makemore_jax.data.lines import Split, file_status, named, split
 from makemore_jax.data.one_writer import one_writer, writing
 from makemore_jax.data.tokenizers import find_tokenizer
-from makemore_jax.data.tokens import Tokens, tokenize
+from makemore_jax.data.tokens import Tokens, distinct, tokenize
 from makemore_jax.data.vocab import MARK, Vocab
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import sync
@@ -52,19 +53,25 @@ def load(
     Raise `InputError` as `corpus.load` does, or if the token files cannot be written.
     """
     encoding.require_consistent()
+    plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))
+    advice = "convert the file, or leave out `stream`"
+    require(plain, f"{str(path)!r}: only plain lines in UTF-8 can be streamed; {advice}")
     path = Path(path)
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
     words += [f"context{encoding.context_length}" if encoding.context_length else ""]
     words += [f"by{hashlib.sha256(encoding.separator.encode()).hexdigest()[:8]}" if encoding.separator else ""]
     words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
+    words += ["grown" if encoding.grow else ""]
     folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
     try:
         stored = open_store(folder, path, encoding)
     except InputError:
         with one_writer(folder, report):
             stored = _open_or_write(folder, path, encoding, progress, report)
-    require_lines(str(path), [len(part.length_N) for part in stored.tokens])
+    lines = [len(part.length_N) for part in stored.tokens]
+    if not all(lines):
+        raise too_few(str(path), sum(lines), sum(map(len, stored.tokens.map(distinct))))
     tokens = Split(stored.tokens.train, first_lines(stored.tokens.dev), first_lines(stored.tokens.test))
     return Corpus(stored.vocab, None, tokens, stored.digest, longest_line(stored.tokens, encoding, str(path)))
 
@@ -75,7 +82,7 @@ def _open_or_write(folder: Path, path: Path, encoding: Encoding, progress: bool,
         return open_store(folder, path, encoding)
     except InputError as error:
         report(f"{error}; encoding {path} again" if folder.exists() else f"encoding {path} into {folder}")
-    with progress_bar(2 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # two passes
+    with progress_bar(3 * path.stat().st_size, "encode", progress, unit="B", unit_scale=True) as bar:  # three passes
         return _replace(folder, path, encoding, bar.update)
 
 
@@ -126,9 +133,10 @@ def write_store(
 ) -> Stored:
     """Encode the text file `path` into `folder`, in memory that does not grow with the file, and map the result.
 
-    One pass over the text finds the vocabulary, another encodes the text; `progress` is called with the number of bytes
-    of each chunk of each pass. The old contents of `folder` are replaced only when everything is written. If another
-    process is writing there, this one waits for it.
+    One pass over the text finds the frequent lines, which stay in train (if there may be some, another counts them),
+    one finds the vocabulary, and one encodes the text; `progress` is called with the number of bytes of each chunk of
+    each pass. The old contents of `folder` are replaced only when everything is written. If another process is writing
+    there, this one waits for it.
     """
     with one_writer(folder):
         return _replace(folder, path, encoding, progress)
@@ -160,24 +168,23 @@ def _require_ours(folder: Path) -> None:
 def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[int], object]) -> None:
     """Write the files of a store, and wait until they are on the disk."""
     separator, limits = encoding.separator, (encoding.max_length, encoding.lowercase)
-    lines = separator is None
 
     def chunks() -> Iterator[list[str]]:
         """Yield lists of documents, or of a single text of many lines, which is split only if necessary."""
         if separator is None:
-            many = ([text] for text in read_chunks(path, *limits))
+            many = ([text] for text in read_chunks(path, *limits, encoding.context_length or 0))
         else:
             many = read_documents(path, separator, *limits)
         for texts in many:
             yield texts
             progress(sum(len(text.encode()) + 1 for text in texts))
 
-    def split_chunk(texts: list[str]) -> Split[list[str]]:
-        return split(texts[0].split("\n") if lines else texts)
+    def chunks_of_lines() -> Iterator[list[str]]:
+        return (texts[0].split("\n") if separator is None else texts for texts in chunks())
 
-    source, digest = _source(path, encoding), hashlib.sha256()
+    source, digest, kept = _source(path, encoding), hashlib.sha256(), find_frequent(chunks_of_lines)
     learned = find_tokenizer(encoding.tokens).learned  # from the train lines
-    texts = (split_chunk(texts).train for texts in chunks()) if learned else chunks()
+    texts = (split(lines, kept=kept).train for lines in chunks_of_lines()) if learned else chunks()
     vocab = encoding.find_vocab(itertools.chain.from_iterable(texts))
     dtype = np.min_scalar_type(vocab.size - 1)  # the smallest that holds the tokens
     (folder / "vocab.json").write_text(json.dumps(vocab.to_dict()))
@@ -185,9 +192,9 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
         files = {name: stack.enter_context((folder / name).open("wb")) for name in ARRAYS}
         for part in Split._fields:
             files[f"{part}.stream"].write(np.array([MARK], dtype).data)
-        for texts in chunks():
-            digest.update("".join(f"{text}\n" for text in texts).encode())
-            for part, some in split_chunk(texts).items():
+        for lines in chunks_of_lines():
+            digest.update("".join(f"{line}\n" for line in lines).encode())
+            for part, some in split(lines, kept=kept).items():
                 tokens = tokenize(some, vocab, encoding.context_length)
                 files[f"{part}.stream"].write(tokens.stream_M[1:].astype(dtype).data)  # the file has the first mark
                 marks = np.append(tokens.start_N, len(tokens.stream_M) - 1)
@@ -206,7 +213,7 @@ def _source(path: Path, encoding: Encoding) -> dict[str, Any]:
     SHA-256 of 256 samples, including the beginning and the end. Texts that agree in all of these are not distinguished.
     """
     status = file_status(path)
-    about = {"file": path.name, "bytes": status.st_size, **encoding.about}
+    about = {"file": path.name, "bytes": status.st_size, **encoding.about, "frequent_lines_in": "train"}
     with named(path), open(path, "rb") as file:
         if status.st_size <= SAMPLED:
             return about | {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}

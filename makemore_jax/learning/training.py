@@ -20,7 +20,7 @@ from makemore_jax.errors import require, require_kinds
 from makemore_jax.learning.objective import Loss, Objective, batch_loss, masked_nll
 from makemore_jax.learning.transforms import accumulated, bfloat16, dropout, remat
 from makemore_jax.models.interface import Model, Params, require_context
-from makemore_jax.recipe import Optimizer, Recipe, adamw, averaged
+from makemore_jax.recipe import Optimizer, Recipe, averaged, optimizer_of
 
 
 class TrainState(NamedTuple):
@@ -145,15 +145,15 @@ def training(
     """Make the two functions that train a model on the train lines of a corpus; for `in_place` see `steps_on`.
 
     Raises:
-      InputError: a batch holds more lines than there are, a line is longer than the model's context, the vocabularies
-        differ, or the model does not support an option of the recipe.
+      InputError: the recipe's batch was chosen and holds more lines than there are, a line is longer than the model's
+        context, the vocabularies differ, or the model does not support an option of the recipe.
     """
     require_kinds(model=model, corpus=corpus, recipe=recipe)
     streamed = "streamed data needs distributed.feed.training; use that, or load the data into memory"
     require(not corpus.streamed, streamed)
     tokens, plan = plan_of(model, corpus, recipe, placement.rows)
     loss = loss_of(model, recipe, plan, placement.share)
-    steps = steps_on(placement.copy(tokens), loss, adamw(recipe), in_place)
+    steps = steps_on(placement.copy(tokens), loss, optimizer_of(recipe), in_place)
     return Training(start_of(model, recipe, placement), steps)
 
 
@@ -161,10 +161,8 @@ def plan_of(model: Model, corpus: Corpus, recipe: Recipe, rows: int = 1) -> tupl
     """Return the train lines sorted by length, and the plan of their batches; raise `InputError` as `training` does."""
     lines, found = len(corpus.tokens.train.length_N), corpus.vocab.size
     require(model.vocab == found, f"the model is for {model.vocab} symbols; build it for the {found} of the data")
-    few = f"a batch holds {recipe.batch} lines, but there are {lines} to train on; add lines, or lower `batch`"
-    require(recipe.batch <= lines, few)
     require_context(model, corpus.context)
-    return plan_batches(corpus.tokens.train, recipe.batch, rows, recipe.micro_batches)
+    return plan_batches(corpus.tokens.train, recipe.fitted(lines).batch, rows, recipe.micro_batches)
 
 
 @cache  # equal recipes give the same function, and JAX compiles it once
@@ -215,4 +213,4 @@ def _random(key: jax.Array, model: Model) -> Params:
 
 @partial(jax.jit, static_argnames="recipe")
 def _with_optimizer(params: Params, key: jax.Array, hyper: Any, recipe: Recipe) -> TrainState:
-    return init_state(params, key, hyper, adamw(recipe))
+    return init_state(params, key, hyper, optimizer_of(recipe))

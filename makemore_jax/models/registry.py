@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import jax
 
 from makemore_jax.errors import InputError, require, require_kinds
-from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
+from makemore_jax.models import backoff, bigram, bow, hawk, mixture, mlp, ngram, rnn, transformer, wavenet
 from makemore_jax.models.interface import Model, num_params, shapes_of
 from makemore_jax.recipe import Recipe
 
@@ -53,6 +53,7 @@ MODELS = {
     "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}, rnn.TUNED["rnn"]),
     "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}, rnn.TUNED["gru"]),
     "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}, rnn.TUNED["lstm"]),
+    "hawk": Entry(hawk.Config, hawk.hawk, hawk.RECIPE, tuned=hawk.TUNED),
     "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE, tuned=transformer.TUNED),
     "mixture": Entry(mixture.Config, _mixture),
     "ensemble": Entry(mixture.EnsembleConfig, _ensemble),

@@ -33,7 +33,7 @@ from makemore_jax.models.layers import (
     through_blocks,
     upcast,
 )
-from makemore_jax.recipe import Recipe
+from makemore_jax.recipe import Default, Recipe
 
 SUPPORTS = frozenset({"dropout", "remat"})
 
@@ -94,10 +94,10 @@ class Config:
 
 
 # This learning rate suits a width of 64; four times the width needs a quarter of it.
-RECIPE = Recipe(steps=4000, batch=96, learning_rate=8e-3, weight_decay=0.2)
+RECIPE = Recipe(steps=4000, batch=Default(96), learning_rate=8e-3, weight_decay=0.2)
 TUNED = (
     {"embed": 128, "modern": True},
-    Recipe(steps=5000, batch=96, learning_rate=4e-3, weight_decay=0.2, dropout=0.2, average=0.999),
+    Recipe(steps=5000, batch=Default(96), learning_rate=4e-3, weight_decay=0.2, dropout=0.2, average=0.999),
 )
 
 

@@ -71,6 +71,7 @@ class SavedRun:
           layout: the devices that share the work, from `mesh.lay_out`.
           init: a trained model to start from; by default, weights are random.
         """
+        recipe = recipe.fitted(len(corpus.tokens.train.length_N))
         self.model, self.corpus, self.recipe, self.folder, self.layout = model, corpus, recipe, folder, layout
         params = initial_params(init, model, corpus) if init else None
         begin_with, self.steps = training_on(layout, model, corpus, recipe)

@@ -1,5 +1,7 @@
 """The commands that train, sample, look, sweep and compare, as a shell starts them."""
 
+import dataclasses
+import importlib
 import json
 import os
 import resource
@@ -12,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import jax
 import numpy as np
@@ -19,6 +22,7 @@ import pytest
 
 import makemore_jax as mm
 from experiments.shared import cli
+from experiments.shared.argv import unescape
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read
@@ -104,6 +108,27 @@ def test_a_damaged_cache_of_programs_is_named(monkeypatch, capsys):
 MODULES = {path.stem for path in (ROOT / "experiments").glob("*.py")} - {"__init__"}
 PACKAGES = {path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py")}
 POSITIONAL = {"benchmark", "gpt2", "inspect", "sample"}  # commands that cannot do without an argument
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [(r"a\nb\n", "a\nb\n"), (r"\t", "\t"), (r"a\\nb", r"a\nb"), (r"\\\n", "\\\n"), (r"\d", r"\d")],
+)
+def test_escapes_in_text_that_is_typed(typed, text):
+    assert unescape(typed) == text
+
+
+@pytest.mark.parametrize("name", sorted((MODULES | PACKAGES) - {"__main__", "benchmark"}))
+def test_every_flag_that_takes_text_takes_escapes(name):
+    """Plain strings are only a regular expression, which has escapes of its own, and the names of machines."""
+    module = importlib.import_module(f"experiments.{name}" + ".__main__" * (name in PACKAGES))
+    fields, plain = list(get_type_hints(module.Config, include_extras=True).items()), set()
+    for field, kind in fields:
+        if dataclasses.is_dataclass(nested := (*get_args(kind), kind)[0]):
+            fields += get_type_hints(nested, include_extras=True).items()
+        if str in (kind, *get_args(kind)) and get_origin(kind) is not Annotated:
+            plain.add(field)
+    assert plain <= {"coordinator", "match", "target"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))
@@ -324,6 +349,8 @@ def test_patience_stops_early(train, tmp_path):
         (["--micro-batches", "3"], "--micro-batches is 3; it must divide the --batch of 8"),
         (["--dropout", "1"], "--dropout is 1.0; it must be at least 0 and below 1"),
         (["--average", "-0.1"], "--average is -0.1; it must be at least 0 and below 1"),
+        (["--optimizer", "sgd"], "--optimizer is 'sgd'; it must be one of adamw, muon"),
+        (["--muon-rate", "0.1"], "--muon-rate is for muon; set --optimizer to muon, or leave it out"),
         (["--preset", "slow"], "--preset is 'slow'; it must be one of quick, tuned"),
         (["--evaluate-every", "0"], "--evaluate-every is 0"),
         (["--data", "LICENSE", "--max-length", "0"], "--max-length is 0"),
@@ -380,6 +407,16 @@ def test_large_batches(train):
     assert "add lines, or lower --batch" in err
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_batch_that_nobody_chose_is_fitted_to_a_short_list(command, names, tmp_path):
+    (tmp_path / "towns.txt").write_text("\n".join(names[:40]))
+    flags = ("--model", "bigram", "--steps", 2, "--samples", 0, "--no-figures", "--data", tmp_path / "towns.txt")
+    status, out, err = command("train", *flags, "--out", tmp_path / "run")
+    assert status == 0
+    assert f"warning: a batch holds 64 lines, but there are {out.split('train ')[1][:2]} to train on; it is" in err
+    assert command("train", *flags, "--batch", 64, "--out", tmp_path / "chosen")[0] == 2
+
+
 def test_tensorboard_files(train, tmp_path):
     pytest.importorskip("tensorboardX")
     assert train("--tensorboard")[0] == 0
@@ -392,6 +429,20 @@ def test_two_devices_share_the_batches_and_the_state(train):
     assert (status, err) == (0, "")
     assert "2 devices share the batches, the state split into 2 shards" in out
     assert "--devices is 3; JAX finds 2" in train("--devices", 3)[2]
+
+
+def test_muon_says_what_it_trains(command, train, file, whole, tmp_path):
+    """The 3 x 5 x 13 weights between embedding and head; of the bigram nothing. Runs without it are noted as before."""
+    status, out, err = train("--optimizer", "muon", "--steps", 3)
+    assert status == 0, err
+    assert "muon trains the matrices, 195 parameters; adamw trains the rest" in out
+    noted, before = (json.loads((run / "config.json").read_text()) for run in (tmp_path / "run", whole))
+    assert noted["optimizer"] == "muon"
+    assert not {"optimizer", "muon_rate"} & before.keys()
+    short = ["--steps", 3, "--batch", 8, "--samples", 0, "--no-figures", "--data", file, "--out", tmp_path / "bigram"]
+    status, out, err = command("train", "--model", "bigram", "--optimizer", "muon", *short)
+    assert status == 0, err
+    assert "this model has no matrix between its two ends, so adamw trains all of it" in out
 
 
 def test_too_few_lines(command, tmp_path):
@@ -441,7 +492,7 @@ def test_what_comes_next_is_told_by_name(command, whole):
     assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
     assert sum(line.endswith("   end of the line") for line in printed) == 1
     assert len(printed) == len(found)
-    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--next", "é")[2]
+    assert "'é' (U+00E9) is not in" in command("sample", whole, "--next", "é")[2]
 
 
 def test_plain_samples_are_lines_alone(command, whole):
@@ -519,7 +570,7 @@ def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_p
 
 
 def test_bad_prefixes(command, whole):
-    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--prefix", "é")[2]
     assert "leaves no room to continue" in command("sample", whole, "--prefix", "a" * 30)[2]
     assert "no such run folder" in command("sample", whole / "none")[2]
 
@@ -545,7 +596,7 @@ def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_p
     assert ("attention.png" in drawn) == (model == "transformer")
     assert all(name in out for name in drawn)
     assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
-    assert "'ë' (U+00EB) is not in the data" in command("inspect", run, "--line", "zoë", *more)[2]
+    assert "'ë' (U+00EB) is not in the vocabulary" in command("inspect", run, "--line", "zoë", *more)[2]
 
 
 def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilations):

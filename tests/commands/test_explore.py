@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -40,6 +39,7 @@ from makemore_jax.models import ngram
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import identity
 from tests.cases import VARIANTS
+from tests.commands.conftest import Tab
 from tests.conftest import ROOT
 
 HOSTILE = ["<script>document.title='owned'</script>", "\"'&lt;</script>", "אבג a", "\u202eabc", "e\u0301\u0323 x"]
@@ -91,7 +91,7 @@ def test_the_table_is_the_lectures(table):
     assert values["rank"][e][m] == 1 + (counts > counts[e, m]).sum()
     smoothing = values["smoothing"]
     one = smoothing["smoothing"].index(1.0)
-    assert (round(smoothing["train"][one], 4), round(smoothing["dev"][one], 4)) == (2.4542, 2.4661)  # the README's
+    assert (round(smoothing["train"][one], 4), round(smoothing["dev"][one], 4)) == (2.4542, 2.4661)  # docs/results.md
     assert smoothing["dev"][0] is None  # infinite: a pair that train lacks
     learned = values["learned"]
     assert learned["nats"] == sorted(learned["nats"], reverse=True)
@@ -527,6 +527,16 @@ def test_no_path_leads_out_of_the_page(client, path):
     assert client.get(f"http://127.0.0.1:8000{path}").status_code == 404
 
 
+def test_the_address_of_the_started_browser_works_once():
+    """Other users see it among the arguments of the browser's process."""
+    from experiments.explore.server import Guard
+
+    guard = Guard(None, "always", "once")
+    assert [guard._opens(token) for token in ("once", "once", "always", "always", "", None)] == [
+        True, False, True, True, False, False,
+    ]  # fmt: skip
+
+
 def test_only_the_token_lets_in(stranger):
     for path in ("/", "/main.js", "/api/state", "/none", "/?token=", "/?token=wrong", "/?token=%ff", f"/?x={TOKEN}"):
         answer = stranger().get(path)
@@ -585,7 +595,7 @@ def test_another_site_is_refused(client):
         ("make", {"run": "gru", **WANTED, "temperature": 10**400}, 400, "temperature, of type float"),
         ("make", {"run": "gru", **WANTED, "top_k": 10**15}, 400, "top_k is 1000000000000000"),
         ("make", {"run": "gru", **WANTED, "top_p": 0}, 400, "top_p is 0.0"),
-        ("make", {"run": "gru", **WANTED, "prefix": "<b>"}, 400, "'<' (U+003C) is not in the data"),
+        ("make", {"run": "gru", **WANTED, "prefix": "<b>"}, 400, "'<' (U+003C) is not in the vocabulary"),
         ("make", {"run": "gru", **WANTED, "prefix": "a" * 99}, 400, "leaves no room"),
         ("replay", {"run": "gru", **WANTED, "index": 99}, 400, "there is no such line"),
         ("nothing", {}, 404, "Not Found"),
@@ -728,7 +738,7 @@ def test_a_client_that_leaves_in_the_middle_prints_nothing(application, capfd):
 
 def test_a_saved_page_is_one_file_that_data_cannot_break_out_of(tmp_path):
     name = "</script><script>alert(1)</script>"
-    found = saved.saved_page(Table(HOSTILE * 5, name))
+    found = saved.table_page(Table(HOSTILE * 5, name))
     assert found.count("<script") == found.count("</script>") == 2
     assert not re.search(r"(src|href)=|@import|https?://(?!www\.w3\.org)", found)
     data = json.loads(re.search(r'id="data">(.*?)</script>', found, re.DOTALL)[1])
@@ -738,10 +748,9 @@ def test_a_saved_page_is_one_file_that_data_cannot_break_out_of(tmp_path):
     assert first["total"] == 5
 
 
-def test_a_file_that_cannot_be_written_is_one_line(monkeypatch):
-    monkeypatch.setattr(saved, "saved_page", lambda table: "")
+def test_a_file_that_cannot_be_written_is_one_line():
     with pytest.raises(InputError, match=r"'/proc/table.html': cannot be written .*; choose another `save`"):
-        saved.write_page(None, "/proc/table.html")
+        saved.write_page("", "/proc/table.html")
 
 
 # The command
@@ -787,48 +796,6 @@ def test_without_a_browser_it_says_so(monkeypatch, capsys):
 
 
 # The page in a browser
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium on this machine")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-class Tab:
-    """A tab that notes what goes wrong in it and what it asks for elsewhere."""
-
-    def __init__(self, browser, address, **options):
-        self.context = browser.new_context(**options)
-        self.page, self.problems, self.address = self.context.new_page(), [], address.partition("?")[0]
-        self.page.set_default_timeout(120_000)  # a busy machine may take its time
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", self.hear)
-        self.page.on("request", lambda asked: asked.url.startswith(self.address) or self.problems.append(asked.url))
-        self.page.goto(address)
-        assert self.page.url.partition("#")[0] == self.address  # without the token
-
-    def hear(self, said):
-        if said.type == "error" and "400 (Bad Request)" not in said.text:  # what the page shows as one line
-            self.problems.append(said.text)
-
-    def open(self, view):
-        self.page.goto(f"{self.address}#{view}")
-        self.page.locator(f"#tab-{view}").click()
-        return self.page.locator(f"#{view}")
-
-    def fits(self):
-        return self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.fixture(scope="module")
@@ -949,7 +916,7 @@ def test_lines_are_made_and_replayed(tab):
     assert texts[2].startswith("".join(letters[:3]).rstrip("."))
     view.get_by_label("prefix").fill("<b>")
     view.get_by_role("button", name="Draw").click()
-    view.get_by_text("is not in the data").wait_for()
+    view.get_by_text("is not in the vocabulary").wait_for()
 
 
 def test_the_inside_is_shown(tab):

@@ -1,12 +1,14 @@
 """Making more of a list: what is chosen and when learning ends, which lines come out, and what is refused."""
 
 import json
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from makemore_jax.files import embedded
 from makemore_jax.inference.baselines import shannon
@@ -112,6 +114,25 @@ def test_lines_are_as_they_are_wanted():
     assert (none.lines, none.accepted, none.distance) == ([], 0, None)
 
 
+def test_lines_of_a_short_list_are_like_its_own():
+    corpus = read(TOWNS)
+    pairs = {pair for town in TOWNS for pair in zip(f".{town}", f"{town}.", strict=True)}
+    like = lambda line: {*zip(f".{line}", f"{line}.", strict=True)} <= pairs
+    made = make_more(mm.count(corpus, 2), corpus, 3)
+    assert len(made.lines) == 3
+    assert all(like(line) and 5 <= len(line) <= 7 for line in made.lines)
+    free = make_more(mm.count(corpus, 1), corpus, 30, mm.Wanted(familiar=1, min_length=3)).lines
+    assert not all(map(like, free))
+    assert min(map(len, free)) == 3
+
+
+def test_where_too_few_lines_are_like_the_list_only_what_was_asked_counts():
+    corpus = read(["heads", "tails"])
+    made = make_more(mm.count(corpus, 2), corpus, 4)
+    assert len(made.lines) == 4
+    assert make_more(mm.count(corpus, 2), corpus, 4, mm.Wanted(familiar=5)).lines == []
+
+
 def test_blank_lines_and_spaces_around_a_line_are_not_wanted():
     accept = mm.Wanted(known=True, repeats=True).accept(())
     assert [line for line in ("", " ", "a b", " a", "a ") if accept(line)] == ["a b"]
@@ -127,7 +148,8 @@ def test_a_frequent_line_is_learned_as_frequent(tiny, monkeypatch):
     monkeypatch.setattr(candidates, "ORDERS", (3,))
     monkeypatch.setattr(candidates, "COMPILING", 99)
     made = mm.make(["lucas"] * 60 + TOWNS * 4)
-    sure = make_more(made.trained, read(TOWNS), 200, mm.Wanted(known=True, repeats=True, best_of=1, temperature=1.0))
+    as_it_is = mm.Wanted(known=True, repeats=True, familiar=1, best_of=1, temperature=1.0)
+    sure = make_more(made.trained, read(TOWNS), 200, as_it_is)
     assert sure.lines.count("lucas") > 20
     assert sure.lines.count("lucas") > 4 * sure.lines.count("Aston")
 
@@ -150,6 +172,12 @@ def test_shannon_copies_what_follows_in_the_data():
     assert not set(handful) & known_lines(corpus)
 
 
+def test_shannon_ends_where_no_window_leads_to_the_end_of_a_line():
+    cut = tokenize(["abcabcab"], Vocab.of(["abc"]), 4)
+    assert cut.length_N.tolist() == [4, 4, 1]  # the last one is the end mark and nothing else
+    assert {len(line) for line in islice(shannon(cut, order=2), 20)} == {1, 4}
+
+
 def test_a_list_of_lines_is_data_and_the_names_are_embedded(tmp_path):
     lines = [f"  {word} " for word in WORDS]
     path = tmp_path / "words.txt"
@@ -168,7 +196,7 @@ def test_a_list_of_lines_is_data_and_the_names_are_embedded(tmp_path):
         (lambda: mm.make(["a", 3]), "item 2 of the list is of type int; give lines of text"),
         (lambda: mm.make(TOWNS, 0), "`n` is 0; it must be at least 1"),
         (lambda: mm.make(TOWNS, minutes=0), "`minutes` is 0; it must be from"),
-        (lambda: mm.make(TOWNS, wanted=mm.Wanted(start="?")), "is not in the data"),
+        (lambda: mm.make(TOWNS, wanted=mm.Wanted(start="?")), "is not in the vocabulary"),
         (lambda: mm.Wanted(match="(a"), r"`match` is '\(a', not a regular expression \(missing"),
         (lambda: mm.Wanted(min_length=5, max_length=4), "`min_length` is 5, above the `max_length` of 4"),
         (lambda: mm.Wanted(temperature=-1.0), "`temperature` is -1.0"),

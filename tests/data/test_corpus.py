@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -29,3 +30,12 @@ def test_a_streamed_corpus_is_the_corpus_in_memory_and_says_what_it_does(tmp_pat
             os.truncate(f"{path}.tokens/character-1/dev.length", 3)
     with pytest.raises(InputError, match="no such file"):
         token_files.load(tmp_path / "none.txt")
+
+
+def test_too_few_lines_to_hold_some_out_are_counted_and_so_are_the_different_ones(tmp_path):
+    path = tmp_path / "lines.txt"
+    for lines, message in ((["a", "b"], "2 lines are too few"), (["a", "b"] * 99, "only 2 of 198 lines are different")):
+        path.write_text("\n".join(lines))
+        for reader in (load, partial(token_files.load, progress=False)):
+            with pytest.raises(InputError, match=f"lines.txt: {message}.* to hold some out .*; add other lines"):
+                reader(path)

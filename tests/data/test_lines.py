@@ -4,16 +4,18 @@ import os
 import re
 import socket
 import unicodedata
+from collections import Counter
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore_jax.data.chunks import read_chunks
-from makemore_jax.data.lines import Split, digest, normalize, printable, read_lines, split
+from makemore_jax.data.chunks import find_frequent, read_chunks
+from makemore_jax.data.lines import Split, digest, frequent, normalize, printable, read_lines, split, visible
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from tests.cases import MESSY
+from tests.conftest import ROOT
 
 # What the order of lowercase and NFC, and the length of a letter, depend on.
 TRICKY = ["İ", "I\u0307", "J\u030c", "ǰ", "Σ", "ΑΣ", "ΑΣΑ", "ẞ", "e\u0301", "É", "Ω", "K", "ﬁ", "\u0345", "a", " ", "."]
@@ -186,8 +188,20 @@ def test_lowercase_counts_after_lowering(tmp_path):
 
 
 def test_printable_escapes_what_a_terminal_would_obey():
-    assert printable("aé東 '\\") == "aé東 '\\"
-    assert printable("\x1b[2J\n\u2028\ud800\u202e") == r"\x1b[2J\n\u2028\ud800\u202e"
+    assert printable("\x1b[2J\x9b\n\u2028\ud800\u202e\u2066") == r"\x1b[2J\x9b\n\u2028\ud800\u202e\u2066"
+
+
+@pytest.mark.parametrize(
+    "text", ["aé東 '\\", "می\u200cخواهم", "un\u00a0ami\u202f!", "東\u3000京", "👩\u200d👧", "a\u00adb", "א\u200fב"]
+)
+def test_printable_leaves_what_a_script_is_written_with(text):
+    assert printable(text) == text
+
+
+def test_a_symbol_that_shows_nothing_is_spelled():
+    assert list(map(visible, ["a", " ", "東", "\u200c", "\u00a0", "\u3000", "\x1b"])) == [
+        *["a", " ", "東", r"\u200c", r"\xa0", r"\u3000", r"\x1b"]
+    ]
 
 
 def test_digest_tells_lines_apart():
@@ -205,6 +219,51 @@ def test_split_keeps_equal_lines_together_and_does_not_move_lines(names):
     assert all(set(some) <= set(part) for some, part in zip(fewer, parts, strict=True))
     assert len(parts.dev) / len(names) == pytest.approx(0.1, abs=0.01)
     assert len(parts.test) / len(names) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_frequent_line_stays_in_train_and_the_others_do_not_move(names):
+    held = next(name for name in names if name in split(names[:900]).test)
+    parts, before = split([held] * 600 + names[:900]), split(names[:900])
+    assert parts.train.count(held) == 601
+    assert [line for line in parts.test if line != held] == [line for line in before.test if line != held]
+    assert parts.dev == before.dev
+
+
+def test_only_heavy_repeats_change_a_split(names):
+    """A line above a hundredth of all lines is frequent; with few different lines, one far above their mean."""
+    names = list(dict.fromkeys(names))
+    held = split(names).test[0]
+    assert split([*names[:900], *[held] * 8]).test.count(held) == 9
+    assert split([*names[:900], *[held] * 9]).test.count(held) == 0
+    few = [name for name in names[:50] if name != held]
+    for copies, lines in ((20, [*few, held] * 20), (2, [*few, *[held] * 2]), (0, [*few, *[held] * 5])):
+        assert split(lines).test.count(held) == copies
+
+
+@pytest.mark.parametrize(
+    ("file", "sizes", "digests"),
+    [
+        ("names.txt", (25796, 3149, 3233), "1a876a8e 363c196d 38b1a765"),
+        ("verses.txt", (24976, 3085, 3041), "d45edbd1 bce92bc1 a12b8d07"),
+        ("words.txt", (50998, 6418, 6459), "8e9a7a98 50873326 1bec8490"),
+        ("digits.txt", (1428, 175, 194), "bb86879d b0f4c300 32e4a7ea"),
+        ("names-by-sex.txt", (25784, 3182, 3212), "b48f34a7 abc948dd 44de49a1"),
+    ],
+)
+def test_the_splits_of_the_data_are_those_of_all_published_figures(file, sizes, digests):
+    parts = split(read_lines(ROOT / "data" / file))
+    assert parts.map(len) == sizes
+    assert " ".join(digest(part)[:8] for part in parts) == digests
+
+
+@given(st.lists(st.sampled_from("aaaaaaaabbbcdefghij"), max_size=400), st.integers(0, 400), st.integers(1, 500))
+@example(["a"] * 40 + ["b"] * 2, 400, 7)
+def test_frequent_lines_are_found_in_chunks(lines, different, size):
+    """Above 300 different lines, counts are left out, and what remains is counted again."""
+    lines = [*lines, *map(str, range(different)), *lines]
+    counts = Counter(lines)
+    chunks = lambda: iter([lines[start : start + size] for start in range(0, len(lines), size)])
+    assert find_frequent(chunks, counted=300) == frequent(counts, len(lines), len(counts))
 
 
 def test_split_is_stable_across_machines():

@@ -42,7 +42,7 @@ def test_a_store_holds_the_tokens_of_memory(file, tmp_path, monkeypatch, level):
     lines = read_lines(file, lowercase=True)
     assert lines != read_lines(file)
     assert len(sizes) > 10
-    assert sum(sizes) == (1 if level == "byte" else 2) * sum(len(line.encode()) + 1 for line in lines)
+    assert sum(sizes) == (2 if level == "byte" else 3) * sum(len(line.encode()) + 1 for line in lines)
     parts = split(lines)
     vocab = Vocab.of(parts.train if level in ("word", "bpe") else lines, level, lowercase=True)
     assert stored.vocab == vocab
@@ -57,6 +57,16 @@ def test_a_store_holds_the_tokens_of_memory(file, tmp_path, monkeypatch, level):
     assert stored.tokens.train.stream_M.dtype == smallest
     opened = open_store(tmp_path / "store", file, encoding)
     assert np.array_equal(opened.tokens.dev.stream_M, stored.tokens.dev.stream_M)
+
+
+def test_a_frequent_line_stays_in_train(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "read_chunks", partial(chunks.read_chunks, size=50))
+    path, names = tmp_path / "lines.txt", ["ann", "bo", "cy", "di", "ed", "flo", "gus", "hal"]
+    (frequent,) = set(names) - set(split(names).train)
+    path.write_text("\n".join(names * 2 + [frequent] * 40))
+    stored, parts = write_store(tmp_path / "store", path), split(read_lines(path))
+    assert len(parts.train) == 56
+    assert [len(part.length_N) for part in stored.tokens] == list(map(len, parts))
 
 
 def test_many_symbols_and_an_empty_part(tmp_path):

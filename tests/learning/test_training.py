@@ -1,5 +1,6 @@
 """Gradient descent: the two pure functions of a training run, the loop around them, batches, and the recipe."""
 
+from dataclasses import replace
 from functools import partial
 
 import chex
@@ -19,7 +20,7 @@ from makemore_jax.learning.fit import train_loop
 from makemore_jax.learning.training import init_state, loss_of, plan_of, steps_on, train_steps, training
 from makemore_jax.models.layers import dropout, sample_network
 from makemore_jax.models.registry import build
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 KEY = jax.random.key(0)
 PARAMS = {"w": jnp.array([3.0, -2.0])}
@@ -253,7 +254,7 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
     recipe = Recipe(steps=100, warmup=10, final=0.1, learning_rate=1.0, weight_decay=0.5)
     ones = jnp.ones(3)
     params = {"w": ones, "b": ones, "start": {"h": ones, "c": ones}, "norm": {"g": ones}, "more": [ones]}
-    transform = adamw(recipe)(recipe.hyper)
+    transform = optimizer_of(recipe)(recipe.hyper)
     opt_state, zero, rates = transform.init(params), jax.tree.map(jnp.zeros_like, params), []
     update = jax.jit(transform.update)
     for _ in range(100):
@@ -267,7 +268,21 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
     assert sorted(rates[10:], reverse=True) == rates[10:]
 
 
+def test_a_default_batch_that_does_not_fit_is_lowered_and_said():
+    for recipe, batch in ((Recipe(), 7), (replace(Recipe(), micro_batches=2), 6)):
+        with pytest.warns(UserWarning, match=f"holds 64 lines, but there are 7 to train on; it is lowered to {batch}"):
+            assert recipe.fitted(7) == replace(recipe, batch=batch)
+    assert Recipe().fitted(64) == Recipe()  # without a warning
+    with pytest.raises(InputError, match="a batch holds 64 lines"):
+        Recipe(micro_batches=8).fitted(7)
+    with pytest.warns(UserWarning, match="it is lowered to 7"):
+        _, plan = plan_of(MODEL, CORPUS, Recipe())
+    assert plan == plan_of(MODEL, CORPUS, Recipe(batch=7))[1]
+
+
 def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="a batch holds 64 lines, but there are 7 to train on; add lines, or"):
+        training(MODEL, CORPUS, Recipe(batch=64))  # the default, but chosen
     with pytest.raises(InputError, match="a batch holds 8 lines, but there are 7 to train on; add lines, or"):
         training(MODEL, CORPUS, Recipe(batch=8))
     with pytest.raises(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -17,15 +18,17 @@ import makemore_jax as mm
 from makemore_jax.data.corpus import novelty as count_new
 from makemore_jax.data.lines import Split
 from makemore_jax.errors import require
+from makemore_jax.inference import gpt2_export
 from makemore_jax.inference.draw import draw
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.runs.folder import lines_of, read_config
 
 from .shared import cli
-from .shared.flags import Seed, Typed
+from .shared.flags import Seed, Typed, one_of
 from .shared.symbols import label
 
+FORMATS = {"makemore": mm.save, "gpt2": gpt2_export.export}
 MOST_LIKELY = 64  # symbols printed of a large vocabulary
 
 
@@ -52,6 +55,8 @@ class Config(Seed):
     """Print the probability of each symbol that may follow this text instead of sampling; "" starts a line."""
     export: Path | None = None
     """Write the weights, sizes and vocabulary into this .safetensors file."""
+    format: Annotated[str, one_of(FORMATS)] = "makemore"
+    """Format of --export: makemore, a file that every command opens; or gpt2, a folder that transformers opens."""
     plain: bool = False
     """Print only the sampled lines, for a file or another program; the notes go to standard error."""
     json: bool = False
@@ -68,7 +73,7 @@ def run(config: Config) -> dict:
     """Export, score or sample; return what was printed."""
     trained, say = mm.open(config.run), partial(print, file=sys.stderr if config.plain else sys.stdout)
     if config.export:
-        mm.save(trained, config.export)
+        FORMATS[config.format](trained, config.export)
         say(f"wrote {cli.shown(config.export)}")
     answers = {"scores": score(trained, config.score)} if config.score else {}
     answers |= {} if config.next is None else {"next": predict(trained, config.next)}

@@ -31,8 +31,8 @@ NEUTRAL = {  # settings of a tokenizer.json besides vocabulary and merges, with 
         "ignore_merges": (None, False),
     },
     "pre_tokenizer": {"type": ("ByteLevel",), "add_prefix_space": (False,), "use_regex": (None, True)},
-    "post_processor": {"type": (None, "ByteLevel")},
-    "normalizer": {"type": (None,)},
+    "post_processor": {"type": (None, "TemplateProcessing", "ByteLevel")},  # one may add the mark, as we do
+    "normalizer": {"type": ("NFC", None)},  # all our text is in NFC
     "truncation": {"max_length": (None,)},
     "padding": {"strategy": (None,)},
 }

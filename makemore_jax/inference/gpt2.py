@@ -141,7 +141,7 @@ def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str =
     like = shapes_of(transformer(config).init)
     leaves, known = {}, set()
     for name, leaf in flatten(like).items():
-        theirs = ".".join(NAMES.get(part, part) for part in name.split("."))
+        theirs = their_name(name)
         shape = leaf.shape[::-1] if name == "head" else leaf.shape
         leaves[name] = tensor(weights, theirs, shape, source)
         known.add(theirs)
@@ -153,6 +153,11 @@ def convert(about: dict[str, Any], weights: dict[str, np.ndarray], source: str =
     if not config.tied:
         leaves["head"] = leaves["head"][token_V].T
     return GPT2(config, unflatten(leaves, like), token_V)
+
+
+def their_name(name: str) -> str:
+    """Return the published name of one of our parameters, such as `h.0.attn.c_attn.weight` for `blocks.0.qkv.w`."""
+    return ".".join(NAMES.get(part, part) for part in name.split("."))
 
 
 def tensor(weights: dict[str, np.ndarray], name: str, shape: tuple[int, ...], source: str) -> np.ndarray:

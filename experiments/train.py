@@ -1,7 +1,7 @@
 """Train any neural model on any text file, and compare its loss with those of counting models.
 
 Run it:   python -m experiments.train --model transformer
-Stop it:  Ctrl-C saves; the same command with --resume continues as if it had never stopped
+Stop it:  Ctrl-C saves, and --resume continues as if it had never stopped; --out names the run, if it is not the default
 Then:     python -m experiments.sample runs/transformer
           python -m experiments.inspect runs/transformer
 """
@@ -72,7 +72,7 @@ class Config(Output, Seed, Trains, Text):
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False
-    """Continue the run in that folder; flags that affect the result must not change."""
+    """Continue the run in that folder with its own settings; flags that affect the result must not change."""
     tensorboard: bool = False
     """Also write the losses as TensorBoard events."""
 
@@ -187,8 +187,8 @@ def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
         options |= {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
         trained = training.train(label=config.model, progress=is_first(), **options)
     if training.interrupted:
-        go_on = f"saved in {cli.shown(out)}; to continue, run the same command with --resume"
-        print(f"stopped at step {training.now.step:,}, {go_on}", flush=True)
+        go_on = command_line("train", "--out", out, "--resume") if alone() else "the same command with --resume"
+        print(f"stopped at step {training.now.step:,} and saved; to continue: {go_on}", flush=True)
         raise Stopped(int(gather(REQUEST.number or 0).max()))  # the signal may have come to another process
     return trained
 

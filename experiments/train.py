@@ -46,6 +46,8 @@ class Config(Output, Seed, Trains, Text):
 
     model: Annotated[str, one_of(NEURAL)] = "transformer"
     """Model to train. The flags below are for its sizes and recipe; see --model NAME --help for those of another."""
+    holdout: float | None = None
+    """Share of the lines to hold out for dev, and for test; by default a tenth. 0 trains on all lines, to the end."""
     stream: bool = False
     """For data larger than memory: encode the text into files beside the data, and read batches from these files."""
     evaluate_every: int = 500
@@ -90,7 +92,7 @@ class Config(Output, Seed, Trains, Text):
     @property
     def encoded(self) -> Encoding:
         """How these flags turn text into tokens."""
-        return continued(super().encoded, self, self.folder)
+        return continued(super().encoded._replace(holdout=self.holdout), self, self.folder)
 
 
 def run(config: Any) -> dict:
@@ -153,7 +155,9 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
     if (unknown := corpus.vocab.unknown) > 0:
-        print(f"{np.mean(corpus.tokens.dev.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
+        print(f"{np.mean(corpus.judged.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
+    if config.holdout == 0:
+        print("nothing is held out: dev below means the train lines, so it cannot show whether the model only copies")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
     if layout.devices > 1:
@@ -206,6 +210,7 @@ def losses(config: Any, corpus: mm.Corpus, training: SavedRun) -> dict:
     layout, measured = training.layout, corpus.tokens
     if corpus.streamed:
         measured = measured._replace(train=first_lines(measured.train))
+    measured = {name: part for name, part in measured.items() if len(part.length_N)}
     params = layout.copy(training.now.best)
     nats = {name: exact_loss(training.model, params, part, layout.score_batch).nats for name, part in measured.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in nats.items()), f" nats per {config.unit}")

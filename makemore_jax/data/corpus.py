@@ -28,6 +28,7 @@ class Encoding(NamedTuple):
     separator: str | None = None  # between documents
     context_length: int | None = None
     grow: bool = False  # add the symbols of the text to the given vocabulary
+    holdout: float | None = None  # the share of dev, and that of test; by default a tenth
     column: str | int | None = None  # this and the next three: of a file, see `Source`
     weights: str | int | None = None
     encoding: str | None = None
@@ -90,6 +91,11 @@ class Corpus(NamedTuple):
         return self.in_memory
 
     @property
+    def judged(self) -> Tokens:
+        """The lines by which training is judged: dev, or train if nothing is held out."""
+        return self.tokens.dev if len(self.tokens.dev.length_N) else self.tokens.train
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The sizes of a model that follow from the data."""
         return {"vocab": self.vocab.size, "context": self.context}
@@ -134,6 +140,7 @@ def load(
     separator: str | None = None,
     context_length: int | None = None,
     grow: bool = False,
+    holdout: float | None = None,
     **source: Any,
 ) -> Corpus:
     """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
@@ -152,17 +159,22 @@ def load(
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
       grow: add the symbols that `vocab` lacks, so that a model with that vocabulary can be trained on this data.
+      holdout: the share of the lines in dev, and in test; 0 holds nothing out, and dev and test are empty.
       **source: the `column` and the `weights` of a table, the `encoding` of a file, or its `errors`; see `Source`.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
         the vocabulary.
     """
-    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow
+    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow, holdout
     encoding = Encoding(*made, **source)
     encoding.require_consistent()
     lines, name = gather(path, encoding)
-    return encode(split(lines), digest(lines), encoding, name)
+    if holdout == 0:
+        return encode_whole(lines, encoding, name)
+    share = 0.1 if holdout is None else holdout
+    require(0 < share < 0.5, f"`holdout` is {share:g}; it must be at least 0 and below 0.5")
+    return encode(split(lines, holdout=share), digest(lines), encoding, name)
 
 
 def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:

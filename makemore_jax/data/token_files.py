@@ -56,6 +56,7 @@ def load(
     plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))
     advice = "convert the file, or leave out `stream`"
     require(plain, f"{str(path)!r}: only plain lines in UTF-8 can be streamed; {advice}")
+    require(encoding.holdout is None, "streamed data holds a tenth out for dev and for test; leave out `holdout`")
     path = Path(path)
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]

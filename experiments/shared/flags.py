@@ -110,7 +110,7 @@ class Text(Reads):
         """How these flags turn text into tokens."""
         vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
         made = self.tokens, self.lowercase, self.min_count, self.max_length, self.vocab_size
-        return Encoding(*made, vocab, self.separator, self.context_length, *self.reading.source)
+        return Encoding(*made, vocab, self.separator, self.context_length, **self.reading.source._asdict())
 
     def load(self) -> Corpus:
         """The corpus that these flags ask for; frequent lines, which are not held out, are told."""

@@ -537,7 +537,7 @@ def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_p
 
 
 def test_bad_prefixes(command, whole):
-    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--prefix", "é")[2]
     assert "leaves no room to continue" in command("sample", whole, "--prefix", "a" * 30)[2]
     assert "no such run folder" in command("sample", whole / "none")[2]
 
@@ -563,7 +563,7 @@ def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_p
     assert ("attention.png" in drawn) == (model == "transformer")
     assert all(name in out for name in drawn)
     assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
-    assert "'ë' (U+00EB) is not in the data" in command("inspect", run, "--line", "zoë", *more)[2]
+    assert "'ë' (U+00EB) is not in the vocabulary" in command("inspect", run, "--line", "zoë", *more)[2]
 
 
 def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilations):

@@ -80,7 +80,7 @@ page.reading = ({ vocabulary, context }, typed) => {
   if (ids.length >= context) {
     return { ids: ids.slice(0, context - 1), unread: vocabulary.decode(ids.slice(context - 1)) + unread, problem: `this model reads up to ${page.count(context - 1)} symbols` };
   }
-  return { ids, unread, problem: unknown < pieces.length ? `this model does not know the ${vocabulary.kind} ${page.label(pieces[unknown])}` : null };
+  return { ids, unread, problem: unknown < pieces.length ? `this model does not know the ${vocabulary.kind} '${page.label(pieces[unknown])}'` : null };
 };
 
 // The log-probabilities of the symbol after the mark and after each symbol; what was read before is not read again

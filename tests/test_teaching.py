@@ -13,7 +13,12 @@ pytest.importorskip("latex2mathml", reason="latex2mathml is not installed")
 TEACHING = ROOT / "docs/teaching"
 LECTURES = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.py"))
 PAGE = "".join(path.read_text() for path in sorted((ROOT / "experiments/explore/page").glob("*.*s*")))
-SHARED = "experiments/shared/*.py makemore_jax/models/*.py makemore_jax/recipe.py makemore_jax/inference/*.py".split()
+SHARED = [
+    "experiments/shared/*.py",
+    "makemore_jax/models/*.py",
+    "makemore_jax/recipe.py",
+    "makemore_jax/inference/*.py",
+]
 NUMBER = re.compile(r"(?<![\w.,\\{^])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?![\w{])")
 each_lecture = pytest.mark.parametrize("lecture", LECTURES)
 

@@ -32,7 +32,7 @@ from .flags import parse
 from .signals import Stopped, stop_on_signals
 
 # Flags that affect where a run is stored or how it is computed, but not its result.
-VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset", "pause", "section")
 # JAX's own settings that change random numbers, with their defaults; a run records those that differ.
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
 # Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
@@ -185,9 +185,10 @@ def shown(path: Path) -> str:
 
 
 def columns(texts: dict[str, list[str]]) -> None:
-    """Print lists of texts side by side, each under its name."""
+    """Print lists of texts side by side, each under its name, in at most 80 characters."""
+    width = min(32, 80 // len(texts))
     for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
-        print("".join(pad(clip(text, 30), 32) for text in row).rstrip())
+        print("".join(pad(clip(text or "(empty)", width - 2), width) for text in row).rstrip())
 
 
 def mean_and_range(values: Sequence[float]) -> str:

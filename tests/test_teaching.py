@@ -150,8 +150,8 @@ def test_a_quiz_has_five_questions_with_one_right_answer_and_every_wrong_one_is_
 def test_every_figure_is_one_that_a_lesson_or_a_report_prints(lecture):
     """Figures of three digits or more, outside of inline code."""
     notebook = json.loads((ROOT / f"lessons/{lecture}.ipynb").read_text())
-    reports = [ROOT / name for name in ("README.md", "BENCHMARKS.md", "lessons/README.md")]
-    printed = "".join(path.read_text() for path in reports)
+    reports = ("README.md", "lessons/README.md", "docs/results.md", "docs/speed.md", "docs/notebook.md")
+    printed = "".join((ROOT / path).read_text() for path in reports)
     for cell in notebook["cells"]:
         outputs = [
             output.get("text") or output.get("data", {}).get("text/plain", []) for output in cell.get("outputs", [])

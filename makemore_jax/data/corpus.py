@@ -27,6 +27,7 @@ class Encoding(NamedTuple):
     vocab: Vocab | None = None  # a given vocabulary, instead of one made from the text
     separator: str | None = None  # between documents
     context_length: int | None = None
+    grow: bool = False  # add the symbols of the text to the given vocabulary
     column: str | int | None = None  # this and the next three: of a file, see `Source`
     weights: str | int | None = None
     encoding: str | None = None
@@ -38,9 +39,12 @@ class Encoding(NamedTuple):
         return Reading(self.max_length, self.lowercase, self.separator, self.context_length or 0, Source(*self[-4:]))
 
     def find_vocab(self, texts: Iterable[str]) -> Vocab:
-        """Return the given vocabulary, or make one from these texts."""
+        """Return the given vocabulary, or make one from these texts, or both in one."""
+        if self.vocab and not self.grow:
+            return self.vocab
         settings = self.tokens, self.lowercase, self.min_count, self.vocab_size
-        return self.vocab or Vocab.of(texts, *settings, multiline=self.separator is not None)
+        found = Vocab.of(texts, *settings, multiline=self.separator is not None)
+        return self.vocab.grown(found) if self.vocab else found
 
     def require_consistent(self) -> None:
         """Raise `InputError` if the settings contradict the given vocabulary."""
@@ -51,7 +55,7 @@ class Encoding(NamedTuple):
         for name in ("tokens", "lowercase"):
             asked, own = getattr(self, name), getattr(self.vocab, name)
             require(asked == own, f"`{name}` is {asked}; it must be {own}, as in the given vocabulary")
-        fits = self.separator is None or self.vocab.multiline
+        fits = self.separator is None or self.vocab.multiline or self.grow
         require(
             fits,
             "the given vocabulary has no symbol for line ends, so it cannot encode documents; leave out `separator`",
@@ -129,12 +133,12 @@ def load(
     vocab: Vocab | None = None,
     separator: str | None = None,
     context_length: int | None = None,
+    grow: bool = False,
     **source: Any,
 ) -> Corpus:
     """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
 
-    A list of lines may take the place of a file. With a `separator`, the items are documents, and line ends are
-    symbols.
+    A list of lines may replace the file. With a `separator`, the items are documents, and line ends are symbols.
 
     Args:
       path: a text file or another of `formats`, or a list of lines; without it, the embedded names.
@@ -147,13 +151,14 @@ def load(
         model; `tokens` and `lowercase` must agree with it.
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
+      grow: add the symbols that `vocab` lacks, so that a model with that vocabulary can be trained on this data.
       **source: the `column` and the `weights` of a table, the `encoding` of a file, or its `errors`; see `Source`.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
         the vocabulary.
     """
-    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length
+    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow
     encoding = Encoding(*made, **source)
     encoding.require_consistent()
     lines, name = gather(path, encoding)

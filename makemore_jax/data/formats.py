@@ -20,10 +20,11 @@ from makemore_jax.errors import InputError, require
 
 MOST_REPEATED = 100_000  # lines that the weights of a table make
 TITLES = {"name", "title", "text", "word", "label", "id", "count", "sequence", "smiles"}  # in the header of a table
+GZIP = b"\x1f\x8b"
 FOREIGN = {  # what a file is that starts with these bytes, and what to do
     b"PK\x03\x04": "a zip archive or an office document; save it as text, such as CSV",
     b"%PDF": "a PDF; save it as text",
-    b"\x1f\x8b": "a gzip file; let its name end in .gz",
+    GZIP: "a gzip file; let its name end in .gz",
     b"BZh": "a bzip2 file; uncompress it",
 }
 Column = str | int | None  # of a table: the name of a column, or its number from 1

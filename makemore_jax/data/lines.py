@@ -195,9 +195,8 @@ def frequent(counts: Mapping[str, int], total: int, different: int) -> frozenset
 def split(lines: Sequence[str], kept: Collection[str] | None = None) -> Split[list[str]]:
     """Divide lines into train, dev (a tenth) and test (a tenth) by a hash of each line (BLAKE2b of its UTF-8).
 
-    Equal lines land in the same split. A `frequent` line stays in train: held out, it would fill a split and never be
-    learned. Dev and test are then a tenth of the other lines. Adding lines to the file moves none of the others, unless
-    it changes which ones are frequent. `kept` names the frequent lines of the data if `lines` are a part of it.
+    Equal lines land in the same split, and adding lines to the file moves none of the others. But a `frequent` line,
+    which would fill a split and never be learned, stays in train. `kept` names these if `lines` are a part of the data.
     """
     if kept is None:
         kept = frequent(counts := Counter(lines), len(lines), len(counts))

@@ -62,6 +62,7 @@ def load(
     words += [f"context{encoding.context_length}" if encoding.context_length else ""]
     words += [f"by{hashlib.sha256(encoding.separator.encode()).hexdigest()[:8]}" if encoding.separator else ""]
     words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
+    words += ["grown" if encoding.grow else ""]
     folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
     try:
         stored = open_store(folder, path, encoding)

@@ -140,7 +140,7 @@ class Vocab:
         text = normalize(text, self.lowercase)
         ids_N = self._tokenizer.encode(text, self._table)
         if ids_N.min(initial=MARK) < MARK:
-            raise self._lacks(text[int(np.argmin(ids_N))])
+            raise self._not_in_data(text[int(np.argmin(ids_N))])
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:
@@ -148,17 +148,17 @@ class Vocab:
         require(self.multiline or "\n" not in text, f"{text!r} has a line end inside; give one line")
         ids_N, unknown = self.encode(text), self.unknown
         if unknown > 0 and unknown in ids_N:
-            raise self._has_no(text, int(np.argmax(ids_N == unknown)))
+            raise self._not_in_vocabulary(text, int(np.argmax(ids_N == unknown)))
         return ids_N
 
-    def _lacks(self, character: str) -> InputError:
+    def _not_in_data(self, character: str) -> InputError:
         """Return the error for a character that cannot be encoded."""
         alphabet = "".join(self.symbols[1:])
         more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
         what = f"{character!r} (U+{ord(character):04X}) is not in the vocabulary"
         return InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
 
-    def _has_no(self, text: str, place: int) -> InputError:
+    def _not_in_vocabulary(self, text: str, place: int) -> InputError:
         """Return the error for a typed text whose word or character at this place is unknown."""
         text = normalize(text, self.lowercase)
         what = (split_words(text) if self.tokens == "word" else text)[place]

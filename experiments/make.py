@@ -86,7 +86,7 @@ def run(config: Config) -> dict:
     held_out = None if corpus.lines.dev else False
     draw = partial(make_more, corpus=corpus, wanted=config.wanted)
     if not config.overwrite and holds(out, cli.settings(depends, corpus.digest, held_out=held_out)):
-        say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}; anew: --overwrite")
+        say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}")
         return report(draw(mm.open(out), n=config.n, seed=config.seed), config)
     with cli.claim(depends, out, corpus.digest, held_out=held_out) as folder:
         learned = learn_aloud(config, corpus, deadline)

@@ -40,7 +40,7 @@ class Vocab:
         valid = valid and isinstance(merges, tuple) and all(isinstance(merge, str) for merge in merges)
         valid = valid and 0 < len(symbols) == len(set(symbols)) and self._tokenizer.fits(self)
         valid = valid and (self.tokens == "bpe" or not merges)
-        require(valid, f"`symbols` are not those of a {self.tokens} vocabulary")
+        require(valid, f"the symbols are not those of a {self.tokens} vocabulary")
 
     @classmethod
     def of(

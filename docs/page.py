@@ -1,4 +1,4 @@
-"""Make the README's pictures of the page: python docs/page.py runs/transformer runs/gru, in the project's folder.
+"""Make the pictures of the page in the browser: python docs/page.py runs/transformer runs/gru, in the project's folder.
 
 It needs what the tests of the page need: the extras `explore` and `test`, and Chromium.
 """

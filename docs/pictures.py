@@ -1,4 +1,4 @@
-"""Make the README's pictures of the first lecture from a real run: python docs/pictures.py, in the project's folder."""
+"""Make the pictures of the first lecture, counts.png and output.png: python docs/pictures.py."""
 
 import subprocess
 import sys

@@ -22,7 +22,7 @@ import numpy as np
 import makemore_jax as mm
 from makemore_jax.data.corpus import encode, makemore_split
 from makemore_jax.distributed.mesh import spread
-from makemore_jax.errors import require_nonempty, require_positive
+from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.inference.evaluate import line_nll, standard_error
 from makemore_jax.inference.mixing import components, weights
 from makemore_jax.models.interface import num_params
@@ -65,7 +65,8 @@ class Config(Study, Text):
 
     def __post_init__(self):
         require_seeds(self.seeds)
-        require_positive(self, "samples", "steps")
+        require_positive(self, "steps")
+        require(0 < self.samples <= 10**6, f"`samples` is {self.samples}; it must be from 1 to 1,000,000")
         require_nonempty(self, "models", "presets")
 
 
@@ -81,6 +82,7 @@ class Row(NamedTuple):
     samples_per_second: float
     novelty: dict
     samples: list[str]
+    diverged: int = 0  # runs whose loss grew or was not finite
 
 
 class Trainings(NamedTuple):
@@ -90,6 +92,7 @@ class Trainings(NamedTuple):
     seconds: float
     steps: int = 0
     best_steps: list[int] = [0]  # noqa: RUF012 (never written to)
+    diverged: int = 0
 
 
 def count(corpus: mm.Corpus) -> Trainings:
@@ -105,7 +108,7 @@ def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Training
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
     runs = mm.sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations, spread=spread)
     seconds = (time.process_time() - began) / config.seeds
-    return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist())
+    return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist(), int(runs.diverged_R.sum()))
 
 
 def ensemble(runs: list[mm.Trained], seconds: float) -> Trainings:
@@ -132,15 +135,15 @@ def measure(row: Trainings, corpus: mm.Corpus, config: Config) -> Row:
     mm.sample(key, first, config.samples)  # again, without compiling
     speed = config.samples / (time.perf_counter() - began)
     sizes = num_params(first.params), row.steps, row.best_steps, row.seconds
-    return Row(*sizes, nats, float(np.mean(errors)), speed, corpus.novelty(texts), texts[:20])
+    return Row(*sizes, nats, float(np.mean(errors)), speed, corpus.novelty(texts), texts[:20], row.diverged)
 
 
 def load(config: Config) -> mm.Corpus:
     """Load the data in the requested split."""
     if not config.makemore_split:
         return config.load()
-    lines, digest = makemore_split(config.data, config.max_length, config.lowercase)
-    return encode(lines, digest, config.encoding)
+    lines, digest = makemore_split(config.data, config.reading)
+    return encode(lines, digest, config.encoded)
 
 
 def run(config: Config) -> dict:
@@ -206,6 +209,8 @@ def print_row(table: cli.Table, name: str, row: Row) -> None:
     more = {"samples/s": row.samples_per_second, "new": row.novelty["new"] / row.novelty["samples"]}
     more |= {"lines ±": row.line_error, "published": PUBLISHED.get(name.removesuffix(", tuned"))}
     table.row(model=name, **sizes, train=np.mean(row.nats["train"]), **means, **more, **last)
+    if row.diverged:
+        print(f"  {row.diverged} of {len(row.best_steps)} runs diverged; the losses are those of their best steps")
 
 
 def introduce(config: Config, corpus: mm.Corpus) -> None:

@@ -33,6 +33,7 @@ from makemore_jax.inference.sampler import SamplingParams, sample_tokens
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.likelihood import token_nll
 from makemore_jax.recipe import Default
+from makemore_jax.runs.writer import RunFolder
 
 from .shared import cli
 from .shared.figures import drawing
@@ -92,7 +93,7 @@ def run(config: Config) -> dict:
         judged = judge(corpus, drawn)
         if not config.no_figures:
             with drawing(config.out, ", ".join(SHEETS)):
-                figures(corpus, trained, drawn, config)
+                figures(corpus, trained, drawn, config, kept.folder)
         return kept.finish(samples=drawn[:: config.drawn], **judged)
 
 
@@ -202,16 +203,16 @@ def nearest(corpus: mm.Corpus, drawn: Sequence[str]) -> tuple[np.ndarray, np.nda
     return pixels(corpus.lines.train)[distance_DN.argmin(1)], distance_DN.min(1) / math.sqrt(PIXELS)
 
 
-def figures(corpus: mm.Corpus, trained: mm.Trained, drawn: Sequence[str], config: Config) -> None:
+def figures(corpus: mm.Corpus, trained: mm.Trained, drawn: Sequence[str], config: Config, folder: RunFolder) -> None:
     """Draw the four sheets."""
     rows = lambda lines, width: pixels(lines).reshape(-1, width, SIDE, SIDE)
     title = "drawn by the transformer, given the digit on the left"
-    sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, config.out / "classes.png")
+    sheet(rows(drawn, config.drawn)[:, :COLUMNS], LABELS, [], title, folder.file("classes.png"))
 
     free, real = draw("samples", trained, [""] * SHOWN, config), corpus.lines.test[:SHOWN]
     names = ["real"] * (SHOWN // COLUMNS) + ["drawn"] * (SHOWN // COLUMNS)
     title = "held-out pictures, and pictures drawn by the transformer without a label"
-    sheet(rows([*real, *free], COLUMNS), names, [], title, config.out / "samples.png")
+    sheet(rows([*real, *free], COLUMNS), names, [], title, folder.file("samples.png"))
 
     whole, half = corpus.lines.test[:HALVES], 1 + PIXELS // 2
     ends = draw("ends", trained, [line[:half] for line in whole for _ in range(ENDS)], config)
@@ -219,11 +220,11 @@ def figures(corpus: mm.Corpus, trained: mm.Trained, drawn: Sequence[str], config
     parts = [rows(shown, 1), rows(ends, ENDS), rows(whole, 1)]
     names = ["shown", *(f"end {number}" for number in range(1, ENDS + 1)), "real"]
     title = "the upper half of held-out pictures, completed"
-    sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, config.out / "ends.png")
+    sheet(np.concatenate(parts, 1), [line[0] for line in whole], names, title, folder.file("ends.png"))
 
     both = np.stack([pixels(free[:COLUMNS]), nearest(corpus, free[:COLUMNS])[0]])
     title = "drawn pictures, each above its nearest train picture"
-    sheet(both, ["drawn", "nearest"], [], title, config.out / "nearest.png")
+    sheet(both, ["drawn", "nearest"], [], title, folder.file("nearest.png"))
 
 
 def sheet(

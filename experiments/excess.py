@@ -44,6 +44,7 @@ SIZES = {  # small, since the question is what a model can learn and not how wel
     "rnn": {"embed": 32, "hidden": 64},
     "gru": {"embed": 32, "hidden": 64},
     "lstm": {"embed": 32, "hidden": 64},
+    "hawk": {"embed": 32, "hidden": 48},
     "transformer": {"layers": 2, "embed": 48},
 }
 RATES = {"bigram": 0.1, "mlp": 4e-3, "wavenet": 4e-3, "transformer": 4e-3}  # 1e-2 for the others
@@ -125,7 +126,7 @@ def run(config: Config) -> dict:
         for name, (floor, excess, theory) in zip(config.sources, found, strict=True):
             kept.measure(name, lambda floor=floor, excess=excess: {"floor": floor._asdict(), "excess": excess})
             if not config.no_figures:
-                with drawing(config.out / f"{name}.png") as path:
+                with drawing(kept.folder.file(f"{name}.png")) as path:
                     picture(excess, config.lines, theory, f"{name}: {SOURCES[name].about}", path)
         return kept.finish()
 

@@ -16,6 +16,7 @@ import tyro
 
 import makemore_jax as mm
 from makemore_jax.analysis import influence
+from makemore_jax.data.formats import Source
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.errors import InputError, require, require_positive
@@ -25,10 +26,11 @@ from makemore_jax.runs.folder import read_config
 from .shared import cli
 from .shared.figures import drawing
 from .shared.flags import Seed, Typed
+from .shared.reading import Reads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Seed):
+class Config(Seed, Reads):
     """Draw what a trained model knows and computes."""
 
     run: tyro.conf.Positional[Path]
@@ -55,8 +57,10 @@ def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
     path = config.data or trained_on.get("data")
     if path is None:
         raise InputError(f"{config.run}: does not say what it was trained on; name a text file with `data`")
-    limits = trained_on.get("max_length"), trained.vocab.lowercase, trained_on.get("separator")
-    lines = read_lines(path, *limits)[: 10 * config.lines]
+    if config.data:  # it may be of another kind
+        trained_on = {name: value for name, value in trained_on.items() if name not in Source._fields}
+    reading = config.reading_as(trained_on | {"lowercase": trained.vocab.lowercase})
+    lines = read_lines(path, *reading)[: 10 * config.lines]
     tokens = tokenize(lines, trained.vocab)
     fits = [line for line, length in zip(lines, tokens.length_N, strict=True) if length < trained.context]
     require(bool(fits), f"{path}: every line is longer than the {trained.context - 1} symbols that the model can read")

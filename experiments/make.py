@@ -11,21 +11,23 @@ import sys
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 from tqdm import tqdm
 
 import makemore_jax as mm
-from makemore_jax.errors import require
+from makemore_jax.data.formats import ENDING
+from makemore_jax.data.lines import read_lines
+from makemore_jax.errors import InputError, require
 from makemore_jax.files import embedded, to_json
 from makemore_jax.learning.candidates import Deadline, Learned, learn
-from makemore_jax.making import Made, Wanted, find_lines, first_handful, known_lines, make_more, read
+from makemore_jax.making import Made, Wanted, find_lines, first_handful, in_pieces, known_lines, make_more, read
 from makemore_jax.progress import progress_bar
 from makemore_jax.runs.folder import identity, read_config
 
 from .shared import cli
 from .shared.flags import Hidden, Output, Seed, Text, Typed
+from .shared.reading import File
 
 SHOWN = 5  # lines at each evaluation that finds better weights
 NAMES = partial(embedded, "names.txt")
@@ -36,8 +38,9 @@ say = partial(print, file=sys.stderr, flush=True)
 class Learns(Output, Text):
     """The flags on which the model depends."""
 
-    data: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]] = field(default_factory=NAMES)
-    """Text file in UTF-8, one item per line; by default, the embedded names."""
+    data: tyro.conf.Positional[File] = field(default_factory=NAMES)
+    """Text file with one item per line, or CSV, TSV, FASTA or SMILES, also in .gz; - is standard input. By default, the
+    embedded names."""
     minutes: float = 1.0
     """Longest time to learn; a short list takes less."""
     out: Path | None = None
@@ -75,10 +78,10 @@ class Config(Learns, Seed):
 
 def run(config: Config) -> dict:
     """Learn, or find what was learned before, and print new lines."""
-    corpus, deadline = read(config.data, config.encoding), Deadline(config.minutes)
+    corpus, deadline = read(config.data, config.encoded), Deadline(config.minutes)
     corpus.vocab.encode_line(config.wanted.start)
     introduce(config, corpus)
-    out = config.out or Path("runs/make") / config.data.stem
+    out = config.out or Path("runs/make") / Path(config.data.name.removesuffix(".gz")).stem
     depends = Learns(**{one.name: getattr(config, one.name) for one in fields(Learns)})
     held_out = None if corpus.lines.dev else False
     draw = partial(make_more, corpus=corpus, wanted=config.wanted)
@@ -102,7 +105,22 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     units = "documents" if config.separator else "lines"
     symbols = f"{corpus.vocab.size - 1:,} symbols"
     say(f"{cli.shown(config.data)}: {len(lines):,} {units}, {len(set(lines)):,} different, {symbols}")
+    if in_pieces(corpus):
+        say(f"lines are longer than a window of {corpus.context:,} tokens, so pieces of lines are made, as long as it")
+    if blocks := count_blocks(config):
+        say(f"{blocks:,} blocks of lines stand between blank lines; to make whole blocks: --separator '\\n\\n'")
     say(f"by counting alone: {joined(first_handful(corpus, SHOWN))}")
+
+
+def count_blocks(config: Config) -> int:
+    """The number of blocks between blank lines, if nearly all of them have several lines; otherwise 0."""
+    if config.separator or ENDING.search(str(config.data)):
+        return 0
+    try:
+        blocks = read_lines(config.data, *config.reading._replace(separator="\n\n"))
+    except InputError:  # there are no blank lines
+        return 0
+    return len(blocks) if len(blocks) > 2 and sum("\n" in block for block in blocks) > 0.9 * len(blocks) else 0
 
 
 def joined(lines: list[str]) -> str:
@@ -126,8 +144,10 @@ def learn_aloud(config: Config, corpus: mm.Corpus, deadline: Deadline) -> Learne
             bar.set_postfix(nats=f"{learned.best.nats:.3f}", step=learned.step)
             if best is None or learned.best.nats < best.nats - 0.02:
                 best = learned.best
-                lines, _ = find_lines(best.trained, corpus, known, SHOWN, config.wanted, config.seed)
-                tqdm.write(f"{best.nats:7.3f}  {joined(lines)}", file=sys.stderr)
+                wanted, found = find_lines(
+                    best.trained, corpus, known, SHOWN, config.wanted, config.seed, until=lambda: True
+                )
+                tqdm.write(f"{best.nats:7.3f}  {joined(wanted or found.lines[:SHOWN])}", file=sys.stderr)
     unit = corpus.vocab.unit
     losses = ", ".join(f"{name} {nats:.3f}" for name, nats in learned.nats.items())
     where = "held-out lines" if corpus.lines.dev else "lines left out in turn"
@@ -139,9 +159,11 @@ def learn_aloud(config: Config, corpus: mm.Corpus, deadline: Deadline) -> Learne
 def report(made: Made, config: Config) -> dict:
     """Print the lines, and say how new they are and how near to the data."""
     for line in made.lines:
-        print(cli.printable(line))
+        print("\n".join(map(cli.printable, line.split("\n"))))
+        if config.separator:
+            print(config.separator.strip("\n"))
     sys.stdout.flush()
-    say(f"{made.drawn:,} lines were drawn: {made.new:.0%} are new, and {made.accepted:,} are as you asked", end="")
+    say(f"{made.drawn:,} lines were drawn: {made.new:.0%} are new, and {made.accepted:,} are wanted", end="")
     if made.distance and made.usual:
         say(f"; {made.distance:g} characters from the nearest line of the data (its own lines: {made.usual:g})", end="")
     say("")

@@ -13,6 +13,7 @@ from pathlib import Path
 import tyro
 
 import makemore_jax as mm
+from makemore_jax.data.formats import Source
 from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.errors import InputError, require, require_positive
 from makemore_jax.inference.mixing import components, weights
@@ -26,7 +27,7 @@ from .shared.usage import command_line
 
 # Settings of a run that affect its lines.
 TEXT = {"max_length": int, "tokens": str, "lowercase": bool, "min_count": int}
-TEXT |= {"separator": str, "context_length": int}
+TEXT |= {"separator": str, "context_length": int} | dict.fromkeys(Source._fields, str)
 
 
 @dataclass(frozen=True, kw_only=True)

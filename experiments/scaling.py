@@ -28,7 +28,9 @@ from .shared.flags import Seed, Text, one_of, require_seeds
 from .shared.rows import Rows, Study, keep
 
 EVALUATE_EVERY = 250  # steps
-WIDTH = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden") | {"transformer": "embed"}  # the size to vary
+# The size to vary of each model.
+WIDTH: dict[str, str] = dict.fromkeys(("lstm", "gru", "rnn", "mlp"), "hidden")
+WIDTH |= dict.fromkeys(("hawk", "transformer"), "embed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Config(Study, Seed, Text):
     lines: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16_000)
     """Numbers of train lines, drawn at random for each seed; the whole train set is always included."""
     widths: tuple[int, ...] = (8, 16, 32, 64, 128)
-    """Widths of the hidden state, or of the transformer's embedding."""
+    """Widths of the hidden state, or of the embedding of hawk and the transformer."""
     predict: int = 320_000
     """Number of lines for which to predict the loss."""
     seeds: int = 3
@@ -53,10 +55,12 @@ class Config(Study, Seed, Text):
     def __post_init__(self):
         super().__post_init__()
         require_seeds(self.seeds)
-        require_positive(self, "predict", "steps")
+        require_positive(self, "steps")
+        require(0 < self.predict <= 10**12, f"`predict` is {self.predict}; it must be from 1 to 10**12")
         require_nonempty(self, "models", "lines", "widths")
-        for name in ("lines", "widths"):
-            require(min(getattr(self, name)) > 0, f"`{name}` holds {min(getattr(self, name))}; each must be at least 1")
+        for name, most in (("lines", 10**9), ("widths", 2**14)):
+            for value in getattr(self, name):
+                require(0 < value <= most, f"`{name}` holds {value}; each must be from 1 to {most:,}")
 
 
 def run(config: Config) -> dict:

@@ -16,7 +16,7 @@ import numpy as np
 import makemore_jax as mm
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_float, require_nonempty, require_positive
-from makemore_jax.models.registry import NEURAL
+from makemore_jax.models.registry import NEURAL, resolve
 
 from .shared import cli
 from .shared.figures import drawing
@@ -56,6 +56,7 @@ def run(config: Any) -> dict:
     with cli.claim(config, config.out, corpus.digest, ("sweep.png",)) as folder:
         count = config.seeds * len(config.rates)
         print(f"{config.model}: {config.seeds} seeds x {len(config.rates)} rates = {count} runs as one program")
+        cli.tell_optimizer(config.recipe, resolve(config.model, corpus.sizes, overrides=chosen_sizes(config))[0])
         levels = mm.baselines(corpus)
         print("dev losses to beat: " + ", ".join(f"{name} {nats:.4f}" for name, nats in levels.items()))
         began, options = time.perf_counter(), chosen_sizes(config) | {"evaluations": config.evaluations}

@@ -21,7 +21,6 @@ import makemore_jax as mm
 from makemore_jax.data import token_files
 from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.token_files import first_lines
-from makemore_jax.data.words import UNKNOWN
 from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
 from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
 from makemore_jax.errors import InputError, require, require_float, require_positive
@@ -89,9 +88,9 @@ class Config(Output, Seed, Trains, Text):
         return self.out or Path("runs") / self.model
 
     @property
-    def encoding(self) -> Encoding:
+    def encoded(self) -> Encoding:
         """How these flags turn text into tokens."""
-        return continued(super().encoding, self, self.folder)
+        return continued(super().encoded, self, self.folder)
 
 
 def run(config: Any) -> dict:
@@ -119,6 +118,7 @@ def train_and_report(config: Any) -> dict:
         summary = {"experiment": "train", "model": config.model, "seed": config.seed, **cli.environment()}
         summary |= {"parameters": num_params(training.now.state.params), "baselines": levels}
         introduce(config, corpus, summary, layout)
+        cli.tell_optimizer(recipe, model)
         if init:
             introduce_new_symbols(init.vocab, corpus.vocab)
         if config.resume:
@@ -143,7 +143,7 @@ def train_and_report(config: Any) -> dict:
 def stream(config: Any) -> mm.Corpus:
     """Load a corpus that is larger than memory."""
     report = lambda message: print(cli.printable(message))
-    return token_files.load(config.data, config.encoding, report=report)
+    return token_files.load(config.data, config.encoded, report=report)
 
 
 def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> None:
@@ -152,8 +152,8 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
     print(f"{config.model}: {summary['parameters']:,} parameters; {cli.shown(config.data)}:", end=" ")
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
-    if config.tokens == "word":
-        print(f"{np.mean(corpus.tokens.dev.stream_M == UNKNOWN):.2%} of the dev tokens are unknown words")
+    if (unknown := corpus.vocab.unknown) > 0:
+        print(f"{np.mean(corpus.tokens.dev.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
     if layout.devices > 1:

@@ -115,7 +115,7 @@ def find_prefix(prefix: str | None, words: mm.Corpus) -> str:
 
 def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
     """Load the same lines as words and as characters; with `quick`, only the first ones."""
-    lines = read_lines(config.data, config.max_length, config.lowercase)
+    lines = read_lines(config.data, *config.reading)
     parts = split(lines)
     if config.quick:
         parts = Split(*(part[:count] for part, count in zip(parts, QUICK_LINES, strict=True)))

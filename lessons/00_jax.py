@@ -3,42 +3,31 @@
 #
 # Everything in the other nine lessons is built from the few ideas on this page: arrays that never change, functions
 # that are turned into other functions, keys for randomness, and one way to write a loop. At the end you will know what
-# JAX does with your function, and you will have met the six traps that cost everyone an afternoon. The lectures have no
-# such lesson, for they use PyTorch; what `torch` is to them, this is to us.
+# JAX does with your function, and you will have met the six traps that cost everyone an afternoon. The lectures use
+# PyTorch and have no such lesson.
+#
+# **Time:** 40 minutes, and 40 for the exercises; the cells run in half a minute. **You need** Python, a little NumPy,
+# and derivatives as in school.
 
 # %%
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_0
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_0
+from makemore_jax.lessons.grading import check
+
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 # %% [markdown]
 # ## 1. Arrays never change
 #
-# `jax.numpy` looks like NumPy. There is one large difference: an array is a value, as a number is. Nobody says that a
-# number 3 was changed to a 4; one computes another number. So there is no assignment into an array. `.at[...].set(...)`
-# gives a new array, and the old one stays as it was.
+# `jax.numpy` looks like NumPy. There is one large difference: an array is a value, as a number is. You never change a
+# 3 into a 4; you compute another number. So there is no assignment into an array. `.at[...].set(...)` gives a new
+# array, and the old one stays as it was.
 
 # %%
 x = jnp.array([10.0, 20.0, 30.0])
@@ -84,7 +73,7 @@ print(all_to_all(corner_ND, corner_ND))
 
 # %% [markdown]
 # The letters behind the underscore are the shape: `corner_ND` has N rows of D numbers. We shall do that everywhere;
-# half of all errors in this trade are errors of shape, and one can see them in a name.
+# half of all errors in this trade are errors of shape, and such names make them visible.
 #
 # ## 4. `jit`: the function is read once, and compiled
 #
@@ -101,9 +90,14 @@ def double(x):
 print(double(1.0), double(2.0), double(3.0))
 
 # %% [markdown]
-# Once. JAX calls your Python function a single time, with stand-ins for the numbers ("tracers") that write down what is
-# done to them. The record is compiled, and from then on Python is out of the game. You can read the record; it is
-# called a *jaxpr*, and it is the hero of lesson 1.
+# <details><summary>Answer</summary>
+#
+# Once. JAX calls your Python function a single time, with stand-ins for the numbers ("tracers") that write down what
+# is done to them. The record is compiled, and from then on Python is out of the game.
+#
+# </details>
+#
+# The record of what your function does can be read. It is called a *jaxpr*, and it is the hero of lesson 1.
 
 # %%
 print(jax.make_jaxpr(lambda x: jnp.tanh(2 * x) + x)(1.0))
@@ -145,7 +139,7 @@ print("one step:", jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient))
 #
 # $$x \leftarrow r\,x\,(1 - x)$$
 #
-# As a Python loop under `jit`, every turn is written down anew. **How long is the program for 1,000 turns?**
+# JAX writes down every turn of a Python loop anew. **How long is the program for 1,000 turns?**
 
 
 # %%
@@ -174,14 +168,21 @@ for turns in (10, 1000):
 assert lengths == [2999, 1]
 
 # %% [markdown]
-# 2,999 equations against one. `scan` reads the body once and says "repeat this". It compiles at once, and its gradient
-# is another scan. Every training run in these lessons is one: the body is a step of gradient descent, what is carried
-# is the parameters, what is kept is the loss.
+# <details><summary>Answer</summary>
+#
+# 2,999 equations as a Python loop, and one as a scan.
+#
+# </details>
+#
+# `scan` reads the body once and says "repeat this". It compiles quickly, and its gradient is another scan. Every
+# training run in these lessons is one: the body is a step of gradient descent, what is carried is the parameters, what
+# is kept is the loss.
 #
 # And since the loop is now a value like any other, `vmap` takes it, too. Not one pond, then, but two thousand of them,
 # each with a growth rate of its own. (`mm` is the library, here for its empty figure.)
 
 # %%
+# alt: The last seasons of 2,000 ponds by growth rate: one value, which splits into two, four, eight, then chaos.
 rate_R = jnp.linspace(2.5, 4.0, 300 if QUICK else 2000)
 _, x_RT = jax.jit(jax.vmap(lambda r: scanned(r, 400)))(rate_R)
 figure = mm.plot.figure(8, 4.2)
@@ -202,8 +203,8 @@ print("by hand:", by_hand.round(5), "   by scan:", np.sort(x_T[-2:]).round(5))
 np.testing.assert_allclose(np.sort(x_T[-2:]), by_hand, atol=1e-5)
 
 # %% [markdown]
-# That is all of JAX that we need: `grad`, `vmap`, `jit`, `scan`, keys and trees. Now for the traps. For each there is a
-# question in bold. Make a guess *before* you read on; being wrong is how it sticks.
+# That is all of JAX that we need: `grad`, `vmap`, `jit`, `scan`, keys and trees. Now for the traps. For each there is
+# a question in bold. Make a guess *before* you look at the output and open the answer; being wrong is how it sticks.
 #
 # ## Trap 1: numbers have seven digits
 #
@@ -216,8 +217,12 @@ for h in (1e-2, 1e-6, 1e-7):
 assert f(jnp.float32(3) + 1e-7) == f(jnp.float32(3))
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # Zero. JAX computes in float32 unless told otherwise, and $3 + 10^{-7}$ does not exist there: it is 3. A smaller step
 # isn't a better one; lesson 1 draws the whole curve. `jax.grad` makes no such step.
+#
+# </details>
 #
 # ## Trap 2: a key used twice
 #
@@ -230,8 +235,12 @@ print(noise, more_noise)
 assert (noise == more_noise).all()
 
 # %% [markdown]
-# They are identical. That was the promise, after all: same key, same numbers. Treat a key as a match: once struck, it
-# is gone. Split first.
+# <details><summary>Answer</summary>
+#
+# No, they are identical. That was the promise, after all: same key, same numbers. Treat a key as a match: once struck,
+# it is gone. Split first.
+#
+# </details>
 #
 # ## Trap 3: past the end
 #
@@ -242,8 +251,12 @@ print("x =", x, "   x[100] =", x[100], "   with mode='fill':", x.at[100].get(mod
 assert x[100] == x[2]
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # The last one. A compiled program has nobody to raise an error to, so the index is moved to the nearest one that
 # exists, silently. A model asked about position 100 of a table of 8 answers happily, and wrongly (lesson 8).
+#
+# </details>
 #
 # ## Trap 4: assignment
 #
@@ -256,7 +269,11 @@ except TypeError as error:
     print("TypeError:", str(error).split(".")[0])
 
 # %% [markdown]
-# At least that one is loud. The answer is `x.at[0].set(1)`, as in the first cell.
+# <details><summary>Answer</summary>
+#
+# It raises a TypeError: at least this trap is loud. Write `x.at[0].set(1)`, as in section 1.
+#
+# </details>
 #
 # ## Trap 5: `where` hides a value, but not its gradient
 #
@@ -269,9 +286,13 @@ assert careful(0.0) == 0
 assert jnp.isnan(jax.grad(careful)(0.0))
 
 # %% [markdown]
-# Not a number. Both branches are computed, and both are differentiated; the gradient of the branch not taken is
-# multiplied by 0, and zero times infinity isn't zero. The cure is to give the logarithm something harmless to chew on
+# <details><summary>Answer</summary>
+#
+# It is nan, not a number. Both branches are computed, and both are differentiated; the gradient of the branch not
+# taken is multiplied by 0, and zero times infinity isn't zero. The cure is to give the logarithm a harmless number
 # *before* it is taken: a `where` inside as well as outside. Exercise 0.2 is about it.
+#
+# </details>
 #
 # ## Trap 6: the exponential of 100
 #
@@ -284,15 +305,19 @@ print("log of jax.nn.softmax:", jnp.log(jax.nn.softmax(logits)), "   jax.nn.log_
 assert jnp.isinf(jnp.exp(100.0))
 
 # %% [markdown]
-# $e^{100}$ doesn't fit into a float32, and infinity divided by infinity is anything you like. Subtract the largest
-# logit first: it changes nothing in exact arithmetic, and everything in ours. And even then, the logarithm of a
-# probability that was rounded to 0 is minus infinity, where the truth is $-100$. So stay with logarithms all the way:
-# `log_softmax`.
+# <details><summary>Answer</summary>
+#
+# Zero and nan, if you write it like that: $e^{100}$ doesn't fit into a float32, and infinity divided by infinity has
+# no value. Subtract the largest logit first: it changes nothing in exact arithmetic, and everything in ours. And even
+# then, the logarithm of a probability that was rounded to 0 is minus infinity, where the truth is $-100$. So stay with
+# logarithms all the way: `log_softmax`.
+#
+# </details>
 #
 # ## Exercises
 #
-# Each is a cell to fill and a check below it. The check says "not yet" and why, or "right!". There are solutions in
-# [solutions/lesson_0.py](solutions/lesson_0.py), for those evenings.
+# About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_0.py](solutions/lesson_0.py).
 #
 # **Exercise 0.1.** Roll two dice: two integers from 1 to 6, independent, from one key.
 
@@ -341,4 +366,6 @@ check(lesson_0.running_mean, running_mean)
 
 # %% [markdown]
 # **What to take away.** You write the step, for one example. JAX makes the derivative, the batch and the loop, because
-# your step was a function and nothing else. Next: [how the derivative is made](01_derivatives.ipynb).
+# your step was a function and nothing else.
+#
+# Next: [how the derivative is made](01_derivatives.ipynb).

@@ -4,29 +4,14 @@
 # Backpropagation is reading a program backwards. We take derivatives with a nudge, then by hand, then write thirty
 # lines that do it for any program, and check them against `jax.grad` on a network of 41 parameters. At the end you will
 # know what PyTorch's `loss.backward()` does, and why calling it twice spoils the gradient there and not in JAX. Follows
-# Karpathy's lecture on [micrograd](https://github.com/karpathy/micrograd). `jit`, `vmap`, `scan`, trees, and names such
-# as `x_N` are those of [lesson 0](00_jax.ipynb).
+# Karpathy's lecture on [micrograd](https://github.com/karpathy/micrograd).
+#
+# **Time:** 70 minutes, and 40 for the exercises; the cells run in half a minute. **You need** [lesson 0](00_jax.ipynb),
+# for `grad`, `jit`, `vmap`, `scan`, trees, and names such as `x_N`.
 
 # %%
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 import itertools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +19,11 @@ import numpy as np
 from jax.extend.core import Literal
 
 import makemore_jax as mm
-from lessons import drawing
-from lessons.graders import lesson_1
-from lessons.grading import check
+from makemore_jax.lessons import drawing
+from makemore_jax.lessons.graders import lesson_1
+from makemore_jax.lessons.grading import check
+
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 # %% [markdown]
 # ## 1. A slope is an answer to a nudge
@@ -45,6 +32,7 @@ from lessons.grading import check
 
 
 # %%
+# alt: The parabola 3x² - 4x + 5 with three tangents: slope -22 at -3, slope 0 at its lowest point, slope 14 at 3.
 def f(x):
     return 3 * x**2 - 4 * x + 5
 
@@ -67,6 +55,7 @@ figure
 # curves step to both sides, $(f(x + h) - f(x - h)) / 2h$.
 
 # %%
+# alt: Error of the slope over the step: it falls, then rises again; two-sided steps and float64 reach lower errors.
 step_N = np.logspace(-16, 0, 200)
 figure = mm.plot.figure(7.5, 4)
 axes = figure.subplots()
@@ -88,9 +77,15 @@ for (kind, name), h in best.items():
 figure
 
 # %% [markdown]
-# From right to left: at first a smaller step is better, as the calculus book says. Then the two values of the function
-# agree in so many digits that their difference is mostly rounding, and the error *grows*, until $1 + h$ is $1$ and the
-# slope is zero. A nudge is a fine check, never a method. We want the derivative itself.
+# <details><summary>Answer</summary>
+#
+# Neither too large nor too small. Read the picture from right to left: at first a smaller step is better, as the
+# calculus book says. Then the two values of the function agree in so many digits that their difference is mostly
+# rounding, and the error *grows*, until $1 + h$ is $1$ and the slope is zero.
+#
+# </details>
+#
+# A nudge is a fine check, never a method. We want the derivative itself.
 
 # %%
 assert 1e-5 < best["float32", "one side"] < 1e-2
@@ -100,8 +95,8 @@ assert best["float64", "both sides"] > best["float64", "one side"]
 # %% [markdown]
 # ## 2. By hand, once
 #
-# A function of several numbers, in small steps: $e = ab$, $d = e + c$, $L = df$. This is the lecture's example, with $L
-# = -8$. (The number $f$ is `factor` in the code, where `f` is the parabola.)
+# A function of several numbers, in small steps: $e = ab$, $d = e + c$, $L = df$. This is the lecture's example, with
+# $L = -8$. (The number $f$ is `factor` in the code, where `f` is the parabola.)
 
 # %%
 a, b, c, factor = 2.0, -3.0, 10.0, -2.0
@@ -155,11 +150,11 @@ steps = jax.make_jaxpr(small_steps)(*inputs).jaxpr
 print(steps)
 
 # %% [markdown]
-# A *jaxpr*: a list of equations, one operation each. JAX names the variables in its own order: its `d` is our $f$, its
-# `f` our $d$, its `g` our $L$. `f32[]` is one float32 number. It is a Python object that we can walk through: an
-# equation has inputs (`invars`), outputs (`outvars`), and an operation (`primitive`), which `bind` carries out. And the
-# equations stand in an order in which each one uses only what was computed before it. (micrograd has to sort its graph
-# for that, and why it must is the most asked question about it. We shall get there.)
+# This is a *jaxpr*: a list of equations, one operation each. JAX names the variables in its own order: its `d` is our
+# $f$, its `f` our $d$, its `g` our $L$. `f32[]` is one float32 number. A jaxpr is a Python object that we can walk
+# through: an equation has inputs (`invars`), outputs (`outvars`), and an operation (`primitive`), which `bind` carries
+# out. And the equations stand in an order in which each one uses only what was computed before it. (micrograd has to
+# sort its graph for that. Why it must is the most common question about it; section 4 answers it.)
 #
 # First, let us read it *forwards*, which is called running it:
 
@@ -182,8 +177,8 @@ value = forward(steps, *map(jnp.float32, inputs))
 assert value[steps.outvars[0]] == -8
 
 # %% [markdown]
-# Now *backwards*. We need one rule for each operation: given `g`, what arrived at its output, what do its inputs get?
-# `out` is the output's value; sometimes it is all that the rule needs.
+# Now *backwards*. We need one rule for each operation: given `g`, the gradient that arrived at its output, which
+# gradients do its inputs get? `out` is the output's value; sometimes it is all that the rule needs.
 
 # %%
 RULES = {
@@ -215,10 +210,11 @@ grad = backward(steps, value)
 assert tuple(float(grad[variable]) for variable in steps.invars) == by_hand
 
 # %% [markdown]
-# That is an autograd engine, and it is whole. Here is what it did: values were computed from left to right, gradients
-# from right to left.
+# That is a complete autograd engine. Here is what it did: values were computed from left to right, gradients from right
+# to left.
 
 # %%
+# alt: A graph from a, b, c and f to L, with the value and the gradient of every number in it.
 LETTERS = dict(zip([*steps.invars, *(e.outvars[0] for e in steps.eqns)], "abcfedL", strict=True))
 
 
@@ -253,11 +249,15 @@ print(
 )
 
 # %% [markdown]
-# 1, and the truth is 2: the second share has overwritten the first. This bug is in the lecture, on purpose, and it
-# hides well, for most variables are used once.
+# <details><summary>Answer</summary>
 #
-# **Does the order matter?** Suppose we don't read the list backwards, but let each variable pass on what it has as soon
-# as something arrives, which is the recursion that one is tempted to write. Take $b = a + a$ and $c = b + b$, so
+# The gradient comes out as 1, and the truth is 2: the second share has overwritten the first. This bug is in the
+# lecture, on purpose, and it hides well, since most variables are used once.
+#
+# </details>
+#
+# **Does the order matter?** Suppose we don't read the list backwards, but let each variable pass on its gradient as
+# soon as some of it arrives. That is the recursion that one is tempted to write. Take $b = a + a$ and $c = b + b$, so
 # $c = 4a$.
 
 
@@ -286,13 +286,17 @@ print("recursive:", wrong, "  list read backwards:", right)
 assert (wrong, right) == (8, 4)
 
 # %% [markdown]
-# 8 for 4. The variable $b$ passed its gradient on twice, both times all of it. A variable may pass on what it has only
-# when everything has arrived, that is, after *all* equations that use it. In the list, those stand below it. So reading
-# from bottom to top is right, and one needs to sort only if one doesn't have a list.
+# <details><summary>Answer</summary>
 #
-# **And if we call it twice?** In micrograd and in PyTorch the gradient lives *in* the parameters, and `backward()` adds
-# to it. Forget to set it to zero, and the second call gives twice the gradient. Here `grad` is born inside of the
-# function and returned:
+# It does: the recursion gives 8 instead of 4. The variable $b$ passed its gradient on twice, both times all of it. A
+# variable may pass on its gradient only when everything has arrived, that is, after *all* equations that use it. In
+# the list, those stand below it. So reading from bottom to top is right, and one has to sort only if one doesn't have
+# a list.
+#
+# </details>
+#
+# **And what happens if we call `backward` twice?** In micrograd and in PyTorch the gradient lives *in* the parameters,
+# and `backward()` adds to it. Forget to set it to zero, and the second call gives twice the gradient.
 
 # %%
 once, again = (backward(steps, forward(steps, *inputs)) for _ in range(2))
@@ -301,12 +305,19 @@ assert jax.grad(small_steps)(*inputs) == jax.grad(small_steps)(*inputs)
 print("the same, as often as you like")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Here it gives the same gradient again: `grad` is created inside the function and returned.
+#
+# </details>
+#
 # ## 5. A neuron
 #
 # Weights times inputs, plus a bias, through $\tanh$, which squeezes any number between $-1$ and $1$. Where it is flat,
 # little gets through: its slope is $1 - \tanh^2$.
 
 # %%
+# alt: tanh climbs from -1 to 1; its slope is a hump with height 1 at 0 and almost nothing beyond -3 and 3.
 figure = mm.plot.figure(5, 2.6)
 axes = figure.subplots()
 x_N = np.linspace(-5, 5, 200)
@@ -316,6 +327,7 @@ axes.legend()
 figure
 
 # %%
+# alt: The graph of a neuron, from inputs and weights by products, sums and tanh, with values and gradients.
 x1, x2, w1, w2, bias = 2.0, 0.0, -3.0, 1.0, 6.8813735870195432  # as in the lecture
 
 
@@ -332,8 +344,14 @@ names = dict(zip([*program.invars, *(e.outvars[0] for e in program.eqns)], NAMES
 drawing.graph(named(program, names), by_name(value, names), by_name(grad, names))
 
 # %% [markdown]
-# The output is 0.7071, the slope there 0.5. **Why is the gradient of $w_2$ zero?** Because its input $x_2$ is: whatever
-# the weight is, it is multiplied by nothing. A weight whose input is silent learns nothing.
+# The output is 0.7071, and the slope there is 0.5. **Why is the gradient of $w_2$ zero?**
+#
+# <details><summary>Answer</summary>
+#
+# Because its input $x_2$ is zero: whatever the weight is, it is multiplied by 0. A weight whose input is silent learns
+# nothing.
+#
+# </details>
 
 # %%
 assert np.isclose(value[program.outvars[0]], 0.7071, atol=1e-4)
@@ -341,9 +359,7 @@ assert np.allclose([grad[v] for v in program.invars], [-1.5, 1.0, 0.5, 0.0, 0.5]
 assert np.allclose(jax.grad(neuron, argnums=range(5))(*inputs), [-1.5, 1.0, 0.5, 0.0, 0.5], atol=1e-6)
 
 # %% [markdown]
-# **Do we need a rule for tanh?** It is made of exponentials, $\tanh x = (e^{2x} - 1) / (e^{2x} + 1)$. With smaller
-# steps the program is longer, and the gradient is the same. How fine the grain is, is up to you; only the rule has to
-# be right.
+# **Do we need a rule for tanh?** It is made of exponentials, $\tanh x = (e^{2x} - 1) / (e^{2x} + 1)$.
 
 # %%
 RULES["div"] = lambda g, out, x, y: (g / y, -g * x / y**2)
@@ -360,11 +376,18 @@ print(len(program.eqns), "equations, or", len(fine.eqns))
 assert np.allclose([fine_grad[v] for v in fine.invars], [grad[v] for v in program.invars], atol=1e-5)
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# No. With smaller steps the program is longer, and the gradient is the same. How large the steps are is up to you, as
+# long as each has a correct rule.
+#
+# </details>
+#
 # ## 6. The gradient is a program, too
 #
 # Nothing stops us from running `backward` on tracers instead of numbers: the stand-ins of lesson 0, which write down
-# what is done to them. Then we have the program of the gradient. That is what `jax.grad` returns, and one can read it.
-# Here is JAX's for the slope by $w_1$, the argument of number 1; its `add_any` is a plain sum:
+# what is done to them. Then we have the program of the gradient. That is what `jax.grad` returns, and we can read it.
+# Here is JAX's program for the slope with respect to $w_1$, which is argument number 1; its `add_any` is a plain sum:
 
 # %%
 print(jax.make_jaxpr(jax.grad(neuron, argnums=1))(*inputs))
@@ -372,8 +395,8 @@ ours = jax.jit(lambda *inputs: backward(program, forward(program, *inputs))[prog
 assert np.isclose(ours(*inputs), jax.grad(neuron, argnums=1)(*inputs))
 
 # %% [markdown]
-# Forwards down to $t = \tanh n$; then its slope, $(1 - t) + (1 - t)\,t = 1 - t^2$; then back to $w_1$, with a last
-# product by $x_1$. It could be compiled, as ours just was, or differentiated once more.
+# It runs forwards to $t = \tanh n$; then comes the slope of tanh, $(1 - t) + (1 - t)\,t = 1 - t^2$; then it goes back
+# to $w_1$, with a last product by $x_1$. This program can be compiled, as ours just was, or differentiated once more.
 #
 # ## 7. A network of 41 parameters
 #
@@ -427,13 +450,14 @@ np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=1e-5)
 #
 # ## 8. Training, and the bug that seems to work
 #
-# Twenty steps; each subtracts 0.1 times the gradient. And beside it, the most common bug of all, which the lecture has
-# by accident: forgetting to clear the gradients, so that each step uses the *sum* of all gradients so far. In JAX one
-# has to ask for it, by carrying the sum along. `vmap` runs both trainings at once, with `keep` at 0 and at 1, and
-# `loss_RN` has a row for each. **How badly will it do?**
+# We take twenty steps; each subtracts 0.1 times the gradient. Beside it runs the most common bug of all, which the
+# lecture has by accident: forgetting to clear the gradients, so that each step uses the *sum* of all gradients so far.
+# In JAX one has to write that out, by carrying the sum along. `vmap` runs both trainings at once, with `keep` at 0 and
+# at 1, and `loss_RN` has a row for each. **How badly will the bug do?**
 
 
 # %%
+# alt: Two losses over 20 steps: that of the bug, whose gradients are never cleared, falls faster.
 def train(layers, keep, steps=20, rate=0.1):
     """`keep` is the share of the old gradients that stays: 0 as it should be, 1 for the bug."""
 
@@ -460,10 +484,14 @@ axes.legend()
 figure
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # *Better.* With the sum of all old gradients, the parameters roll downhill like a ball without friction: old steps go
-# on pushing. That is momentum, and on four examples it happens to be a good idea. So the bug is in, the loss goes down,
-# and nobody has a reason to look for it. That is why it is the most common one. Section 9 has the same bug on a problem
-# that is a little harder.
+# on pushing. That is momentum, and on four examples it happens to be a good idea. So the bug is in, the loss goes
+# down, and nobody has a reason to look for it. That is why it is the most common one. Section 9 has the same bug on a
+# problem that is a little harder.
+#
+# </details>
 
 # %%
 assert loss_RN[1, -1] < loss_RN[0, -1] < 0.1
@@ -471,8 +499,8 @@ assert loss_RN[1, -1] < loss_RN[0, -1] < 0.1
 # %% [markdown]
 # ## 9. Two moons
 #
-# The tour of micrograd ends with 100 points on two half-moons, to be told apart by 337 parameters. Now we have no
-# reason to look at single numbers any more, so a layer is a matrix, an example is a vector, and `vmap` makes the batch.
+# The tour of micrograd ends with 100 points on two half-moons, to be told apart by 337 parameters. We need not look at
+# single numbers any more, so a layer is a matrix, an example is a vector, and `vmap` makes the batch.
 # The loss is the hinge: an example costs nothing if its score is on the right side of zero by 1 or more. In place of
 # tanh there is `relu(z)`, the larger of $z$ and 0, and a small penalty, 0.0001 times the sum of squares, keeps the
 # parameters small.
@@ -536,6 +564,7 @@ assert bug_accuracy < 0.6
 # same recipe blows up, and the network ends no better than a coin.
 
 # %%
+# alt: Two moons of dots, blue and red, and the curved boundary of the network between them.
 side_N = jnp.linspace(-1.6, 2.6, 120)
 grid_MD = jnp.stack(jnp.meshgrid(side_N, side_N), -1).reshape(-1, 2)
 score_M = jax.vmap(score, in_axes=(None, 0))(layers, grid_MD)
@@ -548,10 +577,13 @@ axes.set(ylim=(-1.3, 1.8), title="blue: score above 1, red: below -1, line: 0")
 figure
 
 # %% [markdown]
-# What separates this from the engines of large models is efficiency, nothing else. The author of micrograd says so, and
-# you have now seen all of it.
+# What separates this from the engines of large models is efficiency, nothing else. The author of micrograd says so,
+# and you have now seen all of it.
 #
 # ## Exercises
+#
+# About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_1.py](solutions/lesson_1.py).
 #
 # **Exercise 1.1.** The gradient of $-a^3 + \sin 3b - 1/c + b^{2.5} - \sqrt a$, by hand, without `jax.grad`: a function
 # that returns the three slopes. (`np.cos` and `np.sqrt` serve for numbers.)
@@ -566,7 +598,7 @@ check(lesson_1.gradient, gradient)
 
 # %% [markdown]
 # **Exercise 1.2.** The slope of any function by nudges to both sides. In Python's own float64 it can be right to nine
-# digits; choose the step so.
+# digits; choose a step that achieves this.
 
 
 # %%
@@ -577,9 +609,9 @@ def slope(f, x):
 check(lesson_1.slope, slope)
 
 # %% [markdown]
-# **Exercise 1.3.** The rule for a logistic function $\sigma(x) = 1 / (1 + e^{-x})$ as one operation, in the form of
-# those in `RULES`: it gets `g`, the output and the input, and returns a tuple of one number. It needs neither `exp` nor
-# `x`.
+# **Exercise 1.3.** The rule for the logistic function $\sigma(x) = 1 / (1 + e^{-x})$ as one operation, in the form of
+# those in `RULES`: it gets `g`, the output and the input, and returns a tuple of one number. It needs neither `exp`
+# nor `x`.
 
 
 # %%
@@ -593,7 +625,7 @@ check(lesson_1.logistic_rule, logistic_rule)
 # **Exercise 1.4.** A network's last step: a softmax makes probabilities from any numbers $z$, the logits, by
 # $\mathrm{softmax}(z)_i = e^{z_i} / \sum_j e^{z_j}$, and the loss is minus the logarithm of the right one's,
 # $-\log \mathrm{softmax}(z)_y$. Its gradient with respect to the logits, by hand; $z$ is `logits_V`, $y$ is `label`,
-# and `jax.nn.softmax` and `jax.nn.one_hot` help. It is one line, and it's the most beautiful line in the series.
+# and `jax.nn.softmax` and `jax.nn.one_hot` help. It is one line, and the most beautiful one in the series.
 
 
 # %%
@@ -604,4 +636,4 @@ def softmax_gradient(logits_V, label):
 check(lesson_1.softmax_gradient, softmax_gradient)
 
 # %% [markdown]
-# Solutions: [solutions/lesson_1.py](solutions/lesson_1.py). Next: [letters, counted](02_counting.ipynb).
+# Next: [letters, counted](02_counting.ipynb).

@@ -6,25 +6,13 @@
 # end you will have trained it, forty times at once to find its learning rate, and you will have looked minibatch noise
 # in the eye. Follows Karpathy's [makemore part
 # 2](https://github.com/karpathy/nn-zero-to-hero/tree/master/lectures/makemore), after Bengio et al. 2003.
+#
+# **Time:** 80 minutes, and 50 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
+# need** [lesson 2](02_counting.ipynb): the names, the loss, and gradient descent.
 
 # %%
+import itertools
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +20,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import makemore_jax as mm
-from lessons.graders import lesson_3
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_3
+from makemore_jax.lessons.grading import check
+from makemore_jax.lessons.waiting import in_parts, watch
+
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 # %% [markdown]
 # ## 1. Why not a larger table?
@@ -42,7 +33,7 @@ from lessons.grading import check
 # those rows has anybody ever seen?**
 
 # %%
-corpus = mm.load(ROOT / "data/names.txt")
+corpus = mm.load()
 SYMBOLS = "".join(corpus.vocab.symbols)
 for size in (1, 2, 3, 4):
     seen = {f"{'.' * size}{name}."[i : i + size] for name in corpus.lines.train for i in range(len(name) + 1)}
@@ -50,8 +41,14 @@ for size in (1, 2, 3, 4):
 assert 27**3 == 19683
 
 # %% [markdown]
-# A model of counts learns nothing about one row from another. It doesn't know that after *dan* much the same comes as
-# after *jan*. What we want is a model in which similar contexts *are* similar. That idea is Bengio's, from 2003; he had
+# <details><summary>Answer</summary>
+#
+# Of the long ones, almost none: nearly all rows for four letters are empty, and will stay so.
+#
+# </details>
+#
+# A model of counts learns nothing about one row from another. It doesn't know that much the same letters follow *dan*
+# and *jan*. What we want is a model in which similar contexts *are* similar. That idea is Bengio's, from 2003; he had
 # words in place of letters, seventeen thousand of them, in a space of 30 dimensions.
 #
 # ## 2. Windows
@@ -72,8 +69,8 @@ def windows(names, size=3):
 
 
 text = lambda ids: "".join(SYMBOLS[i] for i in ids)
-names = (ROOT / "data/names.txt").read_text().split()
-x_NR, y_N = windows(names[:5])
+five = ["emma", "olivia", "ava", "isabella", "sophia"]  # the first in the file
+x_NR, y_N = windows(five)
 for x_R, y in zip(x_NR[:5], y_N[:5], strict=True):
     print(text(x_R), "->", SYMBOLS[y])
 print(f"the first five names make {len(y_N)} examples")
@@ -82,9 +79,9 @@ assert x_NR.shape == (32, 3)
 # %% [markdown]
 # ## 3. An embedding is a row of a table
 #
-# Give each letter a point in the plane: a table `embed` of 27 x 2. The point of letter 5 is row 5. (Or the product of a
-# one-hot with the table; that is the same, as we saw, and slower.) And an index may be an array of any shape: the
-# result has that shape, with a point in place of each number.
+# Give each letter a point in the plane: a table `embed` of 27 x 2. The point of letter 5 is row 5. (The product of a
+# one-hot vector with the table is the same, as we saw, and slower.) An index may be an array of any shape: the result
+# has that shape, with a point in place of each number.
 
 # %%
 embed_VD = jax.random.normal(jax.random.key(0), (27, 2))
@@ -93,7 +90,7 @@ print(x_NR.shape, "->", embed_VD[x_NR].shape)
 
 # %% [markdown]
 # The next layer wants a vector for each example: the three points one after the other. **Do we have to move numbers for
-# that?** No. Six numbers in a row are six numbers in a row; `reshape` only says so. (PyTorch: `view`, against `cat`.)
+# that?**
 
 # %%
 e_NRD = embed_VD[x_NR]
@@ -101,6 +98,13 @@ glued_NE = jnp.concatenate([e_NRD[:, 0], e_NRD[:, 1], e_NRD[:, 2]], axis=1)
 assert (glued_NE == e_NRD.reshape(-1, 6)).all()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# No. Six numbers in a row are six numbers in a row, and `reshape` only says so. (In PyTorch the two are `view` and
+# `cat`.)
+#
+# </details>
+#
 # ## 4. The network
 #
 # Points, a layer of $\tanh$, and logits:
@@ -130,9 +134,9 @@ print(f"{size_of(params):,} parameters, first loss {loss(params, x_NR, y_N):.2f}
 assert size_of(params) == 3481
 
 # %% [markdown]
-# `b1` has shape (100,), and is added to (32, 100): one bias per unit, the same for all examples. Think it through once;
-# then assert shapes, for the wrong one would broadcast, too. And the first loss is far worse than knowing nothing: the
-# network is *confidently* wrong. Lesson 4 begins with that.
+# `b1` has shape (100,), and is added to (32, 100): one bias per unit, the same for all examples. Think it through
+# once, and assert shapes from then on, since a wrong shape may broadcast as well. The first loss is far worse than
+# that of a uniform guess: the network is *confidently* wrong. Lesson 4 begins with that.
 #
 # The loss is a cross-entropy in one go. Exponentials, a sum and a logarithm would be the same on paper, and break when
 # a logit is large:
@@ -162,8 +166,14 @@ by_heart, loss_S = descend(params, x_NR, y_N)
 print(f"from {loss_S[0]:.2f} to {loss_S[-1]:.4f}")
 
 # %% [markdown]
-# It stops at a quarter of a nat. Look at the examples: `...` is followed by e, o, a, i and s, in five names. No
-# function can say five things at once. The best it can do there is 1/5 each, which costs $\ln 5$, five times in 32:
+# <details><summary>Answer</summary>
+#
+# No, it stops at a quarter of a nat. Look at the examples: `...` is followed by e, o, a, i and s, in five names. No
+# function can say five things at once. The best it can do there is 1/5 each, which costs $\ln 5$, five times in 32.
+#
+# </details>
+#
+# The lowest possible loss on these examples can be computed:
 
 # %%
 floor = 5 * np.log(5) / 32
@@ -177,21 +187,22 @@ assert [SYMBOLS[y] for x, y in zip(x_NR, y_N, strict=True) if not x.any()] == li
 #
 # ## 6. Minibatches: rough directions, many steps
 #
-# All the data now. One gradient over all examples is exact and slow. The lecture takes 32 random ones for each step:
-# "it is better to have an approximate gradient and make more steps". How rough *is* that direction? Usually one says
-# "noisy" and goes on. But with `vmap` we can have the gradient of **each example by itself**, which no lecture shows,
-# since PyTorch gives only sums. Here they are for 4,096 examples, as far as they go along the direction of the true
-# one:
+# Now we use all the data. One gradient over all examples is exact and slow. The lecture takes 32 random ones for each
+# step: "it is better to have an approximate gradient and make more steps". How rough *is* that direction? Usually it
+# is called "noisy", and that is all. But with `vmap` we can have the gradient of **each example by itself**, which the
+# lecture cannot show, since PyTorch gives only sums. Here are the gradients of 4,096 examples: of each, its part along
+# the direction of the true gradient.
 
 # %%
+# alt: Gradients of single examples spread widely over 0; the means of 32 form a narrow peak right of 0.
 data = {part: windows(getattr(corpus.lines, part)) for part in ("train", "dev", "test")}
 train_x, train_y = data["train"]
 print({part: len(y) for part, (_, y) in data.items()})
 
 
 @jax.jit
-def sgd(params, key, rate_S, data):
-    """Gradient descent on minibatches of 32; step s has the rate `rate_S[s]`, and draws from (key, s)."""
+def sgd(params, plan, key, data):
+    """Gradient descent on minibatches of 32. `plan` has two arrays: number and rate of each step."""
     x_NR, y_N = data
 
     def body(params, now):
@@ -200,10 +211,11 @@ def sgd(params, key, rate_S, data):
         value, grads = jax.value_and_grad(loss)(params, x_NR[pick_B], y_N[pick_B])
         return jax.tree.map(lambda p, g: p - rate * g, params, grads), value
 
-    return jax.lax.scan(body, params, (jnp.arange(len(rate_S)), rate_S))
+    return jax.lax.scan(body, params, plan)
 
 
-warm, _ = sgd(params, jax.random.key(2), jnp.full(100 if QUICK else 5000, 0.1), data["train"])
+warming_S = jnp.full(100 if QUICK else 5000, 0.1)
+warm, _ = sgd(params, (jnp.arange(len(warming_S)), warming_S), jax.random.key(2), data["train"])
 
 
 @jax.jit
@@ -237,24 +249,26 @@ print(
 np.testing.assert_allclose(along_N.std() / batch_M.std(), np.sqrt(32), rtol=0.05)
 
 # %% [markdown]
-# **Minibatch noise is this histogram.** Examples disagree wildly: taken alone, nearly a third of them would send us the
-# wrong way. The mean of 32 hardly ever does, for the spread of a mean of $n$ shrinks by $\sqrt n$. To halve it once
-# more would cost four times the work, and the direction is good enough as it is; hence small batches and many steps.
+# **Minibatch noise is this histogram.** Examples disagree wildly: taken alone, nearly a third of them would send us
+# the wrong way. The mean of 32 hardly ever does, because the spread of a mean of $n$ shrinks by $\sqrt n$. Halving it
+# once more would cost four times the work, and the direction is good enough as it is; hence small batches and many
+# steps.
 #
 # ## 7. The learning rate: forty universes
 #
-# The lecture finds the rate so: train one network for 1,000 steps, raise the rate with every step from $10^{-3}$ to 1,
-# and plot the loss over the rate. A good trick, and a crooked one: by the time it comes to 0.1, the network has already
-# learned something, so rate and progress are mixed up. One would rather train forty networks, each with a rate of its
-# own, from the same start, on the same batches. **How much code does that take?** Here are both, and the second is a
-# single call.
+# The lecture finds the rate like this: train one network for 1,000 steps, raise the rate with every step from
+# $10^{-3}$ to 1, and plot the loss over the rate. It is a good trick with a flaw: by the time the rate is 0.1, the
+# network has already learned something, so rate and progress are mixed up. It would be better to train forty networks,
+# each with a rate of its own, from the same start, on the same batches. **How much code does that take?**
 
 # %%
+# alt: Loss over the learning rate: noisy for one network with a rising rate, a smooth valley for forty networks.
 steps, exponent_R = 100 if QUICK else 1000, jnp.linspace(-3, 0, 4 if QUICK else 40)
 start, key = init(jax.random.key(3)), jax.random.key(4)
-_, one_S = sgd(start, key, 10 ** jnp.linspace(-3, 0, steps), data["train"])
+_, one_S = sgd(start, (jnp.arange(steps), 10 ** jnp.linspace(-3, 0, steps)), key, data["train"])
 rate_RS = jnp.broadcast_to(10 ** exponent_R[:, None], (len(exponent_R), steps))
-params_R, loss_RS = jax.vmap(sgd, in_axes=(None, None, 0, None))(start, key, rate_RS, data["train"])
+forty = jax.vmap(sgd, in_axes=(None, (None, 0), None, None))
+params_R, loss_RS = forty(start, (jnp.arange(steps), rate_RS), key, data["train"])
 dev_R = jax.vmap(loss, in_axes=(0, None, None))(params_R, *data["dev"])
 
 figure = mm.plot.figure(7.5, 3.6)
@@ -264,7 +278,7 @@ axes.semilogx(
 )
 axes.semilogx(10**exponent_R, dev_R, "o-", markersize=3, label="forty networks, each at one rate: dev loss")
 axes.set(xlabel="learning rate", ylabel="nats per character", ylim=(2, 12))
-axes.legend()
+figure.legend(loc="outside upper left")
 figure
 
 # %%
@@ -274,37 +288,48 @@ if not QUICK:
     assert 0.1 / 3 < best_rate < 0.1 * 3
 
 # %% [markdown]
-# `sgd` was written for one network with one rate. `jax.vmap(sgd, ...)` is forty of them. There is no loop over rates,
-# in Python or anywhere: each matrix product now multiplies forty matrices. A sweep is not a chore that one puts off,
-# it's one more axis.
+# <details><summary>Answer</summary>
+#
+# One line. `sgd` was written for one network with one rate, and `jax.vmap(sgd, ...)` is forty of them. There is no
+# loop over rates, in Python or anywhere: each matrix product now multiplies forty matrices. A sweep is not a chore to
+# put off, it's one more axis.
+#
+# </details>
 #
 # ## 8. Train, dev, test
 #
-# Parameters are fitted on train. What we choose by looking (rate, width, embedding) is chosen on dev. And test is for
-# the last line of the paper, for each look at it is a choice, too. With two-dimensional embeddings and 100 units:
+# Parameters are fitted on train. What we choose by looking (rate, width, embedding) is chosen on dev. Test is for the
+# last line of the paper, since each look at it is a choice, too. With two-dimensional embeddings and 100 units:
 
 # %%
 steps = 100 if QUICK else 30_000
-decay = lambda steps, rate=0.1: jnp.where(jnp.arange(steps) < 0.7 * steps, rate, rate / 10)  # the lecture's, too
-flat, _ = sgd(init(jax.random.key(5)), key, decay(steps), data["train"])
+
+
+def decay(steps, rate=0.1):
+    """A tenth of the rate for the last third of the steps, as in the lecture."""
+    return jnp.arange(steps), jnp.where(jnp.arange(steps) < 0.7 * steps, rate, rate / 10)
+
+
+flat, _ = sgd(init(jax.random.key(5)), decay(steps), key, data["train"])
 full = jax.jit(loss)
 print(f"train {full(flat, *data['train']):.4f}, dev {full(flat, *data['dev']):.4f}")
 
 # %% [markdown]
-# The same on both: it hasn't learned by heart, it is too *small*. More units, then, says everybody. **Does it help?**
-# Three widths, two kinds of embedding, three seeds each, for the difference might be luck:
+# The loss is the same on both: the network hasn't learned by heart, it is too *small*. The usual advice is more units.
+# **Do they help?** We try three widths and two sizes of embedding, with three seeds each, since a difference might be
+# luck:
 
 # %%
+# alt: Dev loss over hidden units: the curve for an embedding of 10 lies well below the one for 2.
 steps, runs = 100 if QUICK else 5000, {}
 WIDTHS, SEEDS = ((50,), 1) if QUICK else ((50, 100, 200), 3)
-for embed in (2, 10):
-    for hidden in WIDTHS:
-        for seed_key in jax.random.split(jax.random.key(6), SEEDS):
-            start = init(seed_key, embed, hidden)
-            start |= {"w1": 0.2 * start["w1"], "w2": 0.01 * start["w2"], "b2": 0 * start["b2"]}
-            params, _ = sgd(start, seed_key, decay(steps), data["train"])
-            runs.setdefault((embed, hidden), []).append(float(full(params, *data["dev"])))
-        print(f"embedding {embed:>2}, {hidden:>3} units: dev", *(f"{nats:.3f}" for nats in runs[embed, hidden]))
+for embed, hidden in watch(itertools.product((2, 10), WIDTHS)):
+    for seed_key in jax.random.split(jax.random.key(6), SEEDS):
+        start = init(seed_key, embed, hidden)
+        start |= {"w1": 0.2 * start["w1"], "w2": 0.01 * start["w2"], "b2": 0 * start["b2"]}
+        params, _ = sgd(start, decay(steps), seed_key, data["train"])
+        runs.setdefault((embed, hidden), []).append(float(full(params, *data["dev"])))
+    print(f"embedding {embed:>2}, {hidden:>3} units: dev", *(f"{nats:.3f}" for nats in runs[embed, hidden]))
 figure = mm.plot.figure(6.5, 3.4)
 axes = figure.subplots()
 for embed in (2, 10):
@@ -328,13 +353,20 @@ if not QUICK:
     assert abs(mean[2, 50] - mean[2, 200]) < 0.03
 
 # %% [markdown]
-# With two dimensions, four times the units gain less than 0.03. With ten, the narrowest network is better than the
-# widest was before. All that the network knows about a letter has to pass through its embedding, and two numbers were
-# too few. Without the bars, which show the best and the worst seed, one couldn't tell an effect from luck.
+# <details><summary>Answer</summary>
 #
-# Before we leave the plane, let us look at it. **Where has it put the letters?**
+# Hardly. With two dimensions, four times the units gain less than 0.03. With ten, the narrowest network is better than
+# the widest was before. All that the network knows about a letter has to pass through its embedding, and two numbers
+# were too few.
+#
+# </details>
+#
+# Without the bars, which show the best and the worst seed, we couldn't tell an effect from luck.
+#
+# Before we leave the plane, let us look at it. **Where has the network put the letters?**
 
 # %%
+# alt: Letters in the plane: the vowels stand together on the left, most consonants on the right.
 figure = mm.plot.figure(5.2, 5.2)
 axes = figure.subplots()
 plane_VD = np.asarray(flat["embed"])
@@ -359,21 +391,25 @@ if not QUICK:
     assert apart(vowels, vowels) < apart(vowels, others) / 2
 
 # %% [markdown]
-# Nobody told it what a vowel is. It found out that after a, e, i, o and u similar letters come, put them side by side,
-# and so what it learns about one it has learned about all. The dot has a place of its own, and so have letters that
-# behave like no other.
+# <details><summary>Answer</summary>
+#
+# The vowels are together. Nobody told the network what a vowel is. It found out that similar letters follow a, e, i, o
+# and u, and put them side by side; so whatever it learns about one of them, it learns about all. The dot has a place
+# of its own, and so have letters that behave like no other.
+#
+# </details>
 #
 # ## 9. The real thing
 #
-# Embedding 10, 200 units, as in the lecture, which trains for 200,000 steps and gets 2.1260 on train, 2.1701 on dev.
-# Its dev is a little kinder than ours: names repeat, and where they are split at random, some stand on both sides. Here
-# no name does.
+# Now an embedding of 10 and 200 units, as in the lecture, which trains for 200,000 steps and gets 2.1260 on train,
+# 2.1701 on dev. Its dev is a little easier than ours: names repeat, and a random split puts some of them on both
+# sides. Here no name is on both.
 
 # %%
 steps = 100 if QUICK else 200_000
 params = init(jax.random.key(7), embed=10, hidden=200)
 print(f"{size_of(params):,} parameters")
-params, loss_S = sgd(params, key, decay(steps), data["train"])
+params, loss_S = in_parts(lambda params, plan: sgd(params, plan, key, data["train"]), params, decay(steps))
 nats = {part: float(full(params, *data[part])) for part in ("train", "dev")}
 print(f"{steps:,} steps: train {nats['train']:.4f}, dev {nats['dev']:.4f}; lecture 2.1260, 2.1701")
 if not QUICK:
@@ -381,6 +417,7 @@ if not QUICK:
     assert 2.17 < nats["dev"] < 2.2
 
 # %%
+# alt: The loss of single minibatches is a thick band; its mean falls steeply, then slowly, and drops once more.
 figure = mm.plot.figure(7.5, 3)
 axes = figure.subplots()
 every, chunk = max(1, steps // 2000), steps // 100
@@ -392,14 +429,14 @@ axes.legend()
 figure
 
 # %% [markdown]
-# The thick band is the histogram of section 6, seen from the side. And at the start there is a cliff, from a loss that
-# is absurd to one that is reasonable. Remember it for the next lesson.
+# The thick band is the histogram of section 6, seen from the side. At the start there is a cliff, from an absurd loss
+# to a reasonable one. Remember it for the next lesson.
 #
 # ## 10. The same function, in the library
 #
-# `mm` has this model. It takes whole lines and predicts at every position at once; the newest letter comes first in its
-# window, and before the line stands a symbol of its own, a blank, where the lecture uses the dot. So it is ours, with
-# shuffled rows:
+# `mm` has this model. It takes whole lines and predicts at every position at once. In its window the newest letter
+# comes first, and a symbol of its own, a blank, fills the window before the line, where the lecture uses the dot. So
+# it is our network with its rows in another order:
 
 # %%
 model = mm.MODELS["mlp"].build(mm.MODELS["mlp"].config(vocab=27, window=3, embed=10, hidden=200))
@@ -414,15 +451,18 @@ print(f"ours {nats['dev']:.5f}, the library's {quality.nats:.5f}")
 np.testing.assert_allclose(quality.nats, nats["dev"], rtol=1e-5)
 
 # %% [markdown]
-# One function, so all that the library can do is ours, such as sampling:
+# It is one function, so we can use all that the library does with it, such as sampling:
 
 # %%
 print(", ".join(mm.sample(jax.random.key(8), trained, 12)))
 
 # %% [markdown]
-# Much better than the bigram's. Some could be on a birth certificate.
+# These are much better than the bigram's. Some could be on a birth certificate.
 #
 # ## Exercises
+#
+# About 50 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_3.py](solutions/lesson_3.py).
 #
 # **Exercise 3.1.** The floor of any set of examples: the lowest loss that a function of the window can have on it.
 # (Count how often each window occurs, and what follows it.)
@@ -436,9 +476,9 @@ def lowest_loss(x_NR, y_N):
 check(lesson_3.lowest_loss, lowest_loss)
 
 # %% [markdown]
-# **Exercise 3.2.** (The lecture's E02.) `init` starts with a loss of 10 or 20 nats, and ln 27 would be fair. Change a
-# set of parameters so that the first loss is within 0.05 of it, without touching the embedding or the first layer.
-# Setting `w2` to exactly 0 does it, too, but then the first layer gets no gradient; don't.
+# **Exercise 3.2.** (The lecture's E02.) `init` starts with a loss of 10 or 20 nats, where ln 27 would do. Change a set
+# of parameters so that the first loss is within 0.05 of ln 27, without touching the embedding or the first layer.
+# Setting `w2` to exactly 0 does that, too, but then the first layer gets no gradient; don't.
 
 
 # %%
@@ -449,8 +489,8 @@ def calm(params):
 check(lesson_3.calm, calm)
 
 # %% [markdown]
-# **Exercise 3.3.** The spread of the gradient: for a loss of one example, `loss(params, x, y)`, a pytree like `params`
-# with the standard deviation over the examples, for every parameter by itself.
+# **Exercise 3.3.** The spread of the gradient. `loss(params, x, y)` is the loss of one example. Return a pytree like
+# `params` that holds, for every single parameter, the standard deviation of its gradient over the examples.
 
 
 # %%
@@ -475,4 +515,4 @@ check(lesson_3.direct_logits, direct_logits)
 # %% [markdown]
 # **For an evening.** (E01.) Beat 2.1701 on dev, by any means: width, embedding, window, rate, batch. You have `vmap`.
 #
-# Solutions: [solutions/lesson_3.py](solutions/lesson_3.py). Next: [what flows inside](04_inside.ipynb).
+# Next: [what flows inside](04_inside.ipynb).

@@ -5,42 +5,33 @@
 # loss, at how many units are stuck, at how gradients grow or fade from layer to layer. We repair its start, add batch
 # normalisation with its state in plain sight, and watch the numbers that tell a healthy network from a sick one.
 # Follows Karpathy's [makemore part 3](https://github.com/karpathy/nn-zero-to-hero/tree/master/lectures/makemore).
+#
+# **Time:** 90 minutes, and 40 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
+# need** [lesson 3](03_embeddings.ipynb), whose network this is.
 
 # %%
+import itertools
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_4
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_4
+from makemore_jax.lessons.grading import check
+from makemore_jax.lessons.waiting import in_parts, watch
 from makemore_jax.models.layers import init_linear, init_norm, layer_norm
 from makemore_jax.models.ngram import contexts
+
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
 
 # %% [markdown]
 # The data and the network of lesson 3: windows of three letters, embeddings of 10, 200 units. What is new is `scale`: a
 # factor for each group of parameters, to play with.
 
 # %%
-corpus = mm.load(ROOT / "data/names.txt")
+corpus = mm.load()
 
 
 def windows(tokens):
@@ -84,14 +75,17 @@ assert loss(careless, sample_x, sample_y) > 15
 # %% [markdown]
 # ## 1. Confidently wrong
 #
-# The first loss can be known before one runs anything: nothing was learned, so all 27 symbols should be equally likely,
+# The first loss can be known before anything runs: nothing was learned, so all 27 symbols should be equally likely,
 # and that costs $\ln 27$. Ours is many times that. The logits are far from zero for no reason. So make them small: the
-# last weights times 0.01, its biases 0. (**Why not exactly 0?** Exercise 4.1.) **What will change in the loss curve?**
+# last weights times 0.01, their biases 0. (Exercise 4.1 shows why not everything should be exactly 0.) **What will
+# change in the loss curve?**
 
 
 # %%
+# alt: Loss over 300 steps: the careless start falls from above 20 to 6; small logits start near 3 and stay.
 @jax.jit
-def sgd(params, key, rate_S, data):
+def sgd(params, plan, key, data):
+    """Gradient descent on minibatches of 32. `plan` has two arrays: number and rate of each step."""
     x_NR, y_N = data
 
     def body(params, now):
@@ -100,11 +94,11 @@ def sgd(params, key, rate_S, data):
         value, grads = jax.value_and_grad(loss)(params, x_NR[pick_B], y_N[pick_B])
         return jax.tree.map(lambda p, g: p - rate * g, params, grads), value
 
-    return jax.lax.scan(body, params, (jnp.arange(len(rate_S)), rate_S))
+    return jax.lax.scan(body, params, plan)
 
 
 STEPS = 300 if QUICK else 30_000
-rate_S = jnp.where(jnp.arange(STEPS) < 0.7 * STEPS, 0.1, 0.01)
+plan = jnp.arange(STEPS), jnp.where(jnp.arange(STEPS) < 0.7 * STEPS, 0.1, 0.01)
 starts = {
     "careless": careless,
     "small logits": init(jax.random.key(0), w2=0.01, b2=0),
@@ -112,8 +106,8 @@ starts = {
 }
 print("first losses:", {name: round(float(loss(p, sample_x, sample_y)), 3) for name, p in starts.items()})
 ended, curves = {}, {}
-for name, start in starts.items():
-    ended[name], curves[name] = sgd(start, jax.random.key(1), rate_S, data["train"])
+for name, start in watch(starts.items()):
+    ended[name], curves[name] = sgd(start, plan, jax.random.key(1), data["train"])
 figure = mm.plot.figure(7, 3)
 axes = figure.subplots()
 for name in ("careless", "small logits"):
@@ -123,16 +117,21 @@ axes.legend()
 figure
 
 # %% [markdown]
-# The hockey stick is gone. In its first steps the careless network only learned to be less sure, which is easy, looks
-# like progress, and is wasted.
+# <details><summary>Answer</summary>
+#
+# The steep start, like a hockey stick, is gone. In its first steps the careless network only learned to be less sure.
+# That is easy, looks like progress, and is wasted.
+#
+# </details>
 #
 # ## 2. Stuck
 #
-# Now the middle. $\tanh$ squeezes; far from zero it is flat, its slope $1 - \tanh^2$ is nearly 0, and what arrives
-# there from behind is multiplied by nearly 0. **How many of the 200 units are in the flat part?**
+# Now the middle. $\tanh$ squeezes: far from zero it is flat, its slope $1 - \tanh^2$ is nearly 0, and the gradient
+# that arrives there is multiplied by nearly 0. **How many of the 200 units are in the flat part?**
 
 
 # %%
+# alt: Sums and outputs of the careless start: most outputs are at -1 and 1, and the map of units is mostly white.
 def look(params, title):
     z_NH = before_tanh(params, sample_x[:32])
     h_NH = jnp.tanh(z_NH)
@@ -155,10 +154,17 @@ figure, stuck = look(careless, "careless start")
 figure
 
 # %% [markdown]
-# Most of the picture is white: where it is, the gradient stops. A column that is all white would be a dead unit, one
-# that no example can move. The cure is to start with smaller sums:
+# <details><summary>Answer</summary>
+#
+# On average, about two thirds for each example: most of the picture is white, and where it is white, the gradient
+# stops. A column that is all white would be a dead unit, one that no example can move.
+#
+# </details>
+#
+# The cure is to start with smaller sums:
 
 # %%
+# alt: The same with smaller first weights: outputs between -1 and 1, and a map that is almost entirely black.
 figure, freed = look(starts["and free units"], "first weights times 0.2")
 figure
 
@@ -174,7 +180,7 @@ if not QUICK:
     assert dev["careless"] > dev["small logits"] > dev["and free units"]
 
 # %% [markdown]
-# Both repairs pay, and cost nothing. Ours is a shallow network, which forgives a lot; in a deep one such mistakes
+# Both repairs help, and cost nothing. Ours is a shallow network, which forgives a lot; in a deep one such mistakes
 # multiply, as section 5 will show.
 #
 # ## 3. What should the factor be?
@@ -183,6 +189,7 @@ if not QUICK:
 # $\sqrt n$, and a layer keeps the scale of what it gets.
 
 # %%
+# alt: Two histograms: products spread to 15 on both sides; divided by the root of 30 they stay within 3.
 x_NI, w_IO = jax.random.normal(jax.random.key(2), (1000, 30)), jax.random.normal(jax.random.key(3), (30, 200))
 plain, scaled = x_NI @ w_IO, x_NI @ (w_IO / np.sqrt(30))
 figure = mm.plot.figure(7, 2.4)
@@ -193,9 +200,8 @@ assert np.isclose(scaled.std(), 1, atol=0.05)
 figure
 
 # %% [markdown]
-# And because $\tanh$ shrinks what goes through it, one makes up for that with a *gain*, for which 5/3 is usual (Kaiming
-# He et al. 2015 did this for ReLU). For 30 inputs that makes $(5/3)/\sqrt{30} = 0.3043$. The library's layer does the
-# same:
+# And because $\tanh$ shrinks what goes through it, a *gain* makes up for that, usually 5/3 (Kaiming He et al. 2015 did
+# this for ReLU). For 30 inputs the factor is $(5/3)/\sqrt{30} = 0.3043$. The library's layer does the same:
 
 # %%
 weights = init_linear(jax.random.key(4), 30, 200, scale=5 / 3)["w"]
@@ -206,16 +212,16 @@ assert np.isclose(weights.std(), 5 / 3 / np.sqrt(30), rtol=0.03)
 # %% [markdown]
 # ## 4. Batch normalisation: why not simply make it so?
 #
-# All this care is for one thing, that a layer's sums have mean 0 and variance 1. Ioffe and Szegedy, 2015: then *make*
-# it so. Subtract the mean over the batch, divide by the standard deviation, and let the network choose another scale if
-# it wants (a gain and a bias, which are learned).
+# All this care is for one thing: that a layer's sums have mean 0 and variance 1. Ioffe and Szegedy proposed in 2015 to
+# simply *make* it so. Subtract the mean over the batch, divide by the standard deviation, and let the network choose
+# another scale if it needs one (a gain and a bias, which are learned).
 #
-# There is a catch. To ask about a single name later, there is no batch. So while training one keeps running averages of
+# There is a catch. When we later ask about a single name, there is no batch. So training keeps running averages of
 # mean and variance, for later use. They are not learned, and not constant either. They are **state**.
 #
 # PyTorch hides that: a module has buffers, `forward` overwrites them on the side, and `model.eval()` flips a switch.
-# Forget the switch, and merely *evaluating* changes the model. A function of JAX can't do anything on the side. So we
-# are forced to write it as it is:
+# Forget the switch, and merely *evaluating* changes the model. A JAX function can't do anything on the side. So we
+# have to write it out:
 
 
 # %%
@@ -241,8 +247,8 @@ print(f"after:  mean {abs(y_NH.mean()):.2f}, deviation {y_NH.std(0, ddof=1).mean
 # %% [markdown]
 # **State is an argument and a result.** The signature says everything that the switch and the buffers hid: what is
 # learned comes in as `params`, and what is remembered comes in and goes out as `state`. Evaluating can't change the
-# model, since nobody takes the second result. And forgetting to keep it in training is a variable that isn't used,
-# which the linter sees. (`ddof=1` is PyTorch's choice for the variance; `jnp.var` alone divides by $n$.)
+# model, since nobody takes the second result. And if you forget to keep it in training, a variable is not used, which
+# the linter sees. (`ddof=1` divides by $n - 1$, as the lecture does; `jnp.var` alone divides by $n$.)
 #
 # The network with it, and its training: the state travels through `scan` next to the parameters.
 
@@ -259,7 +265,7 @@ def normed_loss(params, state, x_NR, y_N, training=True):
 
 
 @jax.jit
-def normed_sgd(params, state, key, rate_S, data):
+def normed_sgd(carry, plan, key, data):
     x_NR, y_N = data
 
     def body(carry, now):
@@ -270,13 +276,14 @@ def normed_sgd(params, state, key, rate_S, data):
         (value, state), grads = grad(params, state, x_NR[pick_B], y_N[pick_B])
         return (jax.tree.map(lambda p, g: p - rate * g, params, grads), state), value
 
-    return jax.lax.scan(body, (params, state), (jnp.arange(len(rate_S)), rate_S))
+    return jax.lax.scan(body, carry, plan)
 
 
 start = init(jax.random.key(0), w1=5 / 3 / np.sqrt(30), b1=0.01, w2=0.01, b2=0)
 start["norm"] = {"gain": jnp.ones(200), "bias": jnp.zeros(200)}
 print(f"{sum(leaf.size for leaf in jax.tree.leaves(start)):,} parameters, {2 * 200} numbers of state")
-(normed, state), _ = normed_sgd(start, fresh, jax.random.key(1), rate_S, data["train"])
+train = lambda carry, plan: normed_sgd(carry, plan, jax.random.key(1), data["train"])
+(normed, state), _ = in_parts(train, (start, fresh), plan)
 in_use = jax.jit(lambda params, state, x_NR, y_N: normed_loss(params, state, x_NR, y_N, training=False)[0])
 train_nats, dev["BatchNorm"] = (float(in_use(normed, state, *data[part])) for part in ("train", "dev"))
 print(f"BatchNorm       train {train_nats:.3f}, dev {dev['BatchNorm']:.3f}   lecture, 200,000 steps: (2.0674, 2.1057)")
@@ -284,10 +291,10 @@ if not QUICK:
     assert abs(dev["BatchNorm"] - dev["and free units"]) < 0.03
 
 # %% [markdown]
-# No better than a good start, and the lecture says that it didn't expect it to be: there's one hidden layer, and we had
-# repaired it by hand. It is for the networks that nobody can repair by hand. Two things about it are odd.
+# It is no better than a good start, and the lecture did not expect it to be: there is one hidden layer, and we had
+# repaired it by hand. BatchNorm is for the networks that nobody can repair by hand. Two things about it are odd.
 #
-# **What is the gradient of the bias `b1`?** It is added to all examples alike, and then the mean is subtracted:
+# **What is the gradient of the bias `b1`?**
 
 # %%
 grads, _ = jax.jit(jax.grad(normed_loss, has_aux=True))(normed, state, sample_x[:32], sample_y[:32])
@@ -296,11 +303,15 @@ for name in ("w1", "b1", "w2", "b2"):
 assert jnp.abs(grads["b1"]).max() < 1e-6 < jnp.abs(grads["w1"]).max()
 
 # %% [markdown]
-# Zero, up to rounding. It learns nothing and does nothing; leave biases out before a normalisation. (ResNet does:
-# `bias=False`.)
+# <details><summary>Answer</summary>
 #
-# **Does the prediction for one example depend on the others?** The derivative of the first output by the input of the
-# second example should be 0 in any decent function:
+# Zero, up to rounding. The bias is added to all examples alike, and then the mean is subtracted. So it learns nothing
+# and does nothing; leave biases out before a normalisation. (ResNet does: `bias=False`.)
+#
+# </details>
+#
+# **Does the prediction for one example depend on the others?** The derivative of the first output with respect to the
+# input of the second example should be 0:
 
 # %%
 first = lambda z_NH: batch_norm(normed["norm"], state, z_NH, training=True)[0][0, 0]
@@ -309,13 +320,18 @@ print(f"by its own input {by_example_N[0]:.1e}, by that of another example {by_e
 assert by_example_N[1] > 0
 
 # %% [markdown]
-# It does. The examples of a batch are coupled. As a side effect each prediction jitters with its company, which
-# regularises a little; but nobody likes it, and it has caused its share of bugs.
+# <details><summary>Answer</summary>
 #
-# And the running mean: its momentum matters. The lecture warns that 0.1, PyTorch's default, is too fast for batches of
-# 32. Here is the mean of the first unit's sums, as a running average with each momentum, against what it should be:
+# It does. The examples of a batch are coupled. As a side effect each prediction varies with the rest of its batch,
+# which regularises a little; but nobody likes it, and it has caused its share of bugs.
+#
+# </details>
+#
+# And the momentum of the running mean matters. The lecture warns that 0.1, PyTorch's default, is too fast for batches
+# of 32. Here is the mean of the first unit's sums, as a running average with each momentum, beside the true mean:
 
 # %%
+# alt: Running means: the fast one scatters widely around the true mean, the slow one climbs to it and stays.
 true_mean = float(before_tanh(normed, data["train"][0])[:, 0].mean())
 
 
@@ -339,7 +355,7 @@ for momentum, mean_S in zip((0.1, 0.001), mean_SM.T, strict=True):
     axes.plot(mean_S, linewidth=0.8, label=f"momentum {momentum}")
 axes.axhline(true_mean, color="black", linestyle="--", label="mean over all of train")
 axes.set(xlabel="step", ylabel="running mean")
-axes.legend()
+figure.legend(loc="outside upper center", ncols=3)
 figure
 
 # %% [markdown]
@@ -349,8 +365,8 @@ figure
 #
 # Now a deep network: five layers of 100 units with $\tanh$, and one for the logits, 46,497 parameters. `gain` is the
 # factor that we derived 5/3 for. To see the gradient that arrives at each layer, we add a **tap** to its output: an
-# array of zeros. Adding zeros changes nothing, and the gradient by the tap is the gradient that flows there. (PyTorch
-# has hooks and `retain_grad` for this. Lesson 5 makes more of taps.)
+# array of zeros. Adding zeros changes nothing, and the gradient with respect to the tap is the gradient that flows
+# there. (PyTorch has hooks and `retain_grad` for this. Lesson 5 makes more of taps.)
 
 # %%
 DEPTH = 5
@@ -403,6 +419,7 @@ assert count == 46497
 
 
 # %%
+# alt: Outputs of five layers: with gain 1 they shrink towards 0, with 5/3 they keep their spread, with 3 they stick.
 def draw_flow(which, title, **options):
     figure = mm.plot.figure(9.5, 2.9)
     for axes, gain in zip(figure.subplots(1, 3), (1.0, 5 / 3, 3.0), strict=True):
@@ -411,7 +428,7 @@ def draw_flow(which, title, **options):
             density, edges = np.histogram(values, 60, (-limit, limit), density=True)
             axes.plot((edges[1:] + edges[:-1]) / 2, density, color=str(0.96 - 0.16 * number), label=f"layer {number}")
         axes.set(title=f"{title}, gain {gain:.2f}", yticks=[])
-    figure.axes[0].legend(fontsize=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
@@ -428,8 +445,14 @@ assert shrink[-1].std() < 0.6 * shrink[0].std()
 assert keep[-1].std() > 0.8 * keep[0].std()
 
 # %% [markdown]
-# With gain 1 it fades, for $\tanh$ takes a little each time; with 3 it sticks to the walls; 5/3 is the balance.
-# **Without any $\tanh$, which gain would be right?** Then nothing is taken, and it must be 1:
+# <details><summary>Answer</summary>
+#
+# With gain 1 it fades, because $\tanh$ takes a little each time; with 3 most units are stuck at -1 or 1; 5/3 is the
+# balance.
+#
+# </details>
+#
+# **Without any $\tanh$, which gain would be right?**
 
 # %%
 for gain in (5 / 3, 1.0):
@@ -438,10 +461,17 @@ for gain in (5 / 3, 1.0):
 assert abs(linear_L[-1].std() / linear_L[0].std() - 1) < 0.25  # gain 1
 
 # %% [markdown]
-# A stack of linear layers is one linear layer, however many there are, so this isn't a network to use, only one to
-# learn from. Now backwards: the gradients that arrive at the same places.
+# <details><summary>Answer</summary>
+#
+# Then nothing is taken away, and it must be 1. (A stack of linear layers is one linear layer, however many there are,
+# so this isn't a network to use, only one to learn from.)
+#
+# </details>
+#
+# Now backwards: the gradients that arrive at the same places.
 
 # %%
+# alt: Gradients by layer: with gain 0.5 they fade towards layer 1, with 5/3 they stay, with 3 they grow.
 figure = mm.plot.figure(7, 3)
 axes = figure.subplots()
 for gain in (0.5, 1.0, 5 / 3, 3.0):
@@ -464,12 +494,13 @@ assert 0.5 < fade[5 / 3][0] / fade[5 / 3][-1] < 2
 #
 # ## 6. The speedometer: update to data
 #
-# In the end only one number matters per weight matrix: by what part of itself does it change in a step? The lecture
-# plots its logarithm over the first 1,000 steps and wants it near $-3$, a thousandth. In JAX parameters, gradients and
-# updates are trees of one shape, so the instrument is one `tree.map`, and `scan` keeps its readings.
+# In the end one number matters for each weight matrix: by what part of itself does it change in a step? The lecture
+# plots its logarithm over the first 1,000 steps and wants it near $-3$, a thousandth. In JAX, parameters, gradients
+# and updates are trees of one shape, so the instrument is one `tree.map`, and `scan` keeps its readings.
 
 
 # %%
+# alt: Update to data over 1,000 steps: far below the line at -3 for a rate of 0.001, near it for 0.1, above for 1.
 def ratio(updates, params):
     """log10 of the update's deviation over the parameter's."""
     return jax.tree.map(lambda u, p: jnp.log10(u.std() / p.std()), updates, params)
@@ -504,7 +535,7 @@ for axes, rate in zip(figure.subplots(1, 3, sharey=True), (0.001, 0.1, 1.0), str
     axes.set(title=f"rate {rate:g}", xlabel="step")
     settled[rate] = float(np.mean([ratio_S[-STEPS // 5 :].mean() for ratio_S in reading["layers"]]))
 figure.axes[0].set(ylabel="log10 of update : data", ylim=(-6, 0))
-figure.axes[0].legend(fontsize=6)
+figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
 figure
 
 # %%
@@ -513,28 +544,26 @@ for rate, exponent in settled.items():
 assert abs(settled[0.1] + 3) < 0.6 < abs(settled[0.001] + 3)
 
 # %% [markdown]
-# At a rate of 0.001 the weights change by about a hundred-thousandth of themselves in a step, and you'd wait all day.
-# At 1 they are thrown about. At 0.1 the hidden layers start on the black line and stay within a factor of four of it.
-# Nobody had to train to the end to see that. The orange curve, the last layer, is ahead of all others: we made its
-# weights small ourselves, so the same update is a larger part of them.
+# At a rate of 0.001 the weights change by about a hundred-thousandth of themselves in a step, and training would take
+# all day. At 1 they are thrown about. At 0.1 the hidden layers start on the black line and stay within a factor of
+# four of it. We need not train to the end to see that. The orange curve, the last layer, is above all others: we made
+# its weights small ourselves, so the same update is a larger part of them.
 #
 # ## 7. With normalisation, does it still matter?
 #
-# One last experiment: five gains, three seeds each, without and with batch normalisation. The program is compiled twice
-# and run thirty times. (`vmap` would do it in one call, as in lesson 3; but a processor without an accelerator gains
-# nothing from a stack of matrices of this size.) **Which curve will be flat?**
+# One last experiment: five gains, three seeds each, without and with batch normalisation. The program is compiled
+# twice and run thirty times. (`vmap` would do it in one call, as in lesson 3, but a CPU gains nothing from a stack of
+# matrices of this size.) **Which curve will be flatter?**
 
 # %%
+# alt: Loss over gain: without BatchNorm a deep valley at 5/3, with BatchNorm a curve that is much flatter.
 gains, STEPS = (0.5, 5 / 3) if QUICK else (0.5, 1.0, 5 / 3, 3.0, 6.0), 60 if QUICK else 400
 seeds_K = jax.random.split(jax.random.key(8), 3)
-reached = {}
-for normalise in (False, True):
-    losses = [
-        deep_train(key, gain, 0.1, data["train"], STEPS, normalise)[1][0][-STEPS // 3 :].mean()
-        for gain in gains
-        for key in seeds_K
-    ]
-    reached[normalise] = np.array(losses).reshape(len(gains), 3)
+reached = {False: [], True: []}
+for normalise, gain in watch(itertools.product((False, True), gains)):
+    runs_K = [deep_train(key, gain, 0.1, data["train"], STEPS, normalise)[1][0] for key in seeds_K]
+    reached[normalise].append([loss_S[-STEPS // 3 :].mean() for loss_S in runs_K])
+reached = {normalise: np.array(losses) for normalise, losses in reached.items()}
 figure = mm.plot.figure(6.5, 3.2)
 axes = figure.subplots()
 for normalise, loss_GK in reached.items():
@@ -554,13 +583,18 @@ if not QUICK:
     assert spread[True] < spread[False] / 2
 
 # %% [markdown]
-# That is what it is for: not a better network, but one that forgives its maker.
+# <details><summary>Answer</summary>
+#
+# The one with BatchNorm. That is what it is for: not a better network, but one that forgives a bad start.
+#
+# </details>
 #
 # ## 8. And without state?
 #
-# Batch normalisation needs state because it looks across examples. Turn it by a quarter: normalise each *example*
-# across its units, and nothing has to be remembered, training and use are one function, and examples are strangers
-# again. That is layer normalisation, which transformers use; lesson 8 does. In the library it is five lines:
+# Batch normalisation needs state because it looks across examples. Exchange the two axes: normalise each *example*
+# across its units. Then nothing has to be remembered, training and use are one function, and examples do not affect
+# one another. That is layer normalisation, which transformers use, and so does lesson 8. In the library it is a few
+# lines:
 
 # %%
 params = init_norm(200)
@@ -573,9 +607,12 @@ assert (by_example_N[1:] == 0).all()
 # %% [markdown]
 # ## Exercises
 #
+# About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_4.py](solutions/lesson_4.py).
+#
 # **Exercise 4.1.** (The lecture's E01.) Set *all* parameters of the network of section 1 to 0, and train. Almost
-# nothing moves: every gradient but one is exactly 0. To which loss on train does it tend? Four digits. (Which parameter
-# moves? What can a network say that has only this one?)
+# nothing moves: every gradient but one is exactly 0. To which loss on train does it tend? Give four decimals. (Which
+# parameter moves? What can a network say that has only this one?)
 
 # %%
 loss_from_zero = ...
@@ -617,4 +654,4 @@ def dead_units(h_NH):
 check(lesson_4.dead_units, dead_units)
 
 # %% [markdown]
-# Solutions: [solutions/lesson_4.py](solutions/lesson_4.py). Next: [backprop by hand](05_backprop.ipynb).
+# Next: [backprop by hand](05_backprop.ipynb).

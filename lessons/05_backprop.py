@@ -3,30 +3,16 @@
 #
 # We take the automatic gradient away and write the backward pass of a whole network ourselves: 26 tensors, from the
 # loss back to the embedding. At the end you will know the backward rule of every operation in an MLP with BatchNorm,
-# you will have checked each one against JAX, and you will have trained with your own rules.
-#
-# Follows Karpathy's [makemore part
+# you will have checked each one against JAX, and you will have trained with your own rules. Follows Karpathy's
+# [makemore part
 # 4](https://github.com/karpathy/nn-zero-to-hero/blob/master/lectures/makemore/makemore_part4_backprop.ipynb).
+#
+# **Time:** 70 minutes, and 120 for the exercises, which are the core of this lesson; the cells run in a minute, the
+# longest under a progress bar. **You need** [lesson 4](04_inside.ipynb), for BatchNorm and taps, and [lesson
+# 1](01_derivatives.ipynb), for the rule of a product.
 
 # %%
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -37,12 +23,15 @@ import numpy as np
 from jax.test_util import check_grads
 
 import makemore_jax as mm
-from lessons.graders import lesson_5
-from lessons.grading import check
+from makemore_jax.lessons.graders import lesson_5
+from makemore_jax.lessons.grading import check
+from makemore_jax.lessons.waiting import in_parts
 from makemore_jax.models.interface import Model, num_params, step_window
 from makemore_jax.models.ngram import contexts
 
-corpus = mm.load(ROOT / "data/names.txt")
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+
+corpus = mm.load()
 V, R, E = corpus.vocab.size, 3, 10  # symbols, symbols in the window, width of an embedding
 V
 
@@ -52,108 +41,10 @@ V
 # units, clipped losses and exploding states are facts about the backward pass, and whoever has written one sees them
 # coming. It is also fun, in the way that a good crossword is.
 #
-# ## Twelve rules, before we start
+# **Try it yourself first.** The lecture stops here and asks you to write all 26 gradients. Run the cells up to the
+# answer sheet below, then go to the exercises at the end: 5.1 to 5.5 ask for the rules one by one, and 5.6 is the
+# whole backward pass, as 26 lines to fill. The sections in between are its solution, step by step.
 #
-# Here are all the rules that the network below needs. Each takes what the forward pass knew, and `g`, the gradient of
-# the loss with respect to the *output*; it returns the gradient with respect to the *input*. Try them now: the rest of
-# the lesson gives them away one at a time. Two facts carry you through all of them.
-#
-# - **A gradient has the shape of its variable.** For a matrix product that alone is nearly the proof.
-# - **Where a value fans out, gradients add.** Broadcasting fans out, so its backward pass is a sum; a sum's backward
-#   pass is a broadcast.
-#
-# **Exercise 5.1.** $y = \log x$, $y = e^x$ and $y = 1/x$.
-
-
-# %%
-def log_rule(x, g):
-    raise NotImplementedError
-
-
-def exp_rule(x, g):
-    raise NotImplementedError
-
-
-def reciprocal_rule(x, g):
-    raise NotImplementedError
-
-
-check(lesson_5.log_rule, log_rule)
-check(lesson_5.exp_rule, exp_rule)
-check(lesson_5.reciprocal_rule, reciprocal_rule)
-
-
-# %% [markdown]
-# **Exercise 5.2.** `y_BV = a_BV * b_B1`, where the column `b` is broadcast over the row (return both gradients); `y_B1
-# = x_BV.sum(1, keepdims=True)`; `y_B1 = x_BV.max(1, keepdims=True)`, where no row has two equal maxima.
-
-
-# %%
-def product_rule(a_BV, b_B1, g_BV):
-    raise NotImplementedError
-
-
-def sum_rule(x_BV, g_B1):
-    raise NotImplementedError
-
-
-def max_rule(x_BV, g_B1):
-    raise NotImplementedError
-
-
-check(lesson_5.product_rule, product_rule)
-check(lesson_5.sum_rule, sum_rule)
-check(lesson_5.max_rule, max_rule)
-
-
-# %% [markdown]
-# **Exercise 5.3.** `y_BH = x_BD @ w_DH + b_H` (return three gradients); $y = \tanh x$, given `y` and not `x`; the
-# variance of each column with Bessel's correction, `y_1H = ((x_BH - x_BH.mean(0))**2).sum(0) / (B - 1)`; and the
-# embedding `y_BRE = table_VE[x_BR]`, where a symbol may occur many times.
-
-
-# %%
-def affine_rule(x_BD, w_DH, b_H, g_BH):
-    raise NotImplementedError
-
-
-def tanh_rule(y, g):
-    raise NotImplementedError
-
-
-def variance_rule(x_BH, g_1H):
-    raise NotImplementedError
-
-
-def embedding_rule(table_VE, x_BR, g_BRE):
-    raise NotImplementedError
-
-
-check(lesson_5.affine_rule, affine_rule)
-check(lesson_5.tanh_rule, tanh_rule)
-check(lesson_5.variance_rule, variance_rule)
-check(lesson_5.embedding_rule, embedding_rule)
-
-# %% [markdown]
-# **Exercise 5.4 and 5.5**, the two that the lecture asks for on paper. Differentiate a whole block at once, and
-# simplify: the mean cross-entropy of a batch with respect to the logits, and BatchNorm, $y = \gamma \, (x - \mu) /
-# \sqrt{\sigma^2 + 10^{-5}} + \beta$ with Bessel's correction in $\sigma^2$, with respect to $x$.
-
-
-# %%
-def cross_entropy_rule(logits_BV, y_B):
-    raise NotImplementedError
-
-
-def batch_norm_rule(x_BH, gain_H, g_BH):
-    raise NotImplementedError
-
-
-check(lesson_5.cross_entropy_rule, cross_entropy_rule)
-check(lesson_5.batch_norm_rule, batch_norm_rule)
-
-
-# %% [markdown]
 # ## The network, in 26 small steps
 #
 # The network of the lecture: a window of three symbols, embeddings of width 10, 64 hidden units, BatchNorm. The data
@@ -245,11 +136,15 @@ assert len(inner) + len(params) == 26
 
 # %% [markdown]
 # **What is the derivative of the loss with respect to a zero that is added to `h`?**
-
-# %% [markdown]
-# It is the derivative with respect to `h` itself: nudge the zero or nudge `h`, the loss cannot tell the difference. So
-# one call of `jax.grad`, with respect to the parameters *and the taps*, returns the gradient at every point inside the
-# network. Nothing is retained, nothing is hooked, and nothing has to be reset before the next call.
+#
+# <details><summary>Answer</summary>
+#
+# It is the derivative with respect to `h` itself: nudge the zero or nudge `h`, the loss cannot tell the difference.
+#
+# </details>
+#
+# So one call of `jax.grad`, with respect to the parameters *and the taps*, returns the gradient at every point inside
+# the network. Nothing is retained, nothing is hooked, and nothing has to be reset before the next call.
 
 # %%
 taps = jax.tree.map(jnp.zeros_like, inner)
@@ -265,7 +160,7 @@ for name in ("h", "bnvar", "C"):
 # `compare` puts each beside JAX's. All of them are NumPy arrays: there is no autograd that could help us in secret.
 #
 # We do not ask for equal bits. The lecture's own cell for `dhpreact` says `exact: False` on newer versions of PyTorch,
-# because sums are rounded in another order there. We ask that the largest difference is below a hundred-thousandth of
+# because sums are rounded in another order there. We ask that the largest difference be below a hundred-thousandth of
 # the largest gradient.
 
 # %%
@@ -283,7 +178,13 @@ def compare(*names):
 
 
 # %% [markdown]
-# ## Exercise 1 of the lecture: all of it
+# ## All 26, from the end to the start
+#
+# Two facts carry you through all of it (the lecture's exercise 1; ours is 5.6):
+#
+# - **A gradient has the shape of its variable.** For a matrix product that alone is nearly the proof.
+# - **Where a value fans out, gradients add.** Broadcasting fans out, so its backward pass is a sum; a sum's backward
+#   pass is a broadcast.
 #
 # **The cross-entropy.** The loss is the mean of 32 of the $32 \times 27$ log-probabilities, so those get $-1/32$ and
 # all others 0. The logarithm passes on $g/p$: it boosts the gradient of examples whose answer was thought unlikely.
@@ -319,8 +220,12 @@ print(
 assert np.abs(d.logit_maxes).max() < 1e-7 > np.abs(truth["logit_maxes"]).max()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # Nothing but rounding: the softmax does not change when all logits of a row are shifted together, so the shift has
 # gradient 0. (That is why `compare` has a floor of $10^{-6}$: relative to nothing, everything is large.)
+#
+# </details>
 #
 # `logits` has two branches again, itself and its maximum. The backward pass of `max` sends the gradient to the place of
 # the maximum, and nowhere else.
@@ -389,9 +294,12 @@ assert np.abs(d.b1).max() < 1e-7 > np.abs(truth["b1"]).max()
 # `b1` gets no gradient at all, only rounding: BatchNorm subtracts the mean of the batch, and a bias is a part of that
 # mean. A layer before a BatchNorm needs no bias.
 #
-# All 26, in one picture. Single precision has about seven digits, and that is where the bars end.
+# Here are 24 of the 26 in one picture. (The other two, `logit_maxes` and `b1`, are zero in exact arithmetic, so their
+# rounding can't be compared with the size of a gradient.) Single precision has about seven digits, and that is where
+# the bars end.
 
 # %%
+# alt: 24 bars, one for each tensor: all differences are near the spacing of float32, and one tensor has equal bits.
 canvas = mm.plot.figure(9, 3.6)
 axes = canvas.subplots()
 names = list(differences)
@@ -406,13 +314,14 @@ axes.legend(frameon=False, loc="upper right", ncols=2)
 canvas
 
 # %% [markdown]
-# ## Exercise 2: the cross-entropy at once
+# ## The cross-entropy at once
 #
-# Nine steps led from the loss back to the logits. On paper they collapse. For one example with answer $y$,
+# Eight gradients led from the loss back to the logits. On paper they collapse (the lecture's exercise 2; ours is 5.4).
+# For one example with answer $y$,
 #
 # $$\ell = \log \sum_j e^{z_j} - z_y, \qquad \frac{\partial \ell}{\partial z_i} = p_i - [i = y],$$
 #
-# and the mean over the batch divides by $n$. The probabilities, with 1 subtracted at the right answer.
+# and the mean over the batch divides by $n$: the probabilities, with 1 subtracted at the right answer.
 
 # %%
 at_once = (v.probs - one_hot_of[v.y]) / n
@@ -424,6 +333,7 @@ assert np.abs(at_once - truth["logits"]).max() < 5e-8
 # Look at it. One row per example, one column per symbol, scaled by $n$. The dark cell is the right answer.
 
 # %%
+# alt: Gradient at the logits: in every row one dark red cell at the right answer, and pale blue elsewhere.
 canvas = mm.plot.figure(7.5, 7)
 axes = canvas.subplots()
 image = axes.imshow(at_once * n, cmap="RdBu", vmin=-1, vmax=1)
@@ -439,13 +349,14 @@ canvas
 
 # %% [markdown]
 # Think of forces. In every row one cell is pulled up, and all the others are pushed down, each in proportion to the
-# probability that it wrongly holds; the forces of a row are in balance. This network knows nothing yet, so the answers
-# get nearly the whole pull. Once it is sure of a right answer, that row turns pale.
+# probability that it wrongly holds; the forces of a row are in balance. This network knows nothing yet, so the right
+# answers are pulled with nearly the full force. Once it is sure of a right answer, that row turns pale.
 #
-# ## Exercise 3: BatchNorm at once
+# ## BatchNorm at once
 #
-# With $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$ and $g = \gamma \, \partial \ell / \partial y$, the paths from
-# one input to the loss are: straight through; through the mean; and through the variance. They simplify to
+# The lecture's exercise 3 is our 5.5. With $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$ and
+# $g = \gamma \, \partial \ell / \partial y$, three paths lead from one input to the loss: straight through, through
+# the mean, and through the variance. Together they simplify to
 #
 # $$\frac{\partial \ell}{\partial x_i} = \frac{1}{\sqrt{\sigma^2+\epsilon}}
 #   \Big( g_i - \frac1n \sum_j g_j - \frac{1}{n-1} \, \hat x_i \sum_j g_j \hat x_j \Big).$$
@@ -468,14 +379,20 @@ print(f"largest gradient along that path: {np.abs(of_mean_through_variance).max(
 assert np.abs(of_mean_through_variance).max() < 1e-7
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # Deviations from the mean sum to zero, and that sum is a factor of the path: at the mean, the sum of squares is at its
 # minimum, so to first order it does not move.
 #
-# Here are the three paths for one hidden unit. The gradient that arrives (pale) has its mean removed, and then whatever
-# is left of it in the direction of $\hat x$.
+# </details>
+#
+# Here are the three paths for one hidden unit, one in which both the mean and the variance matter. The gradient that
+# arrives (pale) loses its mean, and then whatever is left of it in the direction of $\hat x$.
 
 # %%
-unit = (np.abs(through_mean + through_variance).sum(0) / np.abs(straight).sum(0)).argmax()  # where they matter most
+# alt: Four curves over 32 examples: the gradient that arrives, its two corrections, and their sum.
+share_of = lambda path: np.abs(path).sum(0) / np.abs(straight).sum(0)
+unit = np.minimum(share_of(through_mean), share_of(through_variance)).argmax()
 canvas = mm.plot.figure(9, 3.6)
 axes = canvas.subplots()
 order = np.argsort(v.bnraw[:, unit])
@@ -488,7 +405,7 @@ for values, name, style in [
 ]:
     axes.plot(values[order, unit], label=name, **style)
 axes.set(xlabel=f"the 32 examples, in order of unit {unit}'s normalised input", ylabel="gradient at the input")
-axes.legend(frameon=False, ncols=2)
+canvas.legend(frameon=False, loc="outside upper center", ncols=4)
 canvas
 
 # %% [markdown]
@@ -502,8 +419,12 @@ print(f"the slip is wrong by {error:.1e}, where the largest gradient is {size:.1
 assert 1e-5 < error / size < 0.05
 
 # %% [markdown]
-# A network would train with it and never complain. It is thousands of times larger than rounding, so a check against a
-# trusted gradient finds it at once; a look at the loss never would. This is why the exercises are graded by gradients.
+# <details><summary>Answer</summary>
+#
+# Not by the loss: a network would train with it and never complain. But the error is thousands of times larger than
+# rounding, so a check against a trusted gradient finds it at once. This is why the exercises are graded by gradients.
+#
+# </details>
 #
 # ## Your rule, in JAX's hands
 #
@@ -557,8 +478,8 @@ def batch_norm_backward(kept, dy_BH):
 batch_norm.defvjp(batch_norm_forward, batch_norm_backward)
 
 # %% [markdown]
-# `check_grads` compares a rule with difference quotients in random directions: a judge that knows no calculus. It must
-# accept our rule, and it must refuse the slip.
+# `check_grads` compares a rule with difference quotients in random directions; it knows no calculus. It must accept our
+# rules, and it must refuse the slip.
 
 # %%
 small_BH, gain_H, bias_H = v.hprebn[:4, :3], v.bngain[:3], v.bnbias[:3]
@@ -584,10 +505,10 @@ except AssertionError as error:
 assert refused
 
 # %% [markdown]
-# ## Exercise 4: train without autograd
+# ## Train without autograd
 #
-# Three ways to the same gradient, for the lecture's network of 200 hidden units: JAX's own; JAX with our two rules
-# inside; and no autograd at all, our backward pass as twenty lines of code.
+# The lecture's exercise 4. Here are three ways to the same gradient, for the lecture's network of 200 hidden units:
+# JAX's own; JAX with our two rules inside; and no autograd at all, with our backward pass as twenty lines of code.
 
 
 # %%
@@ -655,7 +576,7 @@ STEPS = 400 if QUICK else 40_000
 line_SB = np.random.default_rng(0).integers(0, len(train_y_N), (STEPS, 32))
 batches = train_x_NR[line_SB], train_y_N[line_SB], jnp.where(jnp.arange(STEPS) < STEPS // 2, 0.1, 0.01)
 runs = {
-    name: descend(start, *batches, gradient)
+    name: in_parts(lambda params, part, gradient=gradient: descend(params, *part, gradient), start, batches)
     for name, gradient in {"jax.grad": automatic, "jax.grad, our two rules": our_rules, "by hand": by_hand}.items()
 }
 loss_N = {name: np.asarray(losses) for name, (_, losses) in runs.items()}
@@ -668,11 +589,12 @@ for name, losses in loss_N.items():
     assert apart.max() < 1e-4
 
 # %% [markdown]
-# The same batches, the same rule, the same training. Not the same bits: sums are taken in another order, and the last
-# digit of a loss differs now and then. But nothing grows out of that, not in all those steps.
+# The same batches and the same rule give the same training. The bits are not the same: sums are taken in another
+# order, and the last digit of a loss differs now and then. But the difference does not grow, not in all those steps.
 
 
 # %%
+# alt: Three curves of the loss over 40,000 steps, which lie on top of one another.
 def smooth(losses, width=STEPS // 40):
     return np.arange(width, STEPS + 1, width), losses.reshape(-1, width).mean(1)
 
@@ -723,9 +645,154 @@ assert part["dev"] < (2.6 if QUICK else 2.2)
 mm.sample(jax.random.key(0), trained, 10)
 
 # %% [markdown]
-# Those names came out of a network for which no autograd was used. You could now write it in C.
+# Those names came out of a network that was trained without autograd. You could now write it in C.
 #
 # **What we did not need.** `retain_grad`, `zero_grad`, hooks, `.grad` fields: those are answers to the question of
 # where a gradient *lives*. In JAX a gradient is a result, and if you want one more result, you add one more zero.
 #
+# ## Exercises
+#
+# About two hours. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_5.py](solutions/lesson_5.py).
+#
+# A rule takes what the forward pass knew, and `g`, the gradient of the loss with respect to the *output*; it returns
+# the gradient with respect to the *input*. (The rule of the cross-entropy takes no `g`: its output is the loss
+# itself.)
+#
+# **Exercise 5.1.** $y = \log x$, $y = e^x$ and $y = 1/x$.
+
+
+# %%
+def log_rule(x, g):
+    raise NotImplementedError
+
+
+def exp_rule(x, g):
+    raise NotImplementedError
+
+
+def reciprocal_rule(x, g):
+    raise NotImplementedError
+
+
+check(lesson_5.log_rule, log_rule)
+check(lesson_5.exp_rule, exp_rule)
+check(lesson_5.reciprocal_rule, reciprocal_rule)
+
+
+# %% [markdown]
+# **Exercise 5.2.** `y_BV = a_BV * b_B1`, where the column `b` is broadcast over the row (return both gradients);
+# `y_B1 = x_BV.sum(1, keepdims=True)`; `y_B1 = x_BV.max(1, keepdims=True)`, where no row has two equal maxima.
+
+
+# %%
+def product_rule(a_BV, b_B1, g_BV):
+    raise NotImplementedError
+
+
+def sum_rule(x_BV, g_B1):
+    raise NotImplementedError
+
+
+def max_rule(x_BV, g_B1):
+    raise NotImplementedError
+
+
+check(lesson_5.product_rule, product_rule)
+check(lesson_5.sum_rule, sum_rule)
+check(lesson_5.max_rule, max_rule)
+
+
+# %% [markdown]
+# **Exercise 5.3.** `y_BH = x_BD @ w_DH + b_H` (return three gradients); $y = \tanh x$, given `y` and not `x`; the
+# variance of each column with Bessel's correction, `y_1H = ((x_BH - x_BH.mean(0))**2).sum(0) / (B - 1)`; and the
+# embedding `y_BRE = table_VE[x_BR]`, where a symbol may occur many times.
+
+
+# %%
+def affine_rule(x_BD, w_DH, b_H, g_BH):
+    raise NotImplementedError
+
+
+def tanh_rule(y, g):
+    raise NotImplementedError
+
+
+def variance_rule(x_BH, g_1H):
+    raise NotImplementedError
+
+
+def embedding_rule(table_VE, x_BR, g_BRE):
+    raise NotImplementedError
+
+
+check(lesson_5.affine_rule, affine_rule)
+check(lesson_5.tanh_rule, tanh_rule)
+check(lesson_5.variance_rule, variance_rule)
+check(lesson_5.embedding_rule, embedding_rule)
+
+# %% [markdown]
+# **Exercise 5.4.** Now a whole block at once, on paper, and simplified: the mean cross-entropy of a batch with respect
+# to the logits.
+
+
+# %%
+def cross_entropy_rule(logits_BV, y_B):
+    raise NotImplementedError
+
+
+check(lesson_5.cross_entropy_rule, cross_entropy_rule)
+
+# %% [markdown]
+# **Exercise 5.5.** The same for BatchNorm, $y = \gamma \, (x - \mu) / \sqrt{\sigma^2 + 10^{-5}} + \beta$ with Bessel's
+# correction in $\sigma^2$, with respect to $x$.
+
+
+# %%
+def batch_norm_rule(x_BH, gain_H, g_BH):
+    raise NotImplementedError
+
+
+check(lesson_5.batch_norm_rule, batch_norm_rule)
+
+# %% [markdown]
+# **Exercise 5.6.** (The lecture's exercise 1.) All 26, from the loss back to the embedding. `v` holds the values, with
+# the names of the forward pass, and NumPy is enough. Replace the `...` line by line, and run the cell after each: the
+# check compares one gradient after the other, on a small network of its own, and says how many are right.
+
+
+# %%
+def gradients(v, d):
+    d.logprobs = ...
+    d.probs = ...
+    d.counts_sum_inv = ...
+    d.counts_sum = ...
+    d.counts = ...
+    d.norm_logits = ...
+    d.logit_maxes = ...
+    d.logits = ...
+    d.h = ...
+    d.W2 = ...
+    d.b2 = ...
+    d.hpreact = ...
+    d.bngain = ...
+    d.bnbias = ...
+    d.bnraw = ...
+    d.bnvar_inv = ...
+    d.bnvar = ...
+    d.bndiff2 = ...
+    d.bndiff = ...
+    d.bnmeani = ...
+    d.hprebn = ...
+    d.embcat = ...
+    d.W1 = ...
+    d.b1 = ...
+    d.emb = ...
+    d.C = ...
+    return d
+
+
+check(lesson_5.gradients, gradients)
+
+# %% [markdown]
 # Next: [a tree of letters](06_tree.ipynb).

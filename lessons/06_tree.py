@@ -5,27 +5,13 @@
 # letters at a time, meet a BatchNorm bug that nobody notices, and then run the tree at every position of a name: what
 # comes out is WaveNet's dilated convolution, and a test proves it. Follows Karpathy's [makemore part
 # 5](https://github.com/karpathy/nn-zero-to-hero/blob/master/lectures/makemore/makemore_part5_cnn1.ipynb).
+#
+# **Time:** 60 minutes, and 40 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
+# need** [lesson 4](04_inside.ipynb), for BatchNorm.
 
 # %%
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 import itertools
+import os
 from functools import partial
 
 import jax
@@ -33,13 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_6
-from lessons.grading import check
 from makemore_jax.analysis import influence
+from makemore_jax.lessons.graders import lesson_6
+from makemore_jax.lessons.grading import check
+from makemore_jax.lessons.waiting import in_parts
 from makemore_jax.models.interface import num_params
 from makemore_jax.models.ngram import contexts
 
-corpus = mm.load(ROOT / "data/names.txt")
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+
+corpus = mm.load()
 V, R, E = corpus.vocab.size, 8, 10  # symbols, symbols in the window, width of an embedding
 
 # %% [markdown]
@@ -66,6 +55,7 @@ for x_R, y in zip(train_x_NR[6:14], train_y_N[6:14], strict=True):
 # groups of four become the whole window.
 
 # %%
+# alt: A tree over the letters of ..charlo: eight letters, four pairs, two groups of four, and the window on top.
 canvas = mm.plot.figure(9, 3.4)
 axes = canvas.subplots()
 levels = [np.arange(8.0)]
@@ -175,9 +165,14 @@ at_level_0 = jax.random.normal(jax.random.key(0), (32, 4, 68))
 print("output", normalise_2d(tree["levels"][0], at_level_0).shape, "  mean", at_level_0.mean(0, keepdims=True).shape)
 
 # %% [markdown]
-# It runs. Every one of the 4 positions gets statistics of its own, from 32 numbers each, where there should be one mean
-# per channel, from $32 \times 4$ numbers. Broadcasting makes the shapes fit, the loss goes down, and nobody is told. In
-# the lecture this bug lives for a while, too: its running mean has shape (1, 4, 68) and should have (1, 1, 68).
+# <details><summary>Answer</summary>
+#
+# It does not fail. Each of the 4 positions gets statistics of its own, from 32 numbers each, where there should be one
+# mean per channel, from $32 \times 4$ numbers. Broadcasting makes the shapes fit, the loss goes down, and nobody is
+# told. In the lecture this bug lives for a while, too: its running mean has shape (1, 4, 68) and should have (1, 1,
+# 68).
+#
+# </details>
 #
 # How bad is it? The estimate of a mean from 32 numbers is twice as noisy as the one from four times as many, and that
 # noise goes into the training of every node.
@@ -190,21 +185,9 @@ assert abs(noise["axis 0"] / noise["axes 0 and 1"] - 2) < 0.05
 
 
 # %% [markdown]
-# **Exercise 6.1.** Write the statistics that BatchNorm should use on an array of any rank, `x` of shape (..., H): the
-# mean and the variance of each channel over all other axes, each of shape (H,).
-
-
-# %%
-def channel_moments(x):
-    raise NotImplementedError
-
-
-check(lesson_6.channel_moments, channel_moments)
-
-
-# %% [markdown]
-# (In PyTorch there is a second trap behind the first. `BatchNorm1d` takes three axes, too, but it wants the channels in
-# the middle: (N, C, L). The lecture's own version wants them last.)
+# The right statistics of a channel are averages over all other axes (exercise 6.1). In PyTorch there is a second trap
+# behind the first: `BatchNorm1d` takes three axes, too, but it wants the channels in the middle, (N, C, L). The
+# lecture's own version wants them last.
 
 
 # %%
@@ -280,7 +263,8 @@ contestants = {  # and what the lecture reports on its own split, train and dev
 trained, loss_S = {}, {}
 print(f"{'':20}train    dev   after {STEPS:,} steps   (the lecture, 200,000 steps)")
 for name, (params, fans, rule, axes_of, (their_train, their_dev)) in contestants.items():
-    params, losses = descend(params, *batches, fans, rule)
+    train_in = lambda params, part, fans=fans, rule=rule: descend(params, *part, fans, rule)
+    params, losses = in_parts(train_in, params, batches)
     trained[name], loss_S[name] = freeze(params, train_x_NR[::20], fans, axes_of), np.asarray(losses)
     train, dev = (mean_loss(trained[name], *data, fans) for data in [(train_x_NR, train_y_N), (dev_x_NR, dev_y_N)])
     print(f"{name:18}{train:7.4f}{dev:8.4f}{f'({their_train:.3f} {their_dev:.3f})':>40}")
@@ -288,15 +272,17 @@ for name, (params, fans, rule, axes_of, (their_train, their_dev)) in contestants
 print("the lecture's dev with three letters: 2.105; with its widest tree, 76,579 parameters: 1.993")
 
 # %% [markdown]
-# Two things to see. In the lecture, three letters gave 2.105 and eight give 2.027: context did the work, and everything
-# after that is worth less than a hundredth. And its tree is hardly ahead of the flat network; ours is, after a tenth of
-# the training, and the bug costs about half of the lead. One run each proves little, though; lesson 9 asks how much.
-# What a tree has is room to grow: the lecture's widest, with 76,579 parameters, ends at 1.993.
+# Two things stand out. In the lecture, three letters gave 2.105 and eight give 2.027: the context did the work, and
+# everything after that is worth less than a hundredth. And the lecture's tree is hardly ahead of its flat network.
+# Ours is ahead after a tenth of the training, and the bug costs about half of the lead. One run each proves little,
+# though; lesson 9 asks how much. What a tree has is room to grow: the lecture's widest, with 76,579 parameters, ends
+# at 1.993.
 #
-# One loss per step is a thick fuzzy band. The lecture's first act is to average it, `view(-1, 1000).mean(1)`, and the
-# drop at the change of rate steps out.
+# One loss per step is a thick fuzzy band. The lecture begins by averaging it, `view(-1, 1000).mean(1)`, and then the
+# drop at the change of rate is easy to see.
 
 # %%
+# alt: Loss over 20,000 steps: a grey band of single steps, and three means, the tree lowest; all drop at 15,000.
 canvas = mm.plot.figure(9, 4)
 axes = canvas.subplots()
 axes.plot(loss_S["tree"], color="0.85", linewidth=0.3, label="every step")
@@ -305,7 +291,8 @@ for name, losses in loss_S.items():
     axes.plot(np.arange(width / 2, STEPS, width), losses.reshape(-1, width).mean(1), label=f"{name}, mean of {width}")
 axes.axvline(3 * STEPS // 4, color="0.4", linestyle="--", linewidth=1)
 axes.set(xlabel="gradient step", ylabel="loss, nats per character", ylim=(1.7, 3.0))
-axes.legend(frameon=False)
+legend = canvas.legend(frameon=False, loc="outside upper center", ncols=4)
+legend.legend_handles[0].set_linewidth(2)
 canvas
 
 # %% [markdown]
@@ -328,11 +315,16 @@ by_window.shape
 # %% [markdown]
 # **The tree for `..charlo` joins (c, h) and (a, r) and (l, o). Two positions later, which of those pairs does the tree
 # for `charlott` compute?**
-
-# %% [markdown]
-# All of them, again. A node at level 1 is a function of two neighbouring letters, whichever window it stands in; so the
-# pair (c, h) is the same number in every window where it falls on the same side. Compute the pair that ends at *every*
-# position once, then the group of four that ends at every position, then of eight:
+#
+# <details><summary>Answer</summary>
+#
+# All of them, again. A node at level 1 is a function of two neighbouring letters, in whichever window it stands; so
+# the pair (c, h) is the same number in every window that joins c with h.
+#
+# </details>
+#
+# So nothing need be computed twice. Compute the pair that ends at *every* position once, then the group of four that
+# ends at every position, then of eight:
 #
 # $$h^{(1)}_t = f_1(x_{t-1}, x_t), \qquad h^{(2)}_t = f_2(h^{(1)}_{t-2}, h^{(1)}_t), \qquad
 #   h^{(3)}_t = f_3(h^{(2)}_{t-4}, h^{(2)}_t).$$
@@ -359,12 +351,13 @@ assert by_convolution.shape == by_window.shape == (8, 27)
 assert difference < 1e-5
 
 # %% [markdown]
-# There is the proof. Here is the gain: the nodes that eight windows compute, one window after the other, and those of
-# the convolution. A tree has $2^L - 1$ nodes; a convolution has $L$ per position.
+# That is the proof. And here is the gain. On the left are the nodes that two windows compute, one after the other; on
+# the right are those of the convolution, which serve nine windows. (Exercise 6.2 counts them.)
 
 # %%
+# alt: On the left two trees over the letters, 14 nodes; on the right the convolution, 37 nodes for 9 windows.
 canvas = mm.plot.figure(9.5, 3.4)
-T, total = 16, {}
+T = 16
 for axes, title in zip(canvas.subplots(1, 2), ["two windows", "the convolution"], strict=True):
     last, drawn = ([14, 15] if title == "two windows" else range(R - 1, T)), 0
     seen = set()
@@ -392,47 +385,8 @@ canvas
 
 
 # %% [markdown]
-# **Exercise 6.2.** How many nodes does one line of T letters cost, with marks before it as needed? Return two numbers:
-# a tree of L levels run at each of the T positions, and the dilated convolution that computes every node once for each
-# position. (Nodes, not letters.)
-
-
-# %%
-def nodes(T, L):
-    raise NotImplementedError
-
-
-check(lesson_6.nodes, nodes)
-
-
-# %% [markdown]
-# **Exercise 6.3.** Write one dilated layer that keeps the length of the line: $y_t = \tanh([x_{t-d}, x_t] W + b)$ for
-# every $t$, with zeros where $t - d$ is before the start. `x_TE` is (T, E), `w` is (2 E, H).
-
-
-# %%
-def dilated(w, b, x_TE, d):
-    raise NotImplementedError
-
-
-check(lesson_6.dilated, dilated)
-
-
-# %% [markdown]
-# **Exercise 6.4.** How many symbols does a stack of such layers see? Give the receptive field for a list of dilations.
-
-
-# %%
-def receptive_field(dilations):
-    raise NotImplementedError
-
-
-check(lesson_6.receptive_field, receptive_field)
-
-# %% [markdown]
-# The BatchNorm bug, by the way, would have destroyed this. With statistics of its own for every position in the window,
-# a pair is another function at another place, and no node can be shared. **A bug in a statistic was a bug in the
-# symmetry.**
+# The BatchNorm bug would have destroyed this. With separate statistics for every position in the window, a pair is
+# another function at another place, and no node can be shared. **The bug in a statistic was a bug in the symmetry.**
 
 # %%
 buggy = trained["tree, with the bug"]["levels"][0]
@@ -446,9 +400,7 @@ assert buggy["scale"].shape == (4, 68)
 # sigmoid), a residual connection around it, and a skip connection to the output. Its dilations are ours.
 
 # %%
-wave = mm.train(
-    jax.random.key(0), "wavenet", corpus, layers=3, channels=32, skip=64, steps=5 if QUICK else 1200, progress=False
-)
+wave = mm.train(jax.random.key(0), "wavenet", corpus, layers=3, channels=32, skip=64, steps=5 if QUICK else 1200)
 config = wave.model.config
 print(f"dilations {config.dilations}, receptive field {config.receptive_field}, {num_params(wave.params):,} parameters")
 print(f"dev {mm.evaluate(wave, corpus.tokens.dev).nats:.4f}")
@@ -459,6 +411,7 @@ assert config.receptive_field == R
 # test: replace a letter, and see whether the prediction moves. `mm.plot.reach` draws by how much.
 
 # %%
+# alt: Bars of how much each letter back matters: most for the newest, none from eight steps back on.
 change_T = influence.reach(jax.random.key(0), wave.model, wave.params, corpus.tokens.dev)
 print("8 and more steps back:", change_T[8:])
 assert (change_T[:8] > 0).all()
@@ -466,14 +419,20 @@ assert (change_T[8:] == 0).all()
 mm.plot.reach(change_T, config.receptive_field)
 
 # %% [markdown]
-# Exactly zero beyond the receptive field. Within it the last three letters matter most, which is why lesson 3 came as
-# far as it did. (Four steps back weighs more than three: there the last layer, of dilation 4, looks directly.)
+# <details><summary>Answer</summary>
 #
-# The whole dependency at once is a Jacobian: how the logits at $t$ move with the embedding at $s$. Nobody needs to
-# instrument the network for it; the embeddings are an argument, so `jacrev` does it. (We swap the table for one row per
-# position.)
+# It really does not: the change is exactly zero beyond the receptive field. Within it the last three letters matter
+# most, which is why lesson 3 came as far as it did. (The letter four steps back matters more than the one three steps
+# back: the last layer, of dilation 4, looks at it directly.)
+#
+# </details>
+#
+# The whole dependency at once is a Jacobian: how the logits at $t$ move with the embedding at $s$. We need not
+# instrument the network for it; the embeddings are an argument, so `jacrev` does it. (We replace the table by one row
+# for each position.)
 
 # %%
+# alt: The Jacobian as a picture: a band of eight cells under the diagonal, and white everywhere else.
 T = 16
 
 
@@ -499,23 +458,75 @@ assert np.array_equal(np.asarray(size_TT) > 0, (ago_TT >= 0) & (ago_TT < R))
 canvas
 
 # %% [markdown]
-# A band of eight under the diagonal. Above it nothing: the future is not read. Left of it nothing: the past beyond the
-# receptive field is forgotten. The next two lessons are about the lower left corner, first with a memory, then with a
-# look back.
+# It is a band of eight under the diagonal. Above it is nothing: the future is not read. Left of it is nothing: the
+# past beyond the receptive field is forgotten. The next two lessons are about the lower left corner, first with a
+# memory, then with a look back.
 #
-# ## Beat it
+# **How such work is done.** The lecture closes with a confession: most of the time went into reading documentation of
+# shapes, and into printing them. Work out the shapes in a notebook, with `eval_shape` or real data, then move the code
+# into a file with a test. This repository's test for causality is `tests/models/test_laws.py`: it runs for every
+# model.
 #
+# ## Exercises
+#
+# About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_6.py](solutions/lesson_6.py).
+#
+# **Exercise 6.1.** Write the statistics that BatchNorm should use on an array of any rank, `x` of shape (..., H): the
+# mean and the variance of each channel over all other axes, each of shape (H,).
+
+
+# %%
+def channel_moments(x):
+    raise NotImplementedError
+
+
+check(lesson_6.channel_moments, channel_moments)
+
+# %% [markdown]
+# **Exercise 6.2.** How many nodes does one line of T letters cost, with marks before it as needed? Return two numbers:
+# for a tree of L levels run at each of the T positions, and for the dilated convolution, which computes one node for
+# each level and position. (Count nodes, not letters.)
+
+
+# %%
+def nodes(T, L):
+    raise NotImplementedError
+
+
+check(lesson_6.nodes, nodes)
+
+# %% [markdown]
+# **Exercise 6.3.** Write one dilated layer that keeps the length of the line: $y_t = \tanh([x_{t-d}, x_t] W + b)$ for
+# every $t$, with zeros where $t - d$ is before the start. `x_TE` is (T, E), `w` is (2 E, H).
+
+
+# %%
+def dilated(w, b, x_TE, d):
+    raise NotImplementedError
+
+
+check(lesson_6.dilated, dilated)
+
+# %% [markdown]
+# **Exercise 6.4.** How many symbols does a stack of such layers see? Give the receptive field for a list of dilations.
+
+
+# %%
+def receptive_field(dilations):
+    raise NotImplementedError
+
+
+check(lesson_6.receptive_field, receptive_field)
+
+# %% [markdown]
 # **Exercise 6.5.** The lecture ends with a challenge: beat its 1.993. Here is ours, on our split, where no dev name is
-# in train: get below 2.04 on dev within a minute. Anything goes that gives a `Trained` of this corpus: more channels,
-# more layers, another model. (There is an answer that takes one second and no gradient at all.)
+# in train: get below 2.04 on dev within a minute. You may use anything that gives a `Trained` model of this corpus:
+# more channels, more layers, another model. (There is an answer that takes one second and no gradient at all.)
 
 # %%
 mine = ...  # below 2.04 on dev; for example mm.train(jax.random.key(0), "wavenet", corpus)
 check(lesson_6.below, mine)
 
 # %% [markdown]
-# **How such work is done.** The lecture closes with a confession: most of the time went into reading documentation of
-# shapes, and into printing them. Work out the shapes in a notebook, with `eval_shape` or real data, then move the code
-# into a file with a test. This repository's test for causality is `tests/test_laws.py`: it runs for every model.
-#
 # Next: [remembering](07_remembering.ipynb).

@@ -6,27 +6,13 @@
 # what gates change about that, and how to tell whether a network uses its memory at all. The lectures skip this
 # chapter; it follows `RNNCell` and `GRUCell` in Karpathy's
 # [makemore.py](https://github.com/karpathy/makemore/blob/master/makemore.py).
+#
+# **Time:** 60 minutes, and 40 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
+# need** [lesson 4](04_inside.ipynb), on gradients that fade, and [lesson 5](05_backprop.ipynb), for taps.
 
 # %%
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 import math
+import os
 from functools import partial
 
 import jax
@@ -34,21 +20,24 @@ import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_7
-from lessons.grading import check
 from makemore_jax.learning.training import init_state, steps_on
+from makemore_jax.lessons.graders import lesson_7
+from makemore_jax.lessons.grading import check
+from makemore_jax.lessons.waiting import watch
 from makemore_jax.models.likelihood import token_nll
 from makemore_jax.models.rnn import Config, rnn
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
-corpus = mm.load(ROOT / "data/names.txt")
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+
+corpus = mm.load()
 V = corpus.vocab.size
 
 # %% [markdown]
 # ## One cell, again and again
 #
-# The whole idea is a function with two inputs. It takes what is read now and the state from before, and makes the next
-# state:
+# The whole idea is a function with two inputs. It takes the letter that is read now and the previous state, and makes
+# the next state:
 #
 # $$h_t = \tanh(x_t W_x + h_{t-1} W_h + b).$$
 #
@@ -100,22 +89,6 @@ np.testing.assert_allclose(library_logits_TV, logits_TV, atol=1e-6)
 
 
 # %% [markdown]
-# **Exercise 7.1.** Write the step of a gated recurrent unit (Cho et al. 2014, arXiv:1409.1259). With `u = [x, h]`, the
-# concatenation, and $\sigma$ the sigmoid,
-#
-# $$r = \sigma(u W_r + b_r), \quad z = \sigma(u W_z + b_z), \quad n = \tanh([x, r \odot h] W_n + b_n), \quad
-#   h' = (1 - z) \odot h + z \odot n.$$
-
-
-# %%
-def gru_step(params, h_H, x_E):
-    """`params` has `Wr`, `Wz`, `Wn` of shape (E + H, H), and `br`, `bz`, `bn` of shape (H,)."""
-    raise NotImplementedError
-
-
-check(lesson_7.gru_step, gru_step)
-
-# %% [markdown]
 # ## Depth in time is depth
 #
 # Unroll the loop over 50 letters, and you look at a network of 50 layers that share one matrix. Lesson 4 spoke of what
@@ -123,18 +96,25 @@ check(lesson_7.gru_step, gru_step)
 # BatchNorm keep the balance, layer by layer. Here the same matrix is applied every time. There is no second one to
 # compensate.
 #
-# **Take a state 50 steps ago. If each step multiplies by a matrix of gain 0.9, what is left of its influence? With
-# 1.1?**
+# **Take a state 50 steps ago. If each step multiplies by a matrix of gain 0.9, what is left of its influence? And what
+# if the gain is 1.1?**
 
 # %%
 print(f"0.9 ** 50 = {0.9**50:.4f}    1.1 ** 50 = {1.1**50:.1f}")
 
 # %% [markdown]
-# Let us measure. We add a zero to the state at each step, as in lesson 5, and take the gradient of something at the
+# <details><summary>Answer</summary>
+#
+# With 0.9, half a percent. With 1.1, its influence has grown more than a hundredfold.
+#
+# </details>
+#
+# Let us measure. We add a zero to the state at each step, as in lesson 5, and take the gradient of a number at the
 # last step with respect to all those zeros: one call gives the gradient at every time. One `vmap` gives it for many
 # gains of the matrix. The random inputs are the same for all.
 
 # %%
+# alt: Size of the gradient over steps back: straight lines by gain; with tanh none grows, and most fall.
 T, H, GAINS = 50, 64, jnp.array([0.5, 0.8, 1.0, 1.2, 1.5])
 draw = np.random.default_rng(0).standard_normal
 w_HH, input_TH, direction_H = (jnp.float32(a) for a in (draw((H, H)) / H**0.5, 0.5 * draw((T, H)), draw(H) / H**0.5))
@@ -180,35 +160,25 @@ assert shrunk["0.5"] < 1e-9 < 1 < linear_GT[-1, T - 1 - steps_back]
 # and only a knife's edge lies between them. The tanh tames explosions, because a saturated unit passes nothing; for the
 # same reason it makes small gradients smaller.
 #
-# An explosion is loud: the loss becomes nan. The remedy is crude and works: if the gradient is too long, shorten it. A
-# vanishing gradient is silent. The network trains, the loss falls, and it learns only what the last few letters can
-# teach.
+# An explosion is loud: the loss becomes nan. The remedy is crude and works: if the gradient is too long, shorten it
+# (exercise 7.2). A vanishing gradient is silent. The network trains, the loss falls, and it learns only what the last
+# few letters can teach.
 #
-# **Exercise 7.2.** Write the remedy: scale a pytree of gradients so that its global norm, over all leaves together, is
-# at most `limit`. The direction must not change, and short gradients stay as they are.
-
-
-# %%
-def clip(grads, limit):
-    raise NotImplementedError
-
-
-check(lesson_7.clip, clip)
-
-# %% [markdown]
 # ## A test of memory
 #
 # Names are short, and a letter 20 steps back does not matter to them. So here is a task in which nothing else matters:
 # a line of 20 random letters, and at its end the question *what was the first one?* Eight letters are possible, so a
 # guess costs $\ln 8$.
 #
-# The cells are the library's `rnn`, `gru` and `lstm`, of the same width, each with three seeds. The seeds are a `vmap`
-# over the state of the run. The LSTM takes part twice: its forget gate has a bias that says how much it remembers
-# before it has learned anything, and we try 1, which is the library's choice and the usual one, and 3.
+# The cells are the library's `rnn`, `gru` and `lstm`: the cell above, and two cells with gates, which the next section
+# explains. All have the same width, each with three seeds. The seeds are a `vmap` over the state of the run. The LSTM
+# takes part twice: its forget gate has a bias that says how much it remembers before it has learned anything, and we
+# try 1, which is the library's choice and the usual one, and 3.
 #
-# **Which of them will answer? And does a bias matter, which training can change anyway?**
+# **Which of them will answer? And does the bias matter, although training can change it?**
 
 # %%
+# alt: Loss over 600 steps: rnn stays at a guess, gru and the lstm with bias 3 fall to 0, the plain lstm is spread wide.
 LAG, LETTERS, STEPS = 20, 8, 10 if QUICK else 600
 recipe = Recipe(steps=STEPS, learning_rate=1e-2, warmup=20, weight_decay=0.0)
 
@@ -234,7 +204,8 @@ def seeds(model):
     """The states of three runs before their first step, stacked."""
 
     def state(seed):
-        return init_state(model.init(jax.random.key(seed)), jax.random.key(100 + seed), recipe.hyper, adamw(recipe))
+        params, key = model.init(jax.random.key(seed)), jax.random.key(100 + seed)
+        return init_state(params, key, recipe.hyper, optimizer_of(recipe))
 
     return jax.jit(jax.vmap(state))(jnp.arange(3))
 
@@ -256,8 +227,8 @@ models = {
 models["lstm, bias 3"] = remember_more(models["lstm"])
 test_BT = lines(jax.random.key(1), 1000)
 curves, recalled, before, after = {}, {}, {}, {}
-for cell, model in models.items():
-    states, steps = seeds(model), steps_on((), recall_loss(model), adamw(recipe))
+for cell, model in watch(models.items()):
+    states, steps = seeds(model), steps_on((), recall_loss(model), optimizer_of(recipe))
     before[cell] = jax.tree.map(lambda leaf: leaf[0], jax.device_get(states.params))
     states, loss_SN = jax.vmap(lambda state, steps=steps: steps(state, STEPS))(states)
     after[cell] = jax.tree.map(lambda leaf: leaf[0], jax.device_get(states.params))
@@ -273,17 +244,22 @@ if not QUICK:
 mm.plot.bands(curves, {"a guess among eight": math.log(LETTERS)})
 
 # %% [markdown]
-# The plain cell is at a guess, and stays there. It is not too small: with 32 numbers it *could* hold a letter for as
+# <details><summary>Answer</summary>
+#
+# The plain cell guesses, and never does better. It is not too small: with 32 numbers it *could* hold a letter for as
 # long as it likes. It does not *learn* to. The GRU learns it, whatever the seed. And the LSTM, the champion of memory,
 # depends on luck, unless one number is set with some thought.
 #
+# </details>
+#
 # ## What a gate does
 #
-# Look at the last line of the GRU:
+# A gated recurrent unit makes a proposal $n$ for its new state, and an update gate $z$, a number between 0 and 1 for
+# each unit (exercise 7.1 has all its equations). Its last line is
 #
 # $$h' = (1 - z) \odot h + z \odot n.$$
 #
-# Where the update gate $z$ is near 0, the new state *is* the old one. Not a squashed product of it, the old one. The
+# Where $z$ is near 0, the new state *is* the old one: not a squashed product of it, but the old one itself. The
 # derivative along that path is $1 - z$, near 1, and so is its 20th power. It is the residual connection of lesson 6,
 # laid along time; and the network decides, letter by letter, whether to use it.
 #
@@ -298,23 +274,12 @@ for bias in (0, 1, 3):
 # A signal of a thousandth can be found, with luck and patience; one of a third cannot be missed. Gers, Schmidhuber and
 # Cummins (2000) proposed the bias for this reason.
 #
-# **Exercise 7.3.** A unit's update gate stands at $z$ all the time, and nothing new comes in. After how many steps has
-# its memory faded to a half?
-
-
-# %%
-def half_life(z):
-    raise NotImplementedError
-
-
-check(lesson_7.half_life, half_life)
-
-# %% [markdown]
-# Now measure the road: how far do the logits at the end of a line move with the embedding of a letter k steps back,
+# Now measure that path: how far do the logits at the end of a line move with the embedding of a letter k steps back,
 # before training on the memory task and after?
 
 
 # %%
+# alt: Influence over steps back, before and after training: afterwards the gru and lstm keep it, the rnn does not.
 def influence_by_lag(params, model, x_T):
     """(T,) the size of the Jacobian of the last logits by the embedding of the letter k steps back."""
 
@@ -348,15 +313,18 @@ if not QUICK:
 canvas
 
 # %% [markdown]
-# **Before training the GRU's road is as steep as the plain cell's. Why can it learn, and the plain cell not?**
-
-# %% [markdown]
-# Because it has a knob. A little less $z$, and more of the old state survives; more of it surviving makes the gradient
-# larger, and a larger gradient turns the knob further: the road builds itself, and at the end the first letter counts
-# more than the last. The plain cell would have to find its way by changing a whole matrix, and stay on the knife's edge
-# with it. After the same training its road is as steep as before.
-
-# %% [markdown]
+# **Before training, the influence of old letters fades in the GRU as fast as in the plain cell. Why can the GRU learn,
+# and the plain cell not?**
+#
+# <details><summary>Answer</summary>
+#
+# Because it has a knob. With a little less $z$, more of the old state survives; that makes the gradient larger, and a
+# larger gradient turns the knob further. The path builds itself, and at the end the first letter counts more than the
+# last. The plain cell would have to change a whole matrix, and keep it on the knife's edge. After the same training
+# its influence fades as fast as before.
+#
+# </details>
+#
 # ## Back to names
 #
 # How much does all this matter for names? Train the three on the same lines, with the same recipe.
@@ -365,7 +333,7 @@ canvas
 sizes = {"embed": 24, "hidden": 64, "steps": 10 if QUICK else 1000}
 dev = {"n-gram with back-off": mm.evaluate(mm.count(corpus, order=2 if QUICK else 5), corpus.tokens.dev).nats}
 for cell in ("gru",) if QUICK else ("rnn", "gru", "lstm"):
-    trained = mm.train(jax.random.key(0), cell, corpus, progress=False, **sizes)
+    trained = mm.train(jax.random.key(0), cell, corpus, **sizes)
     dev[cell] = mm.evaluate(trained, corpus.tokens.dev).nats
     if cell == "gru":
         gru = trained
@@ -375,18 +343,19 @@ if not QUICK:
     assert dev["gru"] < dev["rnn"]
 
 # %% [markdown]
-# The differences are small: a name is short, and its last letters say most of what there is to say. (At full size, the
-# README's table has them further apart, and the LSTM is the best model of all.) The counting model in the first line is
-# no network at all. We will come back to it.
+# The differences are small: a name is short, and its last letters say most of what there is to say. (In the full
+# comparison, with larger networks and longer training, they are further apart, and the LSTM is the best model of all.)
+# The counting model in the first line is not a network at all. Lesson 9 comes back to it.
 #
-# What does a trained GRU do? Here it reads *charlotte*, time from left to right, one row per unit. Blue in the update
-# gate means: write. White means: keep.
+# What does a trained GRU do? Here it reads *charlotte*, time from left to right, one row per unit. In the update gate,
+# blue means write, and white means keep.
 
 # %%
+# alt: The state and both gates of the GRU's units, letter by letter, as it reads charlotte.
 mm.plot.traces(mm.activations(gru, "charlotte"))
 
 # %% [markdown]
-# Many units hold their colour over several letters; some flip at every one. The mark in the first column resets all of
+# Many units keep their colour over several letters; some flip at every one. The mark in the first column resets all of
 # them: lines lie end to end in the batches, and a state must not leak from one name into the next.
 #
 # ## Two forms, one function
@@ -427,6 +396,7 @@ mm.sample(jax.random.key(4), gru, 8)
 
 
 # %%
+# alt: Two Jacobians: the proper network has a lower triangle, the one with the bug only the diagonal.
 def forgetful(params, x_TE):
     """The bug: every step starts from the start state."""
     step = lambda x_E: jnp.tanh(
@@ -452,11 +422,64 @@ for axes, (title, network) in zip(canvas.subplots(1, 2), [("proper", proper), ("
 canvas
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # By its Jacobian. The proper network has a lower triangle: each prediction depends on everything before it. The buggy
 # one has a diagonal, and a diagonal is a bigram. (The colours are logarithmic; white is exactly zero.)
 #
-# **Exercise 7.4.** Turn the picture into a test. `logits_of(x_TE)` gives (T, V) logits for (T, E) embeddings. Return
-# `True` if no prediction depends on any *earlier* position.
+# </details>
+#
+# **What to keep.** A state makes depth out of time, and depth makes gradients vanish or explode. Gates open a path
+# along which they pass. But the whole past still has to fit into one vector, and every letter has to travel every step
+# of the way. What if the network could just look back?
+#
+# ## Exercises
+#
+# About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_7.py](solutions/lesson_7.py).
+#
+# **Exercise 7.1.** Write the step of a gated recurrent unit (Cho et al. 2014, arXiv:1409.1259). With `u = [x, h]`, the
+# concatenation, and $\sigma$ the sigmoid,
+#
+# $$r = \sigma(u W_r + b_r), \quad z = \sigma(u W_z + b_z), \quad n = \tanh([x, r \odot h] W_n + b_n), \quad
+#   h' = (1 - z) \odot h + z \odot n.$$
+
+
+# %%
+def gru_step(params, h_H, x_E):
+    """`params` has `Wr`, `Wz`, `Wn` of shape (E + H, H), and `br`, `bz`, `bn` of shape (H,)."""
+    raise NotImplementedError
+
+
+check(lesson_7.gru_step, gru_step)
+
+# %% [markdown]
+# **Exercise 7.2.** Write the remedy for gradients that explode: scale a pytree of gradients so that its global norm,
+# over all leaves together, is at most `limit`. The direction must not change, and short gradients stay as they are.
+
+
+# %%
+def clip(grads, limit):
+    raise NotImplementedError
+
+
+check(lesson_7.clip, clip)
+
+# %% [markdown]
+# **Exercise 7.3.** A unit's update gate stands at $z$ all the time, and nothing new comes in. After how many steps has
+# its memory faded to a half?
+
+
+# %%
+def half_life(z):
+    raise NotImplementedError
+
+
+check(lesson_7.half_life, half_life)
+
+# %% [markdown]
+# **Exercise 7.4.** Turn the last picture, of the bug in makemore.py, into a test. `logits_of(x_TE)` gives (T, V)
+# logits for (T, E) embeddings. Return `True` if no prediction depends on any *earlier* position.
 
 
 # %%
@@ -467,8 +490,4 @@ def ignores_the_past(logits_of, x_TE):
 check(lesson_7.ignores_the_past, ignores_the_past)
 
 # %% [markdown]
-# **What to keep.** A state makes depth out of time, and depth makes gradients vanish or explode. Gates lay a road along
-# which they pass. But the whole past still has to fit into one vector, and every letter has to travel every step of the
-# way. What if the network could just look back?
-#
 # Next: [looking back](08_attention.ipynb).

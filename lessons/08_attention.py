@@ -5,27 +5,13 @@
 # build it from an average, up to GPT-2's block, and show that ours is the library's. At the end you will see causality
 # as a triangle, and know why sampling with a key-value cache is not another model. Follows Karpathy's [Let's build
 # GPT](https://github.com/karpathy/ng-video-lecture), on names instead of Shakespeare.
+#
+# **Time:** 90 minutes, and 60 for the exercises; the cells run in three minutes, the longest under a progress bar.
+# **You need** [lesson 4](04_inside.ipynb), for normalisation; [lesson 7](07_remembering.ipynb) helps.
 
 # %%
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 import math
+import os
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -34,18 +20,20 @@ import jax.numpy as jnp
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_8
-from lessons.grading import check
 from makemore_jax.analysis import sources
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
 from makemore_jax.data.vocab import MARK
+from makemore_jax.lessons.graders import lesson_8
+from makemore_jax.lessons.grading import check
 from makemore_jax.models import layers as nn
 from makemore_jax.models import transformer
 from makemore_jax.models.interface import Model, num_params, positions, step_prefix
 from makemore_jax.recipe import Recipe
 
-corpus = mm.load(ROOT / "data/names.txt")
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+
+corpus = mm.load()
 V, CONTEXT = corpus.vocab.size, corpus.context
 symbols = corpus.vocab.symbols
 V, CONTEXT
@@ -105,32 +93,23 @@ score_TT[:3, :3]
 
 # %% [markdown]
 # **Three ways to one result. Why should we like the third, the most roundabout?**
-
-# %% [markdown]
-# Because of the zeros. They say: nobody is more interesting than anybody else. Put numbers there that depend on the
-# *data*, and each position decides for itself whom to listen to. The mask stays as it is.
 #
-# **Exercise 8.1.** Write that third way: given scores (T, T), row t for the position that looks, return weights that
-# are zero on the future and sum to 1 in each row.
-
-
-# %%
-def causal_weights(score_TT):
-    raise NotImplementedError
-
-
-check(lesson_8.causal_weights, causal_weights)
-
-
-# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Because of the zeros. They say that no position matters more than another. Put numbers there that depend on the
+# *data*, and each position decides for itself which others to listen to. The mask stays as it is.
+#
+# </details>
+#
 # ## Self-attention
 #
 # Where do the scores come from? Each position emits three vectors, all linear functions of what it holds: a **query**,
-# what am I looking for; a **key**, what do I contain; a **value**, what I will tell if asked. The score of a pair is
-# the product of the one's query and the other's key.
+# what it is looking for; a **key**, what it contains; a **value**, what it will tell if asked. The score of a pair is
+# the product of one position's query and the other's key.
 
 
 # %%
+# alt: Three triangles of weights, 8 by 8: the even mean of the past, one head, and one head that is not scaled.
 def head(w, x_TC, scale=True):
     """(T, K) one head of self-attention, and its weights (T, T)."""
     q_TK, k_TK, v_TK = x_TC @ w["query"], x_TC @ w["key"], x_TC @ w["value"]
@@ -183,46 +162,24 @@ print("softmax of scores times 8:", jax.nn.softmax(8 * scores).round(2))
 assert abs(jax.nn.softmax(8 * scores).max() - 0.80) < 0.005  # the lecture's figure
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # A product of two random vectors of width K is a sum of K terms of variance 1: it has variance K. And a softmax of
-# large numbers points at one position and ignores the rest, before anything was learned. Divided by $\sqrt K$ the
-# variance is 1, and the softmax starts out diffuse.
+# large numbers points at one position and ignores the rest, before anything was learned. Divided by $\sqrt K$, the
+# scores have variance 1, and the softmax starts out diffuse.
 #
-# **Exercise 8.2.** A layer of width C has N heads. By what should the scores be multiplied? (The video has a slip here,
-# which was corrected on GitHub: [ng-video-lecture, pull request
-# 6](https://github.com/karpathy/ng-video-lecture/pull/6).)
-
-
-# %%
-def score_scale(C, N):
-    raise NotImplementedError
-
-
-check(lesson_8.score_scale, score_scale)
-
-
-# %% [markdown]
+# </details>
+#
 # **Several heads** look for several things at once, each in its own K = C / N dimensions; their results are
-# concatenated. The lecture writes a loop over heads, and leaves as an exercise what every real implementation does.
+# concatenated. The lecture writes a loop over heads. Every real implementation computes all heads at once; the lecture
+# leaves that as an exercise, and it is our 8.3.
 #
-# **Exercise 8.3.** Compute N heads without a loop. `wq_NCK`, `wk_NCK` and `wv_NCK` hold the matrices of all heads;
-# return (T, N K), the heads side by side. (`jnp.einsum` or `jax.vmap`: two lines.)
-
-
-# %%
-def many_heads(x_TC, wq_NCK, wk_NCK, wv_NCK):
-    raise NotImplementedError
-
-
-check(lesson_8.many_heads, many_heads)
-
-
-# %% [markdown]
 # ## A GPT in thirty lines
 #
 # What is missing? After listening, a position has to *think* about what it heard: a small MLP on each position alone.
 # Both parts are repeated, a few blocks of them. And deep networks need two more ideas to train at all:
 #
-# - **Residual connections**: a block adds to `x` instead of replacing it. Addition hands gradients on unchanged, so
+# - **Residual connections**: a block adds to `x` instead of replacing it. Addition passes gradients on unchanged, so
 #   there is a highway from the loss down to the first layer. It is the trick of lesson 7's gates, in depth instead of
 #   time.
 # - **Layer norm**: lesson 4's BatchNorm with the axis changed. Each position is normalised over its own features, so
@@ -287,12 +244,17 @@ np.testing.assert_allclose(ours, theirs, atol=1e-4)
 #
 # The logits at $t$ must not depend on what comes after $t$, or the model could copy the answer. **How could you be
 # sure, for a network of three blocks and twelve heads, that no path leads from the future to the past?**
-
-# %% [markdown]
-# Differentiate every output by every input. Where the Jacobian is exactly zero there is no path. Here it is, for the
-# network above with its mask, and without.
+#
+# <details><summary>Answer</summary>
+#
+# Differentiate every output with respect to every input. Where the Jacobian is exactly zero there is no path.
+#
+# </details>
+#
+# Here is its Jacobian, for the network above with its mask, and without.
 
 # %%
+# alt: Two Jacobians of the network: with the mask a lower triangle, without it a full square.
 canvas = mm.plot.figure(9.5, 4.2)
 letters = [symbols[i] for i in line]
 sizes = {}
@@ -316,8 +278,8 @@ canvas
 #
 # ## The ladder
 #
-# The lecture climbs to a GPT rung by rung, and writes down the loss at each. We do the same, on names, with a model
-# whose parts can be switched on one by one. (Lines lie end to end in a batch, so the mask hides what lies before the
+# The lecture climbs to a GPT rung by rung, and notes the loss at each. We do the same, on names, with a model whose
+# parts can be switched on one by one. (Lines lie end to end in a batch, so the mask hides what lies before the
 # last mark, as well as the future.)
 
 
@@ -398,7 +360,7 @@ recipe = Recipe(steps=5 if QUICK else 500, batch=48, learning_rate=4e-3, warmup=
 dev = {"counting pairs": mm.evaluate(mm.count(corpus, order=2), corpus.tokens.dev).nats}
 print(f"{'counting pairs':22}dev {dev['counting pairs']:.4f}")
 for name, (rung, theirs) in list(rungs.items())[:: 3 if QUICK else 1][: 2 if QUICK else None]:
-    trained = mm.train(jax.random.key(0), build(rung), corpus, recipe, progress=False)
+    trained = mm.train(jax.random.key(0), build(rung), corpus, recipe)
     dev[name] = mm.evaluate(trained, corpus.tokens.dev).nats
     print(f"{name:22}dev {dev[name]:.4f}{'   (the lecture, on Shakespeare: ' + theirs + ')' if theirs else ''}")
 if not QUICK:
@@ -406,6 +368,7 @@ if not QUICK:
     assert dev["three blocks of it"] > dev["and feed-forward"] > dev["and residuals"] + 0.05
 
 # %%
+# alt: Dev loss of each rung: falling, except for one head and for three blocks without residuals.
 canvas = mm.plot.figure(8, 3.4)
 axes = canvas.subplots()
 axes.plot(list(dev.values()), range(len(dev)), "o-", color="#08519c")
@@ -418,14 +381,20 @@ canvas
 # %% [markdown]
 # Read it rung by rung. On names the position alone says much: how names begin, and when they tend to end. (On
 # Shakespeare, where a row may begin anywhere, it says nothing.) **One head makes it worse. How can looking back
-# hurt?** Because what the head says *replaces* what the position held: the letter itself has to pass through the
-# average. Four heads have room for both.
+# hurt?**
+#
+# <details><summary>Answer</summary>
+#
+# What the head says *replaces* what the position held, so the letter itself has to pass through the average. Four
+# heads have room for both.
+#
+# </details>
 #
 # Three blocks without residuals are far worse than one, although they can do everything that one can: they are not
-# weaker, they are harder to train. Let each part *add* to `x` instead, and the depth pays, in the largest step of the
-# ladder. Layer norm changes little at this depth; deeper networks need it.
+# weaker, they are harder to train. Let each part *add* to `x` instead, and the depth pays off, in the largest step of
+# the ladder. Layer norm changes little at this depth; deeper networks need it.
 #
-# From there on it is scale: the lecture's last model on Shakespeare has 10.8 million parameters, dropout against
+# The rest is scale: the lecture's last model on Shakespeare has 10.8 million parameters, dropout against
 # overfitting, and a loss of 1.48 after fifteen minutes on an A100. We stay on our two cores.
 
 # %%
@@ -442,17 +411,22 @@ cheat = mm.train(
     build(Rung(heads=4, feed_forward=True, residual=True, norm=True, masked=False)),
     corpus,
     recipe,
-    progress=False,
 )
 cheating = mm.evaluate(cheat, corpus.tokens.dev).nats
 print(f"dev {cheating:.4f} after {recipe.steps} steps")
 mm.sample(jax.random.key(0), cheat, 5)
 
 # %% [markdown]
-# Far below every honest model of names (the README's best, with eight times the steps, is near 2.0). It looks one to
-# the right and copies; it has learned no names, as its samples show, for when it samples there is nothing to the right.
-# Remember this figure whenever a loss is too good: a leak is the first thing to look for, and the Jacobian finds it in
-# a second.
+# <details><summary>Answer</summary>
+#
+# Far below that of every honest model of names: the library's transformer, with eight times the steps, is near 2.0.
+# This one looks one position to the right and copies. It has learned no names, as its samples show, since there is
+# nothing to the right when it samples.
+#
+# </details>
+#
+# Remember this loss whenever one is too good: a leak is the first thing to look for, and the Jacobian finds it in a
+# second.
 
 # %%
 if not QUICK:
@@ -465,6 +439,7 @@ if not QUICK:
 # position looks.
 
 # %%
+# alt: Eight panels, two layers of four heads: where each letter of charlotte looks.
 trained = mm.train(
     jax.random.key(1),
     "transformer",
@@ -473,53 +448,24 @@ trained = mm.train(
     embed=48,
     steps=5 if QUICK else 800,
     batch=48,
-    progress=False,
 )
 print(f"{num_params(trained.params):,} parameters, dev {mm.evaluate(trained, corpus.tokens.dev).nats:.4f}")
 mm.plot.attention(mm.activations(trained, "charlotte"))
 
 # %% [markdown]
-# Some heads look at the letter before, some at the vowels, some at the mark, which often means: nothing to say. Do not
-# read too much into one picture; train with another seed, and other heads do other things.
+# Some heads look at the previous letter, some at the vowels, some at the mark, which often means: nothing to say. Do
+# not read too much into one picture; train with another seed, and other heads do other things.
 #
-# ## Past the end
-#
-# The table of positions has one row per position, and a line longer than that has no row to look up. In PyTorch the
-# index fails. **In JAX?**
-#
-# **Exercise 8.4.** `table` has 16 rows. Which row does `table[20]` return, as a number? Predict first; then look; then
-# think about what a model would do on lines that are too long. (The library refuses them at every door.)
-
-# %%
-table = jnp.arange(16)
-row = ...
-check(lesson_8.row_past_the_end, row)
-
-
-# %% [markdown]
 # ## One step at a time
 #
 # To sample, we need the logits at the *last* position only. But that position looks at the keys and values of all
 # before it. Computing those anew for every letter is a waste: they do not change, because the past does not depend on
-# the future. The triangle again! So we keep them. That is the **key-value cache**, and it is all there is to it.
+# the future. That is the triangle again. So we keep them. This is the **key-value cache**, and there is no more to it.
 #
-# **Exercise 8.5.** Write one step of one head. `past` is a pair (keys, values), each (S, K), of the S positions so far;
-# `x_C` is the new position. Return the head's result (K,) at this position, and the pair for the next step.
-
-
-# %%
-def head_step(w, past, x_C):
-    """`w` has `query`, `key` and `value`, each (C, K)."""
-    raise NotImplementedError
-
-
-check(lesson_8.head_step, head_step)
-
-
-# %% [markdown]
-# The library's `step` is this for all heads and layers. Is it the same function as `forward`, or an approximation?
-# Whoever adds a cache wonders when the samples come out a little different ([a pull request of
-# nanoGPT](https://github.com/karpathy/nanoGPT/pull/613)). We scan the one along a line, and compare with the other.
+# The library's `step` does this for all heads and layers (exercise 8.5 asks for one head). Is it the same function as
+# `forward`, or an approximation? People who add a cache wonder about that when the samples come out a little different
+# ([a pull request of nanoGPT](https://github.com/karpathy/nanoGPT/pull/613)). We scan `step` along a line, and compare
+# it with `forward`.
 
 
 # %%
@@ -538,8 +484,8 @@ print(f"largest difference {difference:.1e}")
 assert difference < 1e-4
 
 # %% [markdown]
-# The same function, up to rounding. What differs is the work. `step_prefix` makes a step out of any `forward` by
-# running it on the whole line for each letter: slow and obviously correct. XLA can count the operations of both.
+# They are the same function, up to rounding. What differs is the work. `step_prefix` makes a step out of any `forward`
+# by running it on the whole line for each letter: slow and obviously correct. XLA can count the operations of both.
 
 # %%
 slow = model._replace(**dict(zip(("init_cache", "step"), step_prefix(model.forward, CONTEXT), strict=True)))
@@ -560,21 +506,9 @@ mm.sample(jax.random.key(3), trained, 10)
 # %% [markdown]
 # ## Teach it to add
 #
-# The lecture's second exercise: a transformer that adds. The trick is to write the sum *backwards*, lowest digit first,
-# for that is the order in which a carry is known.
+# The lecture's second exercise is a transformer that adds. The trick is to write the sum *backwards*, lowest digit
+# first, because that is the order in which a carry is known: 7 and 95 give the line `07+95=201`, for the sum 102.
 #
-# **Exercise 8.6.** Write the line for two numbers: two digits for each, and three for the sum, reversed, so that 7 and
-# 95 give `07+95=201`.
-
-
-# %%
-def addition(a, b):
-    raise NotImplementedError
-
-
-check(lesson_8.addition, addition)
-
-# %% [markdown]
 # `makemore_jax.analysis.sources` draws such lines. They are split like names, by a hash, so no sum is both in train and
 # held out. **Will a network that was shown about half of all sums learn them by heart, or learn to add?**
 
@@ -590,7 +524,6 @@ adder = mm.train(
     Recipe(steps=5 if QUICK else 3000, batch=64, learning_rate=3e-3, warmup=100, weight_decay=0.1),
     layers=1 if QUICK else 2,
     embed=64,
-    progress=False,
 )
 
 
@@ -607,13 +540,95 @@ if not QUICK:
     assert share_right(unseen) > 0.95
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # It adds. One pass over a line shows it, without sampling: by causality the guess for a digit is the one that the
-# network would write after what stands before it, and a line that is written greedily is right if all guesses are. For
-# the first thousand steps nothing happens: the digits of the two numbers can't be guessed, and cost $4 \ln 10 / 10$
-# nats per symbol for ever. Then the carry is found, and the loss falls to that floor.
+# network would write after the symbols before it, and a line that is written greedily is right if all guesses are. For
+# about the first thousand steps little happens. The digits of the two numbers can't be guessed, and always cost
+# $4 \ln 10 / 10$ nats per symbol. Then the carry is found, and the loss falls to that floor.
+#
+# </details>
 #
 # **What comes after.** ChatGPT is this network, larger, trained on a large part of the internet, and then trained
 # further to answer (the lecture's last chapter). `experiments/gpt2.py` loads GPT-2's published weights into the
 # library's transformer: the architecture is the one above.
 #
+# ## Exercises
+#
+# About an hour. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_8.py](solutions/lesson_8.py).
+#
+# **Exercise 8.1.** Write the third way to the mean of the past, for any scores: given scores (T, T), row t for the
+# position that looks, return weights that are zero on the future and sum to 1 in each row.
+
+
+# %%
+def causal_weights(score_TT):
+    raise NotImplementedError
+
+
+check(lesson_8.causal_weights, causal_weights)
+
+# %% [markdown]
+# **Exercise 8.2.** A layer of width C has N heads. By what should the scores be multiplied? (The video has a slip here,
+# which was corrected on GitHub: [ng-video-lecture, pull request
+# 6](https://github.com/karpathy/ng-video-lecture/pull/6).)
+
+
+# %%
+def score_scale(C, N):
+    raise NotImplementedError
+
+
+check(lesson_8.score_scale, score_scale)
+
+# %% [markdown]
+# **Exercise 8.3.** Compute N heads without a loop. `wq_NCK`, `wk_NCK` and `wv_NCK` hold the matrices of all heads;
+# return (T, N K), the heads side by side. (`jnp.einsum` or `jax.vmap`: two lines.)
+
+
+# %%
+def many_heads(x_TC, wq_NCK, wk_NCK, wv_NCK):
+    raise NotImplementedError
+
+
+check(lesson_8.many_heads, many_heads)
+
+# %% [markdown]
+# **Exercise 8.4.** The table of positions has one row for each position, and a line longer than that has no row to
+# look up. In PyTorch the index fails. In JAX? `table` has 16 rows. Which row does `table[20]` return, as a number?
+# Predict first; then look; then think about what a model would do on lines that are too long. (The library refuses
+# them at every door.)
+
+# %%
+table = jnp.arange(16)
+row = ...
+check(lesson_8.row_past_the_end, row)
+
+# %% [markdown]
+# **Exercise 8.5.** Write one step of one head. `past` is a pair (keys, values), each (S, K), of the S positions so far;
+# `x_C` is the new position. Return the head's result (K,) at this position, and the pair for the next step.
+
+
+# %%
+def head_step(w, past, x_C):
+    """`w` has `query`, `key` and `value`, each (C, K)."""
+    raise NotImplementedError
+
+
+check(lesson_8.head_step, head_step)
+
+# %% [markdown]
+# **Exercise 8.6.** Write the line from which a network learns to add: two digits for each number, and three for the
+# sum, reversed, so that 7 and 95 give `07+95=201`.
+
+
+# %%
+def addition(a, b):
+    raise NotImplementedError
+
+
+check(lesson_8.addition, addition)
+
+# %% [markdown]
 # Next: [where it stands](09_standing.ipynb).

@@ -1,44 +1,34 @@
 # %% [markdown]
 # # Lesson 9: Where it stands
 #
-# Eight lessons, eight models, and each was better than the one before. Was it? The last lesson is about comparing
-# honestly: count first, ask how far two runs of the same model differ, look at what the samples copy, and find out how
-# low a loss can go at all. The lectures have no such chapter; it is what we would add to them.
+# Lesson by lesson the models seemed to get better. Did they? The last lesson is about comparing honestly: count first,
+# ask how far two runs of the same model differ, look at what the samples copy, and find out how low a loss can go at
+# all. The lectures have no such chapter; it is what we would add to them.
+#
+# **Time:** 60 minutes, and 40 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
+# need** [lesson 2](02_counting.ipynb); the models are those of lessons 3 to 8.
 
 # %%
 import os
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = os.environ.get("REPOSITORY")  # Colab asks for it, unless you write "https://github.com/..." here
-if "google.colab" in sys.modules and not Path("grading.py").exists():  # Colab opens a notebook without its repository
-    clone = Path("/content/makemore_jax")
-    if not clone.exists():
-        address = REPOSITORY or input("Paste the address of this page, or of its repository on GitHub: ")
-        address = address.strip().replace("colab.research.google.com/github/", "github.com/").split("/blob/")[0]
-        subprocess.run(["git", "clone", "-q", address, clone], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", clone], check=True)
-    os.chdir(clone / "lessons")
-ROOT = Path(globals().get("__file__", "a notebook")).resolve().parents[1]  # Jupyter starts a notebook in its own folder
-sys.path.insert(0, str(ROOT))
-QUICK = "QUICK" in os.environ  # fewer steps, for the tests
-
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
 
 import makemore_jax as mm
-from lessons.graders import lesson_9
-from lessons.grading import check
 from makemore_jax.analysis import sources
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
 from makemore_jax.inference.baselines import count_table
+from makemore_jax.lessons.graders import lesson_9
+from makemore_jax.lessons.grading import check
 from makemore_jax.models.interface import num_params
 
-corpus = mm.load(ROOT / "data/names.txt")
+QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+
+ROOT = Path(mm.__file__).parents[1]  # of the repository
+corpus = mm.load()
 V = corpus.vocab.size
 
 # %% [markdown]
@@ -57,10 +47,15 @@ print(
 )
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # Not always: girls and boys share names, so lines repeat, and a shuffle puts the same line on both sides. A model that
-# memorises gets a good mark for it. Here a hash of the line decides its side: equal lines go together, for ever. Our
-# dev losses are therefore a little higher than the lectures' would be, and not to be compared with them to the last
-# digit.
+# memorises is rewarded for it.
+#
+# </details>
+#
+# Here a hash of the line decides its side, so equal lines always stay together. Our dev losses are therefore a little
+# higher than the lectures' would be, and can't be compared with them to the last digit.
 
 # %%
 train, dev, test = (set(part) for part in corpus.lines)
@@ -91,9 +86,15 @@ assert baseline < 2.04
 print("the lectures, on their own split: MLP 2.10 to 2.17, WaveNet 1.99")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # Below 2.04. The lectures' MLP ended at 2.10 or more, their WaveNet at 1.99, both on another split of nearly the same
-# names. So the first lesson of this lesson: **the number to beat is not that of the last network, it is that of
-# counting.** A figure without it says little.
+# names.
+#
+# </details>
+#
+# This is the first thing to learn from this lesson: **the number to beat is not that of the last network, but that of
+# counting.** A loss without it says little.
 #
 # ## Run it more than once
 #
@@ -105,7 +106,7 @@ SEEDS, STEPS = range(3), 10 if QUICK else 800
 entrants = {"bigram": {}, "mlp": {"hidden": 128, "embed": 16}, "gru": {"hidden": 64, "embed": 24}}
 loss_S, best = {}, {}
 for name, sizes in list(entrants.items())[:: 2 if QUICK else 1]:
-    runs = mm.sweep(name, corpus, SEEDS, steps=STEPS, evaluations=2, progress=False, **sizes)
+    runs = mm.sweep(name, corpus, SEEDS, steps=STEPS, evaluations=2, **sizes)
     loss_S[name] = np.array([mm.evaluate(run, corpus.tokens.dev).nats for run in runs.best])
     best[name] = runs.best[0]
     half_range = np.ptp(loss_S[name]) / 2
@@ -113,6 +114,7 @@ for name, sizes in list(entrants.items())[:: 2 if QUICK else 1]:
 
 
 # %%
+# alt: Dots of single runs for gru, mlp and bigram, all to the right of the dashed line of counting.
 def dots(loss_S, baseline, label):
     """A dot for each run, a bar at the mean, a dashed line at the baseline."""
     canvas = mm.plot.figure(8, 0.45 * len(loss_S) + 1.3)
@@ -134,29 +136,17 @@ axes.set(xlabel=f"dev loss after {STEPS} steps, nats per character")
 canvas
 
 # %% [markdown]
-# A difference that is smaller than the distance between two seeds is no difference yet. That is worth remembering when
-# a change "gives" a hundredth: run both, three times each, and look whether the dots overlap.
+# A difference that is smaller than the distance between two seeds proves nothing yet. Remember that when a change
+# "gains" a hundredth: run both, three times each, and see whether the dots overlap.
 #
-# **Exercise 9.1.** Write the rule that the README's sentence "by more than their range over seeds" uses, in its
-# strictest form: `a` beats `b` if the worst run of `a` is better than the best run of `b`.
-
-
-# %%
-def beats(a_S, b_S):
-    raise NotImplementedError
-
-
-check(lesson_9.beats, beats)
-
-# %% [markdown]
-# Our networks had a few seconds each. The README has the full comparison, with every model's own recipe; it is printed
-# by `python -m experiments.compare`, and takes minutes. We read its table from the file, so that nothing is copied by
-# hand.
+# Our networks had a few seconds each. The project's [results](../docs/results.md) have the full comparison, with every
+# model's own recipe; it is printed by `python -m experiments.compare`, and takes minutes. We read its table from the
+# file, so that nothing is copied by hand.
 
 # %%
 rows = [
     [cell.strip() for cell in line.split("|")[1:-1]]
-    for line in (ROOT / "README.md").read_text().splitlines()
+    for line in (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("|")
 ]
 head = next(row for row in rows if row[0] == "model" and "test" in row)
@@ -171,6 +161,7 @@ for name, (mean, half_range) in full.items():
     print(f"{name:24}test {mean:.4f} ±{half_range:.4f}")
 
 # %%
+# alt: Test losses of all models, with their range over seeds, around the dashed line of counting.
 ngram = next(mean for name, (mean, _) in full.items() if "back-off" in name)
 neural = {name: values for name, values in full.items() if values[1]}
 canvas = mm.plot.figure(8, 0.4 * len(neural) + 1.2)
@@ -181,7 +172,7 @@ for row, name in enumerate(ranked):
     mean, half_range = neural[name]
     axes.errorbar(mean, row, xerr=half_range, fmt="o", color="#08519c", capsize=4)
 axes.set_yticks(range(len(ranked)), ranked)
-axes.set(xlabel="test loss at full size (README), nats per character; mean and range over seeds")
+axes.set(xlabel="test loss at full size (docs/results.md), nats per character; mean and range over seeds")
 axes.grid(axis="x", alpha=0.2)
 axes.legend(frameon=False)
 canvas
@@ -193,9 +184,9 @@ assert "lstm" in clear
 assert "bigram" not in clear
 
 # %% [markdown]
-# That is where it stands. Memory and attention beat counting, and by a few hundredths of a nat. A window with one
-# hidden layer, the star of lecture 2, is ahead by a hair. On names, that is: on longer texts, where contexts are long
-# and never repeat, counting falls far behind, and this whole field exists because of that.
+# That is where it stands. Memory and attention beat counting, by a few hundredths of a nat. A window with one hidden
+# layer, the star of lecture 2, is ahead by a hair. This holds for names: on longer texts, where contexts are long and
+# never repeat, counting falls far behind, and this whole field exists because of that.
 #
 # ## Are they new?
 #
@@ -214,28 +205,20 @@ for name, trained in {"n-gram with back-off": ngram_model, **best}.items():
 
 # %% [markdown]
 # **A third of the n-gram's names are in train. Does it copy them?**
-
-# %% [markdown]
-# That alone proves nothing. A perfect model, one that knows the true distribution of names and has seen none of them,
-# would often say *anna* too. The yardstick is held-out data: a sample that is in dev or test cannot be a copy. Train
-# has about four times as many names as those two together, so a model that copies nothing should hit train four times
-# as often: that is the column in brackets. The networks hit train as often as that, no more; they copy nothing. The
-# n-gram hits it nearly twice as often. About half of its old names are old by design, the other half are copies.
 #
-# **Exercise 9.2.** Write it: the hits on train that a model would have which copies nothing, from its hits on held-out
-# names.
-
-
-# %%
-def expected_in_train(hits_held_out, names_in_train, names_held_out):
-    raise NotImplementedError
-
-
-check(lesson_9.expected_in_train, expected_in_train)
-
-# %% [markdown]
-# Whoever wants new names can ask for them. The temperature divides the logits: below 1 the model says what it is surest
-# of, above 1 it takes risks.
+# <details><summary>Answer</summary>
+#
+# About half of them. That names are in train proves nothing by itself: a perfect model, one that knows the true
+# distribution of names and has seen none of them, would often say *anna*, too. The yardstick is held-out data: a
+# sample that is in dev or test cannot be a copy. Train has about four times as many names as those two together, so a
+# model that copies nothing should hit train four times as often: that is the column in brackets. The networks hit
+# train about as often as that, so they copy nothing. The n-gram hits it nearly twice as often: half of its old names
+# are to be expected, and the other half are copies.
+#
+# </details>
+#
+# If you want new names, you can ask for them. The temperature divides the logits: below 1 the model says what it is
+# surest of, above 1 it takes risks.
 
 # %%
 for temperature in (0.6, 1.0, 1.4):
@@ -244,13 +227,13 @@ for temperature in (0.6, 1.0, 1.4):
     print(f"temperature {temperature}: {found['new'] / found['samples']:4.0%} new, such as {', '.join(texts[:6])}")
 
 # %% [markdown]
-# Or leave out what there is: draw, and draw again if the name is one of train. That is another model. The probability
-# of the train names is gone, and all others are larger by one common factor, so that they still sum to one:
+# Or leave out the names of train: draw, and draw again if the name is one of them. That is another model. The train
+# names have probability 0, and all others are larger by one common factor, so that they still sum to one:
 #
 # $$P(\text{name} \mid \text{not in train}) = \frac{P(\text{name})}{1 - P(\text{any train name})}$$
 #
-# The lower term is a sum that we can compute: `mm.mass` scores every train name once and adds them up. And no name of
-# test is in train, we saw to that. **So what is the loss on test, for a model that has been told?**
+# The denominator is a sum that we can compute: `mm.mass` scores every train name once and adds them up. And no name of
+# test is in train. **So what is the loss on test, for a model that has been told so?**
 
 # %%
 gru, tokens = best["gru"], corpus.tokens
@@ -261,40 +244,27 @@ print("  ".join(mm.sample(jax.random.key(1), gru, 8, excluding=set(corpus.lines.
 assert abs(plain - told + np.log(1 - mass) / tokens.test.length_N.mean()) < 1e-6  # shared by a name's characters
 
 # %% [markdown]
-# Nearly two hundredths of a nat, more than the LSTM and the GRU are apart in the table above, and nothing was learned.
-# The loss asks a model for the names of the world, and this was a narrower question. Which question a number answers is
-# the first thing to ask of it.
+# <details><summary>Answer</summary>
 #
-# **Exercise 9.3.** At which temperature are 80% of the n-gram's samples new? Give it to within two percent of samples:
-# `mm.sample(key, mm.count(corpus), 1000, temperature=...)` and `corpus.novelty` are all you need.
-
-# %%
-temperature = ...
-check(lesson_9.temperature, temperature)
-
-# %% [markdown]
+# It falls by nearly two hundredths of a nat, more than the LSTM and the GRU are apart in the table above, and nothing
+# was learned.
+#
+# </details>
+#
+# The usual loss asks a model for all the names of the world; this was a narrower question. First ask of any number
+# which question it answers.
+#
 # ## How low can it go?
 #
 # Is the loss of our best model a good one? Nobody knows. There is a lowest possible loss for names, the entropy of
 # their source, and no model can get below it on new data. But the source of names is history; its entropy cannot be
-# computed. Every loss on test is an upper bound for it, and that is all.
+# computed. Every loss on test is an upper bound for it, and we know no more.
 #
 # So let us make a source whose entropy we know. Take lesson 2's table as the truth: names *are* a Markov chain, letters
 # drawn from the row of the letter before. For a chain the entropy can be computed exactly: each row $i$ has an entropy
 # $H_i$, the chain stands in row $i$ for a share $\pi_i$ of the time, and
 #
 # $$h = \sum_i \pi_i H_i, \qquad \pi P = \pi.$$
-#
-# **Exercise 9.4.** Compute it, in nats, for a matrix `P_VV` whose rows are distributions; zeros are possible. (The
-# share $\pi$ is the row that $P^n$ tends to.)
-
-
-# %%
-def entropy_rate(P_VV):
-    raise NotImplementedError
-
-
-check(lesson_9.entropy_rate, entropy_rate)
 
 
 # %%
@@ -320,8 +290,8 @@ chain = sources.markov("pairs of names", counts_VV, "".join(corpus.vocab.symbols
 assert abs(sources.floor(jax.random.key(0), chain).nats - entropy) < 1e-4
 
 # %% [markdown]
-# Now let it speak. We draw lines from the chain, split them, and train on them as on any file. (By position this time:
-# lines repeat, as the source is free to.)
+# Now we draw lines from the chain, split them, and train on them as on any file. (We split by position this time: the
+# source may repeat itself, and so may the test lines.)
 
 # %%
 n = 6_000 if QUICK else 60_000
@@ -342,7 +312,7 @@ contestants = {
     "counting pairs": count_table(spoken, order=2, smoothing=0.1),
     "counting triples": count_table(spoken, order=3, smoothing=0.1),
     "n-gram with back-off": mm.count(spoken),
-    "gru": mm.train(jax.random.key(0), "gru", spoken, hidden=48, embed=24, steps=5 if QUICK else 1000, progress=False),
+    "gru": mm.train(jax.random.key(0), "gru", spoken, hidden=48, embed=24, steps=5 if QUICK else 1000),
 }
 nats = {name: mm.evaluate(trained, spoken.tokens.test).nats for name, trained in contestants.items()}
 for name, value in nats.items():
@@ -351,15 +321,20 @@ assert abs(nats["the source itself"] - entropy) < 0.03
 assert min(value for name, value in nats.items() if name != "the source itself") > nats["the source itself"]
 
 # %% [markdown]
-# Nobody. The source's own loss on the test lines is its entropy, up to the luck of these lines, and everyone else pays
-# more: what they pay on top is exactly how far they are from the truth, the Kullback-Leibler divergence. The table of
-# pairs, the worst model of names, is the best here: it is of the right kind, and has few parameters to learn. The GRU
-# would have to learn that nothing but the last letter matters.
+# <details><summary>Answer</summary>
+#
+# The table of pairs wins, and nobody gets below the entropy. The source's own loss on the test lines is its entropy,
+# up to the luck of these lines, and everyone else pays more: the excess is exactly how far they are from the truth,
+# the Kullback-Leibler divergence. The table of pairs, the worst model of names, is the best here: it is of the right
+# kind, and has few parameters to learn. The GRU would have to learn that nothing but the last letter matters.
+#
+# </details>
 #
 # How fast does the excess fall with more data? A table of $k$ free numbers, each fitted to its share of $n$ tokens,
 # pays about $k / 2n$ nats.
 
 # %%
+# alt: Loss above the entropy over the tokens, both logarithmic: it falls along the dashed line k / 2n.
 train_x_M, train_y_M = spoken.tokens.train.pairs
 free = int((P_VV > 0).sum() - V)
 sizes = [2_000, 5_000, 10_000, 20_000] if QUICK else [2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000]
@@ -382,9 +357,9 @@ assert 0.3 < excess[-1] / (free / 2 / sizes[-1]) < 2
 canvas
 
 # %% [markdown]
-# Every loss is a sum: **the entropy of the source, which is nobody's fault, and what the model has not learned.** On
-# names we see the sum only. A better model lowers the second part, and more data helps each model at its own rate: that
-# is what the scaling laws of large models measure, and what our few thousand names cannot show.
+# Every loss is a sum: **the entropy of the source, which no model can change, and what the model has not learned.** On
+# names we see only the sum. A better model lowers the second part, and more data helps each model at its own rate:
+# that is what the scaling laws of large models measure, and what our few thousand names cannot show.
 #
 # ## The whole series on one page
 #
@@ -396,3 +371,51 @@ canvas
 # | WaveNet, RNN, transformer | how far, and how, one looks back | everything else |
 #
 # A model is a few pure functions; a training run is two. All the rest was in the details, and the details were the fun.
+#
+# ## Exercises
+#
+# About 40 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_9.py](solutions/lesson_9.py).
+#
+# **Exercise 9.1.** Write the rule "better by more than the range over seeds" in its strictest form: `a` beats `b` if
+# the worst run of `a` is better than the best run of `b`.
+
+
+# %%
+def beats(a_S, b_S):
+    raise NotImplementedError
+
+
+check(lesson_9.beats, beats)
+
+# %% [markdown]
+# **Exercise 9.2.** How many hits on train would a model have that copies nothing? Compute it from its hits on held-out
+# names.
+
+
+# %%
+def expected_in_train(hits_held_out, names_in_train, names_held_out):
+    raise NotImplementedError
+
+
+check(lesson_9.expected_in_train, expected_in_train)
+
+# %% [markdown]
+# **Exercise 9.3.** At which temperature are 80% of the n-gram's samples new, give or take two percent?
+# `mm.sample(key, mm.count(corpus), 1000, temperature=...)` and `corpus.novelty` are all you need.
+
+# %%
+temperature = ...
+check(lesson_9.temperature, temperature)
+
+# %% [markdown]
+# **Exercise 9.4.** Compute the entropy of a Markov chain, in nats, for a matrix `P_VV` whose rows are distributions;
+# zeros are possible. (The share $\pi$ is the row that $P^n$ tends to.)
+
+
+# %%
+def entropy_rate(P_VV):
+    raise NotImplementedError
+
+
+check(lesson_9.entropy_rate, entropy_rate)

@@ -11,7 +11,7 @@ The folders, in the order to read them. The first four and `recipe` are the core
 
 data         text -> tokens -> batches: `corpus.load` reads, splits and encodes; `batches` draws a batch with a key
 models       `interface` says what a model is; each model is a file, built from `layers`; `registry` lists them by name
-recipe       how to train: `Recipe`, and `adamw`, which builds the optimiser of a recipe
+recipe       how to train: `Recipe`, and the table of optimisers; `muon` is one that needs some lines of its own
 learning     `objective` is the quantity to minimise, `transforms` add options of a recipe to it (such as dropout),
              `training` is a run as two pure functions, `fit` the loop over them; `sweep` trains many runs at once
 inference    `trained` is a model with its weights and vocabulary: `evaluate` it, draw from it (`sampler`), mix it
@@ -30,8 +30,9 @@ from makemore_jax.data.corpus import Corpus, load
 from makemore_jax.errors import InputError
 from makemore_jax.inference.baselines import baselines, count
 from makemore_jax.inference.draw import sample
-from makemore_jax.inference.evaluate import evaluate, mass, score
+from makemore_jax.inference.evaluate import evaluate, mass
 from makemore_jax.inference.mixing import ensemble, mix
+from makemore_jax.inference.reading import predict, score
 from makemore_jax.inference.trained import Trained, activations, save
 from makemore_jax.learning.fit import train
 from makemore_jax.learning.sweep import SweepResult, sweep
@@ -69,6 +70,7 @@ __all__ = [
     "mix",
     "open",
     "plot",
+    "predict",
     "sample",
     "save",
     "score",

@@ -1,6 +1,24 @@
 """The one exception for mistakes of the user, and the checks that raise it."""
 
+import os
+from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
+
+import jax
+
+KINDS = {  # arguments that are easily mistaken: the type of each, by name if its module imports this one; what to give
+    "key": (jax.Array, "a random key, such as jax.random.key(0)"),
+    "trained": ("Trained", "a trained model, as train and open return it"),
+    "corpus": ("Corpus", "a corpus, as load returns it"),
+    "tokens": ("Tokens", "tokens, such as corpus.tokens.test"),
+    "model": ("Model", "a model, such as trained.model"),
+    "recipe": ("Recipe", "a recipe, such as Recipe(steps=500)"),
+    "path": ((str, os.PathLike), "a path"),
+    "line": (str, "text"),
+    "prefix": (str, "text"),
+    "n": (Integral, "a whole number"),
+}
 
 
 class InputError(ValueError):
@@ -15,6 +33,22 @@ def require(ok: bool, message: str) -> None:
     """Raise `InputError(message)` unless `ok`."""
     if not ok:
         raise InputError(message)
+
+
+def require_kinds(**arguments: Any) -> None:
+    """Raise `InputError` unless each argument is of the type that `KINDS` has for its name."""
+    for name, value in arguments.items():
+        kind, wanted = KINDS[name]
+        named = [base.__name__ for base in type(value).__mro__]
+        fits = kind in named if isinstance(kind, str) else isinstance(value, kind)
+        require(fits, f"{name} is of type {type(value).__name__}; give {wanted}")
+
+
+def require_lists(**arguments: Any) -> None:
+    """Raise `InputError` unless each argument is a list; a string or a NamedTuple is one value, not a list of parts."""
+    for name, value in arguments.items():
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes) and not hasattr(value, "_fields")
+        require(several, f"{name} is {value!r:.60}; give a list, such as [{value!r:.60}]")
 
 
 def require_positive(config: Any, *names: str) -> None:

@@ -6,9 +6,10 @@ model that is kept has learned all lines.
 """
 
 import re
+import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +19,9 @@ import numpy as np
 
 from makemore_jax.analysis.nearness import median_distance
 from makemore_jax.data.corpus import Corpus, Encoding, encode, encode_whole, gather
-from makemore_jax.data.lines import digest, split
+from makemore_jax.data.lines import LONGEST_LINE, digest, split
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import InputError, require, require_float, require_positive
+from makemore_jax.errors import InputError, require, require_float, require_kinds, require_positive
 from makemore_jax.inference.baselines import shannon
 from makemore_jax.inference.draw import Found, find, once
 from makemore_jax.inference.sampler import Samples, SamplingParams
@@ -28,6 +29,7 @@ from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.candidates import Deadline, Learned, learn
 
 SHORT = 500  # different lines; with fewer, none is held out
+WINDOW = 256  # tokens; lines of more than `LONGEST_LINE` characters are cut into windows unless they were asked for
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ class Wanted:
     match: str | None = None
     """Regular expression that every line matches, somewhere: '^.{4}a' asks for an a in the fifth place."""
     min_length: int | None = None
-    """Fewest characters of a line."""
+    """Fewest characters of a line; by default, for a short list, as many as its shortest line has."""
     max_length: int | None = None
-    """Most characters of a line."""
+    """Most characters of a line; by default, for a short list, as many as its longest line has."""
+    familiar: int | None = None
+    """Every run of this many characters occurs in the data, also at the ends; 2 for a short list, otherwise 1."""
     known: bool = False
     """Also lines that are in the data."""
     repeats: bool = False
@@ -54,7 +58,7 @@ class Wanted:
     """Below 1 the lines are more conservative, above 1 more varied; by default 0.7 for a short list, otherwise 1."""
 
     def __post_init__(self):
-        require_positive(self, "min_length", "max_length", "best_of")
+        require_positive(self, "min_length", "max_length", "familiar", "best_of")
         require_float("temperature", 1.0 if self.temperature is None else self.temperature)
         ordered = (self.min_length or 0) <= (self.max_length or np.inf)
         require(ordered, f"`min_length` is {self.min_length}, above the `max_length` of {self.max_length}")
@@ -63,13 +67,28 @@ class Wanted:
         except re.error as error:
             raise InputError(f"`match` is {self.match!r}, not a regular expression ({error})") from None
 
+    def fitted(self, corpus: Corpus) -> "Wanted":
+        """Return these wishes with defaults that fit the list.
+
+        What a model makes of a few lines is mostly doubt, so of a short list only lines like its own are wanted.
+        """
+        if corpus.lines.dev or in_pieces(corpus):
+            defaults = {"familiar": 1, "best_of": 1, "temperature": 1.0}
+        else:
+            lengths = [len(line) for line in known_lines(corpus)]
+            defaults = {"familiar": 2, "best_of": 8, "temperature": 0.7}
+            if self.min_length is None and self.max_length is None:
+                defaults |= {"min_length": min(lengths), "max_length": max(lengths)}
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
+
     def accept(self, known: Collection[str]) -> Callable[[str], bool]:
-        """The condition that a line must meet; it remembers the lines that it has taken."""
+        """The condition that a line must meet, beside lines that are known; it remembers the lines that it takes."""
         shortest, longest = self.min_length or 0, self.max_length or np.inf
         conditions = [
             lambda line: line and line == line.strip(),  # as all lines of the data are
             lambda line: shortest <= len(line) <= longest and line.startswith(self.start) and line.endswith(self.end),
             *([re.compile(self.match).search] if self.match else []),
+            *([familiar(known, self.familiar)] if self.familiar and self.familiar > 1 else []),
             *([] if self.known else [lambda line: line not in known]),
             *([] if self.repeats else [once()]),  # the last, to remember only lines that meet the others
         ]
@@ -103,7 +122,7 @@ def make(
     """Learn a list, and make `n` more lines of its kind. They are new and different unless `wanted` says otherwise.
 
     Args:
-      data: a UTF-8 text file, or a list of lines; without it, the embedded names.
+      data: a text file or another of `formats`, or a list of lines; without it, the embedded names.
       n: the number of lines to make; fewer are returned if too few draws are wanted.
       minutes: the time limit. Short lists take less.
       seed: determines which lines are drawn.
@@ -113,6 +132,7 @@ def make(
     Raises:
       InputError: the data cannot be read, or its lines are all the same; or a number is out of range.
     """
+    require_kinds(n=n)
     require(n > 0, f"`n` is {n}; it must be at least 1")
     deadline = Deadline(minutes)
     corpus = read(data, Encoding(**settings))
@@ -123,9 +143,17 @@ def make(
 
 
 def read(data: str | Path | Sequence[str] | None = None, encoding: Encoding = Encoding()) -> Corpus:
-    """A list as a corpus. One with fewer than `SHORT` different lines holds none out."""
+    """A list as a corpus. One with fewer than `SHORT` different lines holds none out.
+
+    Lines that are too long are learned in windows, which is said in a warning.
+    """
     encoding.require_consistent()
-    lines, source = gather(data, encoding)
+    lines, source = gather(data, encoding._replace(context_length=encoding.context_length or WINDOW))
+    longest = max(map(len, lines))
+    if longest > LONGEST_LINE and not encoding.context_length:
+        windows = f"learned in windows of {WINDOW} tokens; `context_length` sets another number"
+        warnings.warn(f"{source}: its longest line has {longest:,} characters and is {windows}", stacklevel=2)
+        encoding = encoding._replace(context_length=WINDOW)
     different = len(set(lines))
     require(different > 1, f"{source}: all lines are the same; give at least two different ones")
     if different < SHORT:
@@ -158,8 +186,27 @@ def make_more(
     known = known_lines(corpus)
     lines, found = find_lines(trained, corpus, known, n, wanted, seed, until)
     new = float(np.mean([line not in known for line in found.lines]))
-    distance = median_distance([line for line in lines if line not in known], known)
-    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual_distance(corpus))
+    whole = not in_pieces(corpus)
+    distance = median_distance([line for line in lines if line not in known], known) if whole else None
+    usual = usual_distance(corpus) if whole else None
+    return Made(lines, trained, None, len(found.lines), found.accepted, new, distance, usual)
+
+
+def in_pieces(corpus: Corpus) -> bool:
+    """Whether the lines are so long that what is learned, and made, are windows of them."""
+    train = corpus.tokens.train
+    return 2 * len(train.cuts) > len(train.length_N)
+
+
+def familiar(lines: Collection[str], n: int) -> Callable[[str], bool]:
+    """Return the condition that all runs of `n` characters of a line, with its ends, occur in these lines."""
+
+    def runs(line: str) -> set[str]:
+        padded = "\n" * (n - 1) + line + "\n" * (n - 1)
+        return {padded[first : first + n] for first in range(len(padded) - n + 1)}
+
+    occurring = set().union(*map(runs, lines))
+    return lambda line: runs(line) <= occurring
 
 
 def find_lines(
@@ -171,12 +218,17 @@ def find_lines(
     seed: int = 0,
     until: Callable[[], bool] = lambda: False,
 ) -> tuple[list[str], Found]:
-    """Return up to `n` lines that are wanted, and all that were drawn; `known` are the lines of the data."""
-    accept = wanted.accept(known)
-    best_of, temperature = (1, 1.0) if corpus.lines.dev else (8, 0.7)
-    sampling = SamplingParams(temperature if wanted.temperature is None else wanted.temperature)
-    key, drawn = jax.random.key(seed), n * (wanted.best_of or best_of)
-    found = find(key, trained, drawn, accept, wanted.start, sampling, whole=True, until=until)
+    """Return up to `n` lines that are wanted, and all that were drawn; `known` are the lines of the data.
+
+    Where too few lines are like those of a short list, only what was asked for counts.
+    """
+    fitted = wanted.fitted(corpus)
+    whole = not in_pieces(corpus)
+    for wishes in (fitted, replace(wanted, temperature=fitted.temperature, best_of=1)):
+        key, sampling, best_of = jax.random.key(seed), SamplingParams(wishes.temperature or 1.0), wishes.best_of or 1
+        found = find(key, trained, n * best_of, wishes.accept(known), wishes.start, sampling, whole=whole, until=until)
+        if found.accepted >= n or until():
+            break
     return [trained.vocab.decode(row) for row in likeliest(found.samples, n)], found
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from makemore_jax.errors import require, require_float, require_positive
+from makemore_jax.muon import orthogonal_momentum
 
 
 class Default(int):
@@ -19,20 +20,25 @@ class Default(int):
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW on random batches of lines; the learning rate warms up, then decays along a cosine."""
+    """Random batches of lines; the learning rate warms up, then decays along a cosine."""
 
     steps: int = 10_000
     """Optimiser steps."""
     batch: int = Default(64)
     """Batch size, in lines."""
+    optimizer: str = "adamw"
+    """Optimiser: adamw; or muon, which makes the updates of matrices orthogonal and needs fewer steps, with AdamW for
+    embeddings, the output layer and vectors."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
+    muon_rate: float | None = None
+    """Peak learning rate of the matrices that muon trains; by default 2.5 times the learning rate."""
     warmup: int = 200
     """Steps of linear warm-up from 0."""
     final: float = 0.05
     """Learning rate at the end of the cosine decay, as a fraction of the peak; 1 keeps it constant."""
     weight_decay: float = 0.01
-    """AdamW's weight decay, on matrices only (not on biases, gains and initial states)."""
+    """Weight decay, on matrices only (not on biases, gains and initial states)."""
     clip: float = 1.0
     """Clip the gradient to this global norm."""
     dropout: float = 0.0
@@ -49,7 +55,12 @@ class Recipe:
 
     def __post_init__(self):
         require_positive(self, "steps", "batch")
+        choices = ", ".join(OPTIMIZERS)
+        require(self.optimizer in OPTIMIZERS, f"`optimizer` is {self.optimizer!r}; it must be one of {choices}")
         require_float("learning_rate", self.learning_rate, zero=False)
+        if self.muon_rate is not None:
+            require(self.optimizer == "muon", "`muon_rate` is for muon; set `optimizer` to muon, or leave it out")
+            require_float("muon_rate", self.muon_rate, zero=False)
         require(self.warmup >= 0, f"`warmup` is {self.warmup}; it must be 0 or more")
         require(0 <= self.final <= 1, f"`final` is {self.final}; it must be from 0 to 1")
         require_float("weight_decay", self.weight_decay)
@@ -70,7 +81,11 @@ class Recipe:
     def hyper(self) -> dict:
         """The floats that may differ between runs, as arrays, so that `vmap` can train many runs as one program."""
         floats = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        floats |= {} if self.muon_rate is None else {"muon_rate": self.muon_rate}
         return jax.device_put({name: np.float32(value) for name, value in floats.items()})
+
+
+ENDS = {"embed", "position", "head", "W"}  # parameters of one row or column a symbol or position; W is the bigram's
 
 
 def lower(recipe: Recipe, lines: int) -> Recipe:
@@ -86,6 +101,12 @@ def lower(recipe: Recipe, lines: int) -> Recipe:
 def is_matrix(path: tuple, leaf: jax.Array) -> bool:
     """Whether weight decay applies to a parameter: all but biases `b`, gains `g` and initial states `h`, `c`."""
     return getattr(path[-1], "key", None) not in ("b", "g", "h", "c")
+
+
+def is_inside(path: tuple, leaf: Any) -> bool:
+    """Whether Muon applies to a parameter: a matrix, or a stack of them, that is not at an end of its model."""
+    names = {getattr(entry, "key", None) for entry in path}
+    return is_matrix(path, leaf) and len(leaf.shape) >= 2 and not names & ENDS
 
 
 class AverageState(NamedTuple):
@@ -124,23 +145,40 @@ class Optimizer(Protocol):
 
 
 @cache
-def adamw(recipe: Recipe) -> Optimizer:
-    """Build the optimiser of a recipe: AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+def optimizer_of(recipe: Recipe) -> Optimizer:
+    """Build the optimiser of a recipe."""
     warmup = min(recipe.warmup, recipe.steps - 1)
-    shape = optax.warmup_cosine_decay_schedule(
-        0.0 if warmup else 1.0, 1.0, warmup, max(recipe.steps, warmup + 1), recipe.final
-    )
+    start, steps = 0.0 if warmup else 1.0, max(recipe.steps, warmup + 1)
+    schedule = optax.warmup_cosine_decay_schedule(start, 1.0, warmup, steps, recipe.final)
 
     def optimizer(hyper: dict) -> optax.GradientTransformation:
         return optax.chain(
             optax.clip_by_global_norm(recipe.clip),
-            optax.adamw(
-                lambda step: hyper["learning_rate"] * shape(step),
-                b2=0.99,
-                weight_decay=hyper["weight_decay"],
-                mask=lambda params: jax.tree_util.tree_map_with_path(is_matrix, params),
-            ),
+            OPTIMIZERS[recipe.optimizer](hyper, schedule),
             *([average_weights(recipe.average)] if recipe.average else []),
         )
 
     return optimizer
+
+
+def adamw(hyper: dict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); the schedule scales the learning rate."""
+    rate = lambda step: hyper["learning_rate"] * schedule(step)
+    decays = partial(jax.tree_util.tree_map_with_path, is_matrix)
+    return optax.adamw(rate, b2=0.99, weight_decay=hyper["weight_decay"], mask=decays)
+
+
+def muon(hyper: dict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Muon (Jordan et al. 2024) for the matrices between the two ends of a model, and AdamW for the rest."""
+    peak = hyper.get("muon_rate", 2.5 * hyper["learning_rate"])
+    matrices = optax.chain(
+        orthogonal_momentum(),
+        optax.add_decayed_weights(hyper["weight_decay"]),
+        optax.scale_by_learning_rate(lambda step: peak * schedule(step)),
+    )
+    kind = lambda path, leaf: "matrix" if is_inside(path, leaf) else "rest"
+    kinds = partial(jax.tree_util.tree_map_with_path, kind)
+    return optax.partition({"matrix": matrices, "rest": adamw(hyper, schedule)}, kinds)
+
+
+OPTIMIZERS = {"adamw": adamw, "muon": muon}  # to add one, write such a function and name it here

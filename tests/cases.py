@@ -38,6 +38,7 @@ VARIANTS = {  # the variants of each model; one that is not listed is tested at 
     "rnn": [{"embed": 5, "hidden": 13}],
     "gru": [{"embed": 5, "hidden": 13}],
     "lstm": [{"embed": 5, "hidden": 13}],
+    "hawk": [{"layers": 2, "embed": 5, "hidden": 13, "conv": 3}],
     "transformer": [GPT, GPT | {"layers": 1, "tied": True}, GPT | {"modern": True}],
     "mixture": [{"components": ("lstm", "transformer")}],
     "ensemble": [{"components": ("lstm",), "members": 2}],

@@ -34,6 +34,7 @@ SIZES = {
     "rnn": {"hidden": 128},
     "gru": {"hidden": 128},
     "lstm": {"hidden": 128},
+    "hawk": {"hidden": 128},
     "transformer": {"layers": 2},
 }
 LIMIT = {"float32": 3e-6, "float64": 1e-13}  # of the loss, over 20 steps

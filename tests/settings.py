@@ -43,6 +43,7 @@ SIZES = {
     "rnn": {"embed": 5, "hidden": 7},
     "gru": {"embed": 5, "hidden": 7},
     "lstm": {"embed": 5, "hidden": 7},
+    "hawk": {"embed": 5, "hidden": 7},
     "transformer": {"embed": 6, "layers": 1, "heads": 2},
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-GROUND = {"checkpoint", "errors", "files", "progress", "recipe"}
+GROUND = {"checkpoint", "errors", "files", "muon", "progress", "recipe"}
 ORDER = ("ground", "data", "models", "inference", "learning", "analysis", "making", "distributed", "runs")
 
 

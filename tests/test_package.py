@@ -24,7 +24,8 @@ def test_the_wheel_holds_every_package_under_one_name():
     packages = {*SETTINGS["tool"]["setuptools"]["packages"]}
     folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("makemore_jax/**/*.py")}
     commands = {"makemore_jax" / path.parent.relative_to(ROOT) for path in ROOT.glob("experiments/**/*.py")}
-    assert packages == {".".join(folder.parts) for folder in folders | commands} | {"makemore_jax.texts"}
+    checks = {"makemore_jax" / path.parent.relative_to(ROOT) for path in ROOT.glob("lessons/**/__init__.py")}
+    assert packages == {".".join(folder.parts) for folder in folders | commands | checks} | {"makemore_jax.texts"}
 
 
 def test_every_command_can_be_named():

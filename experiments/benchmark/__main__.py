@@ -7,14 +7,15 @@ Run it:   python -m experiments.benchmark counts
           python -m experiments.benchmark sample --peer CLONE
           python -m experiments.benchmark reach --peer CLONE --data names.txt
           python -m experiments.benchmark scale
-Expect:   the tables of BENCHMARKS.md
+          python -m experiments.benchmark length
+Expect:   the tables of docs/speed.md
 Takes:    from 10 seconds to 10 minutes each on 2 CPU cores
 """
 
 from typing import Any, Union
 
 from ..shared import cli
-from . import counting, models, scale, time_to_loss
+from . import counting, length, models, scale, time_to_loss
 from .timing import processor
 
 RUN = {
@@ -25,6 +26,7 @@ RUN = {
     models.Sample: models.benchmark_sample,
     time_to_loss.Reach: time_to_loss.benchmark_reach,
     scale.Scale: scale.benchmark_scale,
+    length.Length: length.benchmark_length,
 }
 
 

@@ -20,7 +20,7 @@ from makemore_jax.errors import InputError, require
 from makemore_jax.files import write_json
 from makemore_jax.learning.training import init_state, loss_of, train_steps
 from makemore_jax.models.registry import build
-from makemore_jax.recipe import adamw
+from makemore_jax.recipe import optimizer_of
 
 from ..shared import cli
 from ..shared.figures import drawing
@@ -72,7 +72,7 @@ def measure(simulated: bool, job: dict[str, int]) -> dict[str, float]:
     layout = lay_out(job["devices"])
     placement = placement_on(layout)
     tokens, plan = plan_batches(tokens, job["batch"], placement.rows)
-    loss, optimizer = loss_of(model, recipe, plan, placement.share), adamw(recipe)
+    loss, optimizer = loss_of(model, recipe, plan, placement.share), optimizer_of(recipe)
     init = lambda key: init_state(model.init(key), key, recipe.hyper, optimizer)
     steps = lambda state, tokens: train_steps(state, tokens, loss=loss, optimizer=optimizer, count=STEPS)
     if job["seeds"] > 1:

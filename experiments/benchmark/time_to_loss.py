@@ -25,7 +25,7 @@ from ..shared import cli
 from ..shared.flags import one_of
 from .timing import PeerContest, ask, own_process
 
-OURS = ("backoff", "mlp", "wavenet", "gru", "lstm", "transformer", "modern-transformer")
+OURS = ("backoff", "mlp", "wavenet", "gru", "lstm", "hawk", "transformer", "modern-transformer")
 MODERN = {"modern": True, "steps": 2200}  # with modern swaps, a transformer learns faster than GPT-2's
 EVALUATE_EVERY = 100  # steps
 

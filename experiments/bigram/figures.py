@@ -18,29 +18,34 @@ def counts(counts_VV: np.ndarray, symbols: Sequence[str], path: Path | None = No
     axes = figure.subplots()
     axes.imshow(cells, cmap="Blues")
     for (i, j), count in np.ndenumerate(cells):
-        pair, style = names[i] + names[j], {"ha": "center", **plot.PLAIN}
-        style["color"] = "white" if count > cells.max() / 2 else "#555555"
-        axes.text(j, i - 0.06, pair, va="bottom", fontsize=min(12, 40 / len(pair)), **style)
-        axes.text(j, i + 0.06, str(count), va="top", fontsize=8.5, **style)
-    plot.name_axes(axes, names, fontsize=13)
+        pair, number = names[i] + names[j], str(count)
+        style = {"ha": "center", "color": "white" if count > cells.max() / 2 else "#222222", **plot.PLAIN}
+        axes.text(j, i - 0.04, pair, va="bottom", fontsize=min(13, 40 / len(pair)), **style)
+        axes.text(j, i + 0.04, number, va="top", fontsize=min(14, 56 / len(number)), **style)
+    plot.name_axes(axes, names, fontsize=16)
     text = _title("how often the column's symbol follows the row's", shown, symbols)
-    axes.set_title(text, fontsize=min(16, 1.7 * side), pad=14)
+    axes.set_title(text, fontsize=min(20, 1.7 * side), pad=14)
     return plot.save(figure, path)
 
 
 def matrices(
     prob_VV: Mapping[str, np.ndarray], counts_VV: np.ndarray, symbols: Sequence[str], path: Path | None = None
 ) -> Figure:
-    """Draw probability matrices side by side on one colour scale; a row is the distribution after its symbol."""
+    """Draw probability matrices side by side on one colour scale; a row is the distribution after its symbol.
+
+    Few pairs are far more probable than all others, as u is after q. So the darkest shade stands for the most probable
+    hundredth of the cells, and the others can be told apart.
+    """
     shown = plot.shown(counts_VV)
     names, cells = [plot.label(symbols[int(i)]) for i in shown], np.ix_(shown, shown)
-    top = max(prob[cells].max() for prob in prob_VV.values())
-    figure = plot.figure(7.2 * len(prob_VV), 6.6)
+    top = max(np.quantile(prob[cells], 0.99) for prob in prob_VV.values())
+    figure = plot.figure(7.2 * len(prob_VV), 6.9)
+    figure.suptitle("probability of the column's symbol after the row's", fontsize=15)
     for axes, (name, prob) in zip(figure.subplots(1, len(prob_VV), squeeze=False)[0], prob_VV.items(), strict=True):
         image = axes.imshow(prob[cells], cmap="Blues", vmin=0, vmax=top)
-        plot.name_axes(axes, names, fontsize=9)
+        plot.name_axes(axes, names, fontsize=11)
         axes.set_title(_title(name, shown, symbols), fontsize=13)
-    figure.colorbar(image, ax=figure.axes, label="probability of the column's symbol after the row's", shrink=0.8)
+    figure.colorbar(image, ax=figure.axes, label="probability", shrink=0.8, extend="max")
     return plot.save(figure, path)
 
 
@@ -68,6 +73,7 @@ def regularisers(smoothing: tuple, penalty: tuple, counted_nats: float, path: Pa
         axes.annotate(f"{strength:.2g}", (x, y), (6, -12), textcoords="offset points", color="C1", fontsize=9)
     axes.axvline(counted_nats, color="#555555", linestyle="--", linewidth=1, label=f"counts: {counted_nats:.4f}")
     axes.set(xlabel="loss on the data, nats per character", ylabel="probability of pairs that were never seen")
+    axes.set_title("a penalty on weights acts as smoothing does")
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
     return plot.save(figure, path)

@@ -5,7 +5,6 @@ Row x of W holds the logits after symbol x. The loss has two forms: over all pai
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,12 +20,14 @@ from makemore_jax.models import ngram
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.models.likelihood import table_nll
 from makemore_jax.models.registry import build
+from makemore_jax.runs.writer import RunFolder
 
 from ..shared import cli
 from ..shared.figures import drawing
 from ..shared.lecture import Lecture, descent, pair_loss, table_loss
 from ..shared.usage import called
 from . import figures as bigram_figures
+from .sections import section
 
 TABLE_STEPS = 100_000  # on the count table, where a step costs next to nothing
 MAX_WORK = 2**30  # steps x cells x penalties: fewer steps for a large alphabet
@@ -34,38 +35,43 @@ MAX_ONE_HOTS = 2**25  # pairs x symbols: beyond this, a step over the pairs is t
 MAX_SWEEP = 512  # symbols: beyond this, one penalty is trained instead of a sweep
 
 
-def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any, figures: Path | None) -> dict:
+def tell(init_key: jax.Array, run_key: jax.Array, lecture: Lecture, config: Any, figures: RunFolder | None) -> dict:
     """7 to 9. Learn from the pairs, learn from the table, compare both with the counts; return the summary."""
     model = build("bigram", vocab=lecture.vocab.size)
     hyper = {"learning_rate": jnp.float32(config.learning_rate), "penalty": jnp.float32(config.penalty)}
     start = init_state(model.init(init_key), run_key, hyper, descent)
-    learned, loss_N, on_pairs = tell_pairs(model, start, lecture, config.steps)
-    tell_statistic(model, learned, hyper, lecture)
-    cli.title("9. Two roads, one model")
-    sweep = train_on_table(start, lecture.counts_VV)
-    on_table = tell_agreement(model, sweep, lecture, config.learning_rate)
-    penalties = tell_penalty(sweep, lecture.counts_VV, figures) if on_table["met"] else []
+    with section(config, "7. The neural bigram"):
+        learned, loss_N, on_pairs = tell_pairs(model, start, lecture, config.steps)
+    with section(config, "8. The sufficient statistic"):
+        tell_statistic(model, learned, hyper, lecture)
+    if config.section in (7, 8):
+        return {"pairs": on_pairs}
+    with section(config, "9. Two roads, one model"):
+        sweep = train_on_table(start, lecture.counts_VV)
+        on_table = tell_agreement(model, sweep, lecture, config.learning_rate)
+        penalties = tell_penalty(sweep, lecture.counts_VV, figures) if on_table["met"] else []
     if figures:
         name = f"loss + {config.penalty:g} mean(W²)"
         losses = {f"on the pairs, {name}": loss_N, f"on the table, {name}": sweep.loss_SN[1]}
         losses["on the table, loss alone"] = sweep.loss_SN[0]
         curves = {name: (np.arange(1, len(values) + 1), values) for name, values in losses.items()}
         levels = {"counts": on_table["counted_nats"], "uniform": float(np.log(lecture.vocab.size))}
-        with drawing(figures / "loss.png") as path:
-            plot.losses(curves, levels, path, log=True)
+        with drawing(figures.file("loss.png")) as path:
+            figure = plot.losses(curves, levels, log=True)
+            figure.suptitle("gradient descent arrives at the loss of the counts")
+            plot.save(figure, path)
         name = f"learned in {on_table['steps']:,} steps without a penalty"
         matrices = {"counted": np.exp(ngram.fit(lecture.counts_VV)["log_prob"]), name: sweep.prob_SVV[0]}
         symbols = lecture.vocab.symbols
-        with drawing(figures / "matrices.png") as path:
+        with drawing(figures.file("matrices.png")) as path:
             bigram_figures.matrices(matrices, np.asarray(lecture.counts_VV), symbols, path)
     return {"pairs": on_pairs, "table": on_table, "penalties": penalties}
 
 
 def tell_pairs(model: Model, state: TrainState, lecture: Lecture, steps: int) -> tuple[Params, np.ndarray, dict]:
     """7. Descend as the lecture does, each step over all pairs of the data."""
-    cli.title("7. The neural bigram")
     pairs, side = lecture.tokens.pairs, lecture.vocab.size
-    print(f"logits = one_hot(x) @ W; probabilities = softmax(logits); W starts as {side} x {side} normal noise")
+    print(f"logits = one_hot(x) @ W, probabilities = softmax(logits)\nW starts as {side} x {side} normal noise")
     rate, penalty = state.hyper["learning_rate"], state.hyper["penalty"]
     print(f"gradient descent with learning rate {rate:g} on mean nll + {penalty:g} * mean(W**2)")
     if len(pairs[0]) * side > MAX_ONE_HOTS:
@@ -79,13 +85,12 @@ def tell_pairs(model: Model, state: TrainState, lecture: Lecture, steps: int) ->
     for step in sorted({1, 2, 10, 100, 1000, steps} & set(range(1, steps + 1))):
         print(f"    step {step:>6,}   loss with penalty {loss_N[step - 1]:.4f}")
     nats = exact_loss(model, learned, lecture.tokens).nats
-    print(f"{steps:,} steps took {seconds:.1f} s with compilation; the loss without the penalty is now {nats:.4f}")
+    print(f"{steps:,} steps took {seconds:.1f} s with compilation; loss without the penalty: {nats:.4f}")
     return learned, loss_N, {"steps": steps, "last_loss": loss_N[-1], "nats": nats}
 
 
 def tell_statistic(model: Model, params: Params, hyper: dict, lecture: Lecture) -> None:
     """8. Compare the loss and gradient from the pairs with those from the counts of the same pairs."""
-    cli.title("8. The sufficient statistic")
     x_N, y_N = (side[: MAX_ONE_HOTS // lecture.vocab.size] for side in lecture.tokens.pairs)
     if len(x_N) < len(lecture.tokens.pairs[0]):
         print(f"on the first {len(x_N):,} pairs, since one-hots of all pairs would be slow:")
@@ -126,8 +131,8 @@ def train_on_table(start: TrainState, counts_VV: jax.Array) -> Sweep:
 
     began = time.perf_counter()
     state_S, loss_SN = jax.block_until_ready(train(penalty_S))
-    print(f"{count:,} steps on the table with each of {len(penalty_S)} penalties, 0 included, as one program:", end=" ")
-    print(f"{time.perf_counter() - began:.1f} s")
+    print(f"{count:,} steps on the table with each of {len(penalty_S)} penalties, 0 included,")
+    print(f"as one program: {time.perf_counter() - began:.1f} s")
     W_SVV = state_S.params["W"]
     nats_S = np.array([table_nll(W_VV, counts_VV) for W_VV in W_SVV])
     require(np.isfinite(nats_S[1]), f"the run with penalty {penalty_S[1]:g} diverged; lower it or the learning rate")
@@ -162,7 +167,7 @@ def tell_agreement(model: Model, sweep: Sweep, lecture: Lecture, rate: float) ->
     return {"steps": sweep.loss_SN.shape[1], **nats, **found}
 
 
-def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> list[dict]:
+def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: RunFolder | None) -> list[dict]:
     """9. Show that a penalty acts as smoothing does: at equal loss, unseen pairs get about the same probability."""
     smoothing_G, smoothed_nats_G, smoothed_unseen_G = smoothing_curve(counts_VV)
     order_S = np.argsort(sweep.penalty_S[1:]) + 1
@@ -171,7 +176,7 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
     smoothing_S = np.exp(np.interp(nats_S, smoothed_nats_G, np.log(smoothing_G)))
     smoothed_unseen_S = np.interp(nats_S, smoothed_nats_G, smoothed_unseen_G)
 
-    print("\na penalty acts as smoothing does: it gives probability to pairs that were never seen")
+    print("\na penalty acts as smoothing does: pairs that were never seen get probability")
     columns = {"penalty": ">12.4g", "loss": ">10.4f", "P(unseen)": ">12.6f"}
     table = cli.Table(**columns, **{"smoothing of equal loss": ">28.4g", "its P(unseen)": ">16.6f"})
     names = ("penalty", "nats", "unseen", "smoothing", "smoothed_unseen")
@@ -182,7 +187,7 @@ def tell_penalty(sweep: Sweep, counts_VV: jax.Array, figures: Path | None) -> li
         inside_G = smoothed_nats_G < nats_S.max() * 1.01
         line = tuple(curve[inside_G] for curve in (smoothing_G, smoothed_nats_G, smoothed_unseen_G))
         points = (penalty_S, nats_S, unseen_S)
-        with drawing(figures / "penalty.png") as path:
+        with drawing(figures.file("penalty.png")) as path:
             bigram_figures.regularisers(line, points, float(smoothed_nats_G[0]), path)
     return [dict(zip(names, row, strict=True)) for row in rows]
 

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 
 from makemore_jax.analysis import influence, plot
+from makemore_jax.inference.reading import padded
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params
 
-from .symbols import label
-from .views import padded, reading, rounded
+from ..shared.symbols import label
+from .views import reading, rounded
 
 UNITS = 96  # shown of a layer; of a wider layer, those that vary most along the line
 POINTS = 150  # embeddings in the plane

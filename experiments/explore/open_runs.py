@@ -22,7 +22,7 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import name_of
 from makemore_jax.runs.folder import lines_of, states
 
-from .symbols import label
+from ..shared.symbols import label
 from .table import Table
 
 LOOK_EVERY = 1.0  # seconds between checks of whether a file has changed

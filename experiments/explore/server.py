@@ -29,9 +29,9 @@ from starlette.types import Receive, Scope, Send
 
 from makemore_jax.errors import InputError, require
 
+from ..shared.symbols import label
 from . import inside, views
 from .open_runs import Opened, Shelf, TableOnDisk
-from .symbols import label
 
 PAGE = Path(__file__).parent / "page"
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
@@ -52,9 +52,9 @@ WANTED = {"n": int, "prefix": str, "seed": int, "temperature": float, "top_k": (
 class Guard:
     """Let in only requests of the page itself, from the browser that had the token."""
 
-    def __init__(self, app: Any, token: str):
-        """Guard this application with this token."""
-        self.app, self.token, self.cookie = app, token, secrets.token_urlsafe()
+    def __init__(self, app: Any, token: str, once: str | None = None):
+        """Guard this application with this token, and with one that opens the page only once."""
+        self.app, self.token, self.once, self.cookie = app, token, once, secrets.token_urlsafe()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -65,7 +65,7 @@ class Guard:
         if any(origin != f"http://{request.headers['host']}" for origin in request.headers.getlist("origin")):
             return PlainTextResponse("another site may not ask this page\n", 403)
         name = f"makemore-{request.url.port}"  # the pages of all ports share their cookies
-        if _same(request.query_params.get("token"), self.token):
+        if self._opens(request.query_params.get("token")):
             # The answer is the page and not a redirect, on which a browser that came from another site would not send
             # the cookie. The page first removes the token from the address.
             answer = FileResponse(PAGE / "index.html")
@@ -74,6 +74,13 @@ class Guard:
         if _same(request.cookies.get(name), self.cookie):
             return None
         return PlainTextResponse("open the whole address that the terminal printed: it holds a token\n", 403)
+
+    def _opens(self, given: str | None) -> bool:
+        """Whether this token opens the page. Other users see the arguments of a started browser, so its token dies."""
+        if self.once and _same(given, self.once):
+            self.once = None
+            return True
+        return _same(given, self.token)
 
 
 def _same(given: str | None, secret: str) -> bool:
@@ -98,8 +105,8 @@ def field(asked: dict, name: str, kind: Any) -> Any:
     return float(value) if kind is float else value
 
 
-def app(shelf: Shelf, tables: TableOnDisk, token: str) -> Starlette:
-    """Make the application that serves these models and this table to a client with the token."""
+def app(shelf: Shelf, tables: TableOnDisk, token: str, once: str | None = None) -> Starlette:
+    """Make the application that serves these models and this table to a client with a token; see `Guard`."""
     one_at_a_time = threading.Lock()  # one computation uses every core, so several would only wait for each other
 
     def state(_: dict) -> dict:
@@ -162,7 +169,7 @@ def app(shelf: Shelf, tables: TableOnDisk, token: str) -> Starlette:
     handlers: dict[Any, Any] = {HTTPException: refuse, ClientDisconnect: gone, 500: broken}
     return Starlette(
         routes=[Mount("/api", routes=routes), Mount("/", StaticFiles(directory=PAGE, html=True))],
-        middleware=[trusted, Middleware(Guard, token=token)],
+        middleware=[trusted, Middleware(Guard, token=token, once=once)],
         exception_handlers=handlers,
     )
 

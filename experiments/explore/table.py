@@ -18,7 +18,7 @@ from makemore_jax.models.likelihood import table_nll
 from makemore_jax.models.registry import build
 
 from ..shared.lecture import count_table, descent, table_loss
-from .symbols import label
+from ..shared.symbols import label
 
 SHOWN = 60  # symbols along a side; of a larger vocabulary, the most frequent are shown
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # after which the learned table is shown

@@ -3,23 +3,22 @@
 Programs are compiled for padded lines, so that one more symbol needs no compilation.
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from makemore_jax.data.corpus import novelty
-from makemore_jax.data.lines import Split, normalize
-from makemore_jax.data.vocab import MARK, Vocab
-from makemore_jax.data.words import split_words
-from makemore_jax.errors import InputError, require
+from makemore_jax.data.lines import Split
+from makemore_jax.data.vocab import MARK
+from makemore_jax.errors import require
 from makemore_jax.inference.draw import draw
+from makemore_jax.inference.reading import Reading, log_probs
+from makemore_jax.inference.reading import reading as read
 from makemore_jax.inference.sampler import SamplingParams, filter_logits, line_uniforms
 from makemore_jax.inference.trained import Trained
-from makemore_jax.models.interface import Model, Params
 
-from .symbols import label
+from ..shared.symbols import label
 
 BARS = 40  # the most likely symbols of a large vocabulary, whose probabilities are shown
 MAX_ALL = 64  # symbols of a vocabulary that is shown whole, in its own order
@@ -27,55 +26,9 @@ MAX_TEXT = 5_000  # characters of a typed line
 MAX_LINES = 100  # drawn at once
 
 
-class Reading(NamedTuple):
-    """The beginning of a text that a model can read, and the rest."""
-
-    ids: np.ndarray  # its tokens, without marks
-    unread: str  # the rest
-    problem: str | None  # why the reading stops there, in one line
-
-
 def reading(trained: Trained, text: str) -> Reading:
-    """Read a text up to the first symbol that the model does not know, or up to the length of its context."""
-    vocab, limit = trained.vocab, trained.context - 1
-    text = normalize(text.replace("\n", " "), vocab.lowercase)
-    try:
-        ids, unread, problem = vocab.encode_line(text), "", None
-    except InputError:
-        ids, unread, problem = _known_part(vocab, text)
-    if len(ids) > limit:
-        unread = vocab.decode(ids[limit:]) + unread
-        ids, problem = ids[:limit], f"this model reads up to {limit:,} symbols"
-    return Reading(ids, unread, problem)
-
-
-def _known_part(vocab: Vocab, text: str) -> tuple[np.ndarray, str, str]:
-    pieces, kind, between = (split_words(text), "word", " ") if vocab.tokens == "word" else (text, "symbol", "")
-    ids = [np.zeros(0, np.int32)]
-    for number, piece in enumerate(pieces):
-        try:
-            ids.append(vocab.encode_line(piece))
-        except InputError:
-            problem = f"this model does not know the {kind} {label(piece)}"
-            return np.concatenate(ids), between.join(pieces[number:]), problem
-    return np.concatenate(ids), "", ""
-
-
-def padded(trained: Trained, ids: np.ndarray) -> np.ndarray:
-    """Pad the mark and the line with marks to one of a few lengths; by causality this changes no logits of the line."""
-    width = min(max(16, 2 ** len(ids).bit_length()), trained.context)
-    return np.pad(ids, (1, width - 1 - len(ids)), constant_values=MARK).astype(np.int32)
-
-
-@partial(jax.jit, static_argnames="model")
-def _log_probs(model: Model, params: Params, x_T: jax.Array) -> jax.Array:
-    return jax.nn.log_softmax(model.apply(params, x_T[None])[0])
-
-
-def log_probs(trained: Trained, ids: np.ndarray) -> np.ndarray:
-    """The log-probabilities of the symbol after the mark and after each symbol of a line, (T, V)."""
-    x_T = padded(trained, ids)
-    return np.asarray(_log_probs(trained.model, trained.params, x_T), np.float64)[: len(ids) + 1]
+    """Read a typed text, in which a line end is a space."""
+    return read(trained, text.replace("\n", " "))
 
 
 def type_line(trained: Trained, text: str) -> dict:

@@ -24,7 +24,7 @@ from makemore_jax.errors import require_nonempty, require_positive
 from makemore_jax.learning.training import first_state, jitted_steps
 from makemore_jax.models.interface import Model, num_params
 from makemore_jax.models.registry import MODELS, NEURAL, build
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 from ..shared import cli
 from ..shared.flags import Trains, chosen_sizes, one_of, with_model
@@ -114,7 +114,7 @@ def measure(model: Model, recipe: Recipe, context: int, layout: Layout) -> Fit:
     try:
         steps, how = (
             jitted_steps(in_place=True),
-            {"loss": loss, "optimizer": adamw(recipe), "count": 1, "stacked": True},
+            {"loss": loss, "optimizer": optimizer_of(recipe), "count": 1, "stacked": True},
         )
         program = steps.lower(state, batches, **how).compile()
     except jax.errors.JaxRuntimeError as error:

@@ -16,10 +16,13 @@ import numpy as np
 import optax
 
 import makemore_jax
+from makemore_jax.data.formats import Source
 from makemore_jax.data.lines import printable
 from makemore_jax.distributed.processes import alone, is_first, join
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import to_json
+from makemore_jax.models.interface import Model, shapes_of
+from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
@@ -29,11 +32,14 @@ from .flags import parse
 from .signals import Stopped, stop_on_signals
 
 # Flags that affect where a run is stored or how it is computed, but not its result.
-VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset")
+VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save_every", "preset", "pause", "section")
 # JAX's own settings that change random numbers, with their defaults; a run records those that differ.
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
-# Flags that are recorded only if they are given, so that earlier runs can be resumed.
-ADDED = ("vocab_size", "tokenizer", "separator", "context_length", "init_from")
+# Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
+ADDED = dict.fromkeys(
+    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", *Source._fields)
+)
+ADDED |= {"optimizer": "adamw"}
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:
@@ -48,7 +54,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.showwarning = lambda message, *_: print(f"warning: {printable(str(message))}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: print(f"warning: {printable(as_flags(str(message)))}", file=sys.stderr)
     keep_compilations()
     try:
         with stop_on_signals():
@@ -61,7 +67,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
                 print_json(summary)
             sys.stdout.flush()
     except InputError as error:
-        fail(re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), str(error)))
+        fail(as_flags(str(error)))
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -95,6 +101,11 @@ def join_processes(config: Any) -> Iterator[None]:
         yield
 
 
+def as_flags(message: str) -> str:
+    """Print the names of parameters, which are in backticks, as flags."""
+    return re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), message)
+
+
 def open_closed_streams() -> None:
     """Open the null device in place of each closed standard stream (`>&-`), so that no file gets its number."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -126,14 +137,23 @@ def settings(config: Any, digest: str, **more: Any) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     nested = {name: value for part in fields.values() if isinstance(part, dict) for name, value in part.items()}
     fields = {name: value for name, value in fields.items() if name not in VIEW and not isinstance(value, dict)}
-    fields = {name: value for name, value in fields.items() if value is not None or name not in ADDED}
     noted = {**fields, **nested, "lines_sha256": digest}
+    noted = {name: value for name, value in noted.items() if name not in ADDED or value != ADDED[name]}
     noted |= {name: value for name, value in more.items() if value is not None}
     chosen = {name: getattr(jax.config, name) for name in RANDOM}
     noted |= {name: value for name, value in chosen.items() if value != RANDOM[name]}
     if fields.get("tokenizer"):
-        noted["tokenizer_sha256"] = config.encoding.vocab.digest
+        noted["tokenizer_sha256"] = config.encoded.vocab.digest
     return noted
+
+
+def tell_optimizer(recipe: Recipe, model: Model) -> None:
+    """Print how much of a model Muon trains, if the recipe says Muon."""
+    if recipe.optimizer == "muon":
+        leaves = jax.tree_util.tree_leaves_with_path(shapes_of(model.init))
+        inside = sum(leaf.size for path, leaf in leaves if is_inside(path, leaf))
+        share = f"muon trains the matrices, {inside:,} parameters; adamw trains the rest"
+        print(share if inside else "this model has no matrix between its two ends, so adamw trains all of it")
 
 
 def print_json(value: Any) -> None:
@@ -165,9 +185,10 @@ def shown(path: Path) -> str:
 
 
 def columns(texts: dict[str, list[str]]) -> None:
-    """Print lists of texts side by side, each under its name."""
+    """Print lists of texts side by side, each under its name, in at most 80 characters."""
+    width = min(32, 80 // len(texts))
     for row in zip(*([name, *column] for name, column in texts.items()), strict=True):
-        print("".join(pad(clip(text, 30), 32) for text in row).rstrip())
+        print("".join(pad(clip(text or "(empty)", width - 2), width) for text in row).rstrip())
 
 
 def mean_and_range(values: Sequence[float]) -> str:

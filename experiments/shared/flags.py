@@ -28,6 +28,7 @@ from makemore_jax.models.registry import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import open_run
 
+from .reading import File, Reads
 from .usage import called
 
 
@@ -75,11 +76,12 @@ def read_vocab(path: Path, lowercase: bool) -> Vocab:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class Text(Reads):
     """The flags of a command that reads a text."""
 
-    data: Path = field(default_factory=partial(embedded, "names.txt"))
-    """Text file in UTF-8, one item per line; a tenth of the lines is held out for dev and a tenth for test."""
+    data: File = field(default_factory=partial(embedded, "names.txt"))
+    """Text file with one item per line, or CSV, TSV, FASTA or SMILES, also in .gz; - is standard input. A tenth of
+    the lines is held out for dev and a tenth for test."""
     max_length: int | None = None
     """Cut each line to this many characters."""
     tokens: Annotated[str, one_of(TOKENIZERS)] = "character"
@@ -87,7 +89,7 @@ class Text:
     lowercase: bool = False
     """Lowercase the text."""
     min_count: int = 1
-    """With --tokens word: treat words that occur fewer times than this in the train lines as one unknown word."""
+    """Treat characters, or words, that occur fewer times than this as one unknown symbol, which is never sampled."""
     vocab_size: int | None = None
     """With --tokens bpe: number of symbols to learn from the train lines; 2,000 by default."""
     tokenizer: Path | None = None
@@ -104,15 +106,15 @@ class Text:
         return find_tokenizer(self.tokens).unit or self.tokens
 
     @property
-    def encoding(self) -> Encoding:
+    def encoded(self) -> Encoding:
         """How these flags turn text into tokens."""
         vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
         made = self.tokens, self.lowercase, self.min_count, self.max_length, self.vocab_size
-        return Encoding(*made, vocab, self.separator, self.context_length)
+        return Encoding(*made, vocab, self.separator, self.context_length, **self.reading.source._asdict())
 
     def load(self) -> Corpus:
         """The corpus that these flags ask for; frequent lines, which are not held out, are told."""
-        loaded = corpus.load(self.data, **self.encoding._asdict())
+        loaded = corpus.load(self.data, **self.encoded._asdict())
         counts = Counter(line for part in loaded.lines for line in part)
         if kept := frequent(counts, counts.total(), len(counts)):
             copies, different = sum(counts[line] for line in kept), f"{len(kept)} different" if len(kept) > 1 else "one"

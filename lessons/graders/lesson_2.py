@@ -1,7 +1,6 @@
 """Checks of the exercises of lesson 2."""
 
 from functools import cache
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ CANDIDATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 @cache
 def _corpus():
-    return mm.load(Path(__file__).resolve().parents[2] / "data/names.txt")
+    return mm.load()
 
 
 @cache
@@ -56,19 +55,26 @@ def count_trigrams(answer):
 def best_smoothing(answer):
     """What to add to each count of a trigram, chosen on dev."""
     losses = _dev_losses()
-    assert answer in losses, f"one of {CANDIDATES}"
+    chosen = [more for more in CANDIDATES if np.isclose(float(answer), more)]  # whatever kind of number it is
+    assert chosen, f"one of {CANDIDATES}"
     best = min(losses, key=losses.get)
-    assert answer == best, f"with {answer:g} the dev loss is {losses[answer]:.4f}; another gives less"
+    assert chosen == [best], f"with {chosen[0]:g} the dev loss is {losses[chosen[0]]:.4f}; another gives less"
 
 
 def logits_after(answer):
-    """Rows of W, as the product with a one-hot picks them."""
+    """Rows of W, as the product with a one-hot picks them, but without it."""
     W_VV, x_N = jax.random.normal(jax.random.key(0), (27, 27)), jnp.array([3, 0, 26, 3])
     found_NV, expected_NV = answer(W_VV, x_N), jax.nn.one_hot(x_N, 27) @ W_VV
     assert found_NV.shape == (4, 27), f"the shape is {found_NV.shape}; it should be (4, 27)"
     assert (found_NV == expected_NV).all(), "not the same as one_hot(x) @ W; that picks rows"
-    jaxpr = str(jax.make_jaxpr(answer)(W_VV, x_N))
-    assert "dot_general" not in jaxpr, "right, but there still is a product of matrices"
+    product = "right, but there still is a one-hot: index W with the letters instead"
+    with np.errstate(invalid="ignore"):  # in a product, 0 times infinity is not a number
+        assert np.isfinite(answer(W_VV.at[7].set(jnp.inf), x_N)).all(), product
+    try:
+        steps = jax.make_jaxpr(answer)(W_VV[:, :2], jnp.zeros(100, int)).eqns
+    except jax.errors.JAXTypeError:  # in NumPy, which cannot be traced
+        return
+    assert max(output.aval.size for step in steps for output in step.outvars) < 100 * 27, product
 
 
 def cross_entropy(answer):

@@ -1,6 +1,7 @@
 """Graders of lesson 5: a backward rule is right if it agrees with `jax.vjp` of its forward function."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -114,3 +115,69 @@ def batch_norm_rule(answer: Callable) -> None:
 
     hint = "Three paths: straight, through the mean (divided by B), through the variance (divided by B - 1)."
     _agree(batch_norm, (x_BH,), lambda g: answer(x_BH, gain_H, g), hint)
+
+
+_STEPS = {  # the lesson's forward pass, for the values in `v`
+    "emb": lambda v: v.C[v.x],
+    "embcat": lambda v: v.emb.reshape(len(v.x), -1),
+    "hprebn": lambda v: v.embcat @ v.W1 + v.b1,
+    "bnmeani": lambda v: v.hprebn.mean(0, keepdims=True),
+    "bndiff": lambda v: v.hprebn - v.bnmeani,
+    "bndiff2": lambda v: v.bndiff**2,
+    "bnvar": lambda v: v.bndiff2.sum(0, keepdims=True) / (len(v.x) - 1),
+    "bnvar_inv": lambda v: (v.bnvar + 1e-5) ** -0.5,
+    "bnraw": lambda v: v.bndiff * v.bnvar_inv,
+    "hpreact": lambda v: v.bngain * v.bnraw + v.bnbias,
+    "h": lambda v: jnp.tanh(v.hpreact),
+    "logits": lambda v: v.h @ v.W2 + v.b2,
+    "logit_maxes": lambda v: v.logits.max(1, keepdims=True),
+    "norm_logits": lambda v: v.logits - v.logit_maxes,
+    "counts": lambda v: jnp.exp(v.norm_logits),
+    "counts_sum": lambda v: v.counts.sum(1, keepdims=True),
+    "counts_sum_inv": lambda v: 1 / v.counts_sum,
+    "probs": lambda v: v.counts * v.counts_sum_inv,
+    "logprobs": lambda v: jnp.log(v.probs),
+}
+_SHAPES = {"C": (5, 2), "W1": (6, 4), "b1": (4,), "bngain": (4,), "bnbias": (4,), "W2": (4, 5), "b2": (5,)}
+_NAMES = (  # from the loss back to the embedding
+    *("logprobs", "probs", "counts_sum_inv", "counts_sum", "counts", "norm_logits", "logit_maxes", "logits"),
+    *("h", "W2", "b2", "hpreact", "bngain", "bnbias", "bnraw", "bnvar_inv", "bnvar", "bndiff2", "bndiff"),
+    *("bnmeani", "hprebn", "embcat", "W1", "b1", "emb", "C"),
+)
+
+
+def _values(added: dict, x_BR: np.ndarray, y_B: np.ndarray) -> SimpleNamespace:
+    """All values of a small network, with something added to each: nothing, or a zero to differentiate by."""
+    v = SimpleNamespace(x=x_BR, y=y_B)
+    for seed, (name, shape) in enumerate(_SHAPES.items(), 20):
+        setattr(v, name, _normal(seed, *shape) + added.get(name, 0.0))
+    for name, step in _STEPS.items():
+        setattr(v, name, step(v) + added.get(name, 0.0))
+    return v
+
+
+def gradients(answer: Callable) -> None:
+    """All 26 gradients of the lesson's network, compared one by one."""
+    data = np.random.default_rng(30).integers(0, 5, (8, 3)), np.arange(8) % 5
+    v = SimpleNamespace(**{name: np.asarray(value) for name, value in vars(_values({}, *data)).items()})
+    taps = {name: jnp.zeros(getattr(v, name).shape) for name in _NAMES}
+    truth = jax.grad(lambda taps: -_values(taps, *data).logprobs[jnp.arange(8), data[1]].mean())(taps)
+    given, stopped = SimpleNamespace(), None
+    try:
+        answer(v, given)
+    except (TypeError, ValueError, AttributeError, IndexError) as error:  # what came before it can be compared
+        stopped = error
+    for right, name in enumerate(_NAMES):
+        found = getattr(given, name, None)
+        if found is None and stopped:
+            raise stopped
+        if found is None or found is ...:
+            if not right:
+                raise NotImplementedError
+            raise AssertionError(f"{right} of {len(_NAMES)} are right. Now `{name}`.")
+        shape, expected = np.shape(found), np.asarray(truth[name])
+        said = f"{right} of {len(_NAMES)} are right. `{name}`"
+        assert shape == expected.shape, f"{said} has shape {shape}; its variable has {expected.shape}."
+        off, largest = np.abs(found - expected).max(), np.abs(expected).max()
+        hint = "Where a value was broadcast or used twice, its gradients add."
+        assert off < 1e-5 * largest + 1e-6, f"{said} is off by {off:.1e}; its largest is {largest:.1e}. {hint}"

@@ -3,14 +3,11 @@
 import math
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import jax
 import numpy as np
 
 import makemore_jax as mm
-
-DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def beats(answer: Callable) -> None:
@@ -36,7 +33,7 @@ def expected_in_train(answer: Callable) -> None:
 
 @cache
 def _counted() -> tuple:
-    corpus = mm.load(DATA / "names.txt")
+    corpus = mm.load()
     return corpus, mm.count(corpus)
 
 

@@ -1,4 +1,4 @@
-"""Solutions of the exercises of lesson 2, and tempting answers that are wrong."""
+"""Solutions of the exercises of lesson 2, and how one gets there."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,19 @@ SYMBOLS = ".abcdefghijklmnopqrstuvwxyz"
 
 
 def normalise(counts_VV):
+    """2.1: `keepdims=True` leaves the sums a column, (V, 1), so that each row is divided by its own sum.
+
+    Where a sum is 0, the quotient is 0 / 0. So divide by 1 there, and then choose the uniform row with `where`.
+    """
     total_V1 = counts_VV.sum(1, keepdims=True)
     return jnp.where(total_V1 > 0, counts_VV / jnp.maximum(total_V1, 1), 1 / counts_VV.shape[1])
 
 
 def count_trigrams(names):
+    """2.2: name by name, so that no trigram reaches across two names; two dots stand before each, one after it.
+
+    Every three neighbours of `..name.` are then one trigram: `zip` of the list with itself, moved by one and by two.
+    """
     counts = np.zeros((27, 27, 27), int)
     for name in names:
         ids = [0, 0, *(SYMBOLS.index(letter) for letter in name), 0]
@@ -21,82 +29,27 @@ def count_trigrams(names):
     return counts
 
 
+def dev_loss(more, train, dev):
+    """For 2.3: count on train, add, divide, and take the mean of -log P over the trigrams of dev."""
+    smoothed = count_trigrams(train) + more
+    log_prob = np.log(smoothed / smoothed.sum(2, keepdims=True))
+    held_out = count_trigrams(dev)
+    return -(held_out * log_prob).sum() / held_out.sum()
+
+
+# 2.3: min((0.01, 0.03, 0.1, 0.3, 1, 3, 10), key=lambda more: dev_loss(more, corpus.lines.train, corpus.lines.dev))
+best_smoothing = 0.1
+
+
 def logits_after(W_VV, x_N):
+    """2.4: the product with a one-hot picks a row of W. So pick it: an index of N numbers gives N rows."""
     return W_VV[x_N]
 
 
 def cross_entropy(logits_NV, y_N):
+    """2.5: `log_softmax` bears logits of any size. Of each row we need one entry, that of the symbol that came.
+
+    `take_along_axis` takes it; `log_prob_NV[jnp.arange(len(y_N)), y_N]` does the same with two arrays as an index.
+    """
     log_prob_NV = jax.nn.log_softmax(logits_NV)
     return -jnp.take_along_axis(log_prob_NV, y_N[:, None], 1).mean()
-
-
-def without_keepdims(counts_VV):
-    return counts_VV / counts_VV.sum(1)
-
-
-def empty_row_forgotten(counts_VV):
-    return counts_VV / jnp.maximum(counts_VV.sum(1, keepdims=True), 1)
-
-
-def smoothed_instead(counts_VV):
-    return (counts_VV + 1) / (counts_VV + 1).sum(1, keepdims=True)
-
-
-def across_names(names):
-    ids = np.array([SYMBOLS.index(symbol) for symbol in f"..{'.'.join(names)}."])
-    counts = np.zeros((27, 27, 27), int)
-    np.add.at(counts, (ids[:-2], ids[1:-1], ids[2:]), 1)
-    return counts
-
-
-def one_dot(names):
-    counts = np.zeros((27, 27, 27), int)
-    for name in names:
-        ids = [0, *(SYMBOLS.index(letter) for letter in name), 0]
-        for first, second, third in zip(ids, ids[1:], ids[2:], strict=False):
-            counts[first, second, third] += 1
-    return counts
-
-
-def counted_once(names):
-    return np.minimum(count_trigrams(names), 1)
-
-
-def columns(W_VV, x_N):
-    return W_VV[:, x_N].T
-
-
-def a_product_still(W_VV, x_N):
-    return jnp.eye(27)[x_N] @ W_VV
-
-
-def logarithm_of_softmax(logits_NV, y_N):
-    return -jnp.log(jax.nn.softmax(logits_NV))[jnp.arange(len(y_N)), y_N].mean()
-
-
-def every_pair_of_indices(logits_NV, y_N):
-    return -jax.nn.log_softmax(logits_NV)[:, y_N].mean()
-
-
-def over_the_batch(logits_NV, y_N):
-    return -jax.nn.log_softmax(logits_NV, axis=0)[jnp.arange(len(y_N)), y_N].mean()
-
-
-def a_sum(logits_NV, y_N):
-    return cross_entropy(logits_NV, y_N) * len(y_N)
-
-
-RIGHT = {
-    "normalise": normalise,
-    "count_trigrams": count_trigrams,
-    "best_smoothing": 0.1,
-    "logits_after": logits_after,
-    "cross_entropy": cross_entropy,
-}
-WRONG = {
-    "normalise": [without_keepdims, empty_row_forgotten, smoothed_instead],
-    "count_trigrams": [across_names, one_dot, counted_once],
-    "best_smoothing": [0.01, 1.0, 10.0, 0.2],
-    "logits_after": [columns, a_product_still],
-    "cross_entropy": [logarithm_of_softmax, every_pair_of_indices, over_the_batch, a_sum],
-}

@@ -1,7 +1,7 @@
 """Measure what a prediction depends on: replace one symbol of a real line, and see how much the prediction changes.
 
 The functions work on any model. The change is the total variation between the two distributions of the next symbol,
-sum |p - q| / 2: 0 if they are equal, 1 if they have no symbol in common.
+`sum |p - q| / 2`: 0 if they are equal, 1 if they have no symbol in common.
 """
 
 from collections.abc import Iterator

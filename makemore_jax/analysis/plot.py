@@ -23,7 +23,7 @@ from makemore_jax.files import write_bytes
 from makemore_jax.inference.trained import Activations
 
 SHOWN = 40  # symbols along a side of a heat map; a larger vocabulary shows the most frequent
-DPI = 110
+DPI, NOTEBOOK_DPI = 150, 110  # of files, and in notebooks, which should stay small
 PLAIN = {"parse_math": False}  # for text from the data, in which a dollar sign is not mathematics
 TITLES = {"h": "state h", "c": "memory c"}
 TITLES |= {gate: f"{gate} gate" for gate in ("reset", "update", "input", "forget", "output")}
@@ -36,7 +36,7 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
-        self.savefig(picture, format="png", dpi=DPI)
+        self.savefig(picture, format="png", dpi=NOTEBOOK_DPI)
         return picture.getvalue()
 
 
@@ -128,7 +128,7 @@ def _finish_losses(axes: Axes, levels: Mapping[str, float], unit: str) -> None:
         axes.locator_params("x", integer=True)
     axes.set(xlabel="gradient step", ylabel=f"loss, nats per {unit}")
     axes.grid(alpha=0.2)
-    axes.legend(framealpha=0.9, edgecolor="none")  # drawn over the lines of the levels
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)  # outside, where it hides nothing
 
 
 def substitution(found: Substitution, symbols: Sequence[str], path: str | Path | None = None) -> Figure:

@@ -85,19 +85,23 @@ def parse(model: dict) -> tuple[list[str], tuple[str, ...]]:
 
 
 def read(folder: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Read the symbols, ordered by number, and the merges from vocab.json and merges.txt, or from tokenizer.json."""
+    """Read the symbols, ordered by number, and the merges from vocab.json and merges.txt, or from tokenizer.json.
+
+    A tokenizer.json beside the other two is read for settings that would change the encoding.
+    """
     apart, whole = (folder / "vocab.json", folder / "merges.txt"), folder / "tokenizer.json"
     files = apart if all(path.is_file() for path in apart) else (whole,)
     where = f"{str(folder)!r}"
     require(files[0].is_file(), f"{where}: no tokenizer; it must hold vocab.json and merges.txt, or tokenizer.json")
     try:
-        texts = [path.read_text(encoding="utf-8") for path in files]
+        about = json.loads(whole.read_text(encoding="utf-8")) if whole.is_file() else {}
+        if whole.is_file():
+            _require_neutral(about, where)
         if files == apart:
+            texts = [path.read_text(encoding="utf-8") for path in files]
             merges = [line for line in texts[1].split("\n") if line and not line.startswith("#version")]
             model = {"vocab": json.loads(texts[0]), "merges": merges}
         else:
-            about = json.loads(texts[0])
-            _require_neutral(about, where)
             model = about["model"]
         symbols, merges = parse(model)
     except OSError as error:

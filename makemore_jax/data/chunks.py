@@ -25,7 +25,11 @@ COUNTED = 2**14  # lines whose counts are in memory at once
 
 
 def read_chunks(
-    path: str | Path, max_length: int | None = None, lowercase: bool = False, size: int = SIZE
+    path: str | Path,
+    max_length: int | None = None,
+    lowercase: bool = False,
+    context_length: int | None = None,
+    size: int = SIZE,
 ) -> Iterator[str]:
     """Yield the lines of `read_lines` in chunks, joined by \\n, with `size` bytes of the file in memory at once."""
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
@@ -35,7 +39,7 @@ def read_chunks(
         text = normalize(decode(raw, name, number), lowercase)
         chunk = text.strip()
         if max_length is not None or not _is_clean(chunk):
-            chunk = "\n".join(clean_lines(text.split("\n"), name, number, max_length))
+            chunk = "\n".join(clean_lines(text.split("\n"), name, number, max_length, context_length))
         number += text.count("\n")
         if chunk:
             blank = False

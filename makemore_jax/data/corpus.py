@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from makemore_jax.data.lines import LONGEST_LINE, Split, digest, normalize, read_lines, split
+from makemore_jax.data.formats import Source
+from makemore_jax.data.lines import LONGEST_LINE, Reading, Split, digest, normalize, read_lines, split
 from makemore_jax.data.tokenizers import find_tokenizer
 from makemore_jax.data.tokens import Tokens, tokenize
 from makemore_jax.data.vocab import Vocab
@@ -27,6 +28,15 @@ class Encoding(NamedTuple):
     separator: str | None = None  # between documents
     context_length: int | None = None
     grow: bool = False  # add the symbols of the text to the given vocabulary
+    column: str | int | None = None  # this and the next three: of a file, see `Source`
+    weights: str | int | None = None
+    encoding: str | None = None
+    errors: str | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """The settings that determine the lines of a file."""
+        return Reading(self.max_length, self.lowercase, self.separator, self.context_length or 0, Source(*self[-4:]))
 
     def find_vocab(self, texts: Iterable[str]) -> Vocab:
         """Return the given vocabulary, or make one from these texts, or both in one."""
@@ -41,6 +51,7 @@ class Encoding(NamedTuple):
         if not self.vocab:
             return
         require(self.vocab_size is None, "`vocab_size` is for learning a vocabulary; leave it out, since one is given")
+        require(self.min_count == 1, "`min_count` is for making a vocabulary; leave it out, since one is given")
         for name in ("tokens", "lowercase"):
             asked, own = getattr(self, name), getattr(self.vocab, name)
             require(asked == own, f"`{name}` is {asked}; it must be {own}, as in the given vocabulary")
@@ -93,7 +104,13 @@ def gather(data: str | Path | Sequence[str] | None, encoding: Encoding) -> tuple
     """The lines of a file, of a list, or by default the embedded names; and what to call them in a message."""
     data = embedded("names.txt") if data is None else data
     if isinstance(data, str | Path):
-        return read_lines(data, encoding.max_length, encoding.lowercase, encoding.separator), str(data)
+        return read_lines(data, *encoding.reading), str(data)
+    require(isinstance(data, Iterable), f"the data is {data!r:.60}; give a path, or a list of lines")
+    return gather_list(data, encoding), "the list"
+
+
+def gather_list(data: Sequence[str], encoding: Encoding) -> list[str]:
+    """The lines of a list."""
     for number, line in enumerate(data, 1):
         require(
             isinstance(line, str), f"item {number} of the list is of type {type(line).__name__}; give lines of text"
@@ -101,7 +118,8 @@ def gather(data: str | Path | Sequence[str] | None, encoding: Encoding) -> tuple
     lines = [normalize(line.strip(), encoding.lowercase)[: encoding.max_length].rstrip() for line in data]
     lines = [line for line in lines if line]
     require(bool(lines), "the list holds no lines; give some")
-    return lines, "the list"
+    require(encoding[-4:] == Source(), "`column`, `weights`, `encoding` and `errors` are for files, and this is a list")
+    return lines
 
 
 def load(
@@ -116,32 +134,35 @@ def load(
     separator: str | None = None,
     context_length: int | None = None,
     grow: bool = False,
+    **source: Any,
 ) -> Corpus:
     """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
 
     A list of lines may replace the file. With a `separator`, the items are documents, and line ends are symbols.
 
     Args:
-      path: a UTF-8 text file, or a list of lines; without it, the embedded names.
+      path: a text file or another of `formats`, or a list of lines; without it, the embedded names.
       max_length: cut lines to this many characters.
       tokens: the kind of token: "character", "word", "byte" or "bpe" (byte pairs, as in GPT-2).
       lowercase: convert all text to lowercase.
-      min_count: for words: a word that occurs fewer times in the train lines is unknown.
+      min_count: a character that occurs fewer times, or a word fewer times in the train lines, is unknown.
       vocab_size: for byte pairs: the number of symbols to learn from the train lines; by default 2,000.
       vocab: a vocabulary to use instead of one made from the text, such as `Vocab.read(folder)` or that of a trained
         model; `tokens` and `lowercase` must agree with it.
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
       grow: add the symbols that `vocab` lacks, so that a model with that vocabulary can be trained on this data.
+      **source: the `column` and the `weights` of a table, the `encoding` of a file, or its `errors`; see `Source`.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
         the vocabulary.
     """
-    encoding = Encoding(tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow)
+    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow
+    encoding = Encoding(*made, **source)
     encoding.require_consistent()
-    lines, source = gather(path, encoding)
-    return encode(split(lines), digest(lines), encoding, source)
+    lines, name = gather(path, encoding)
+    return encode(split(lines), digest(lines), encoding, name)
 
 
 def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
@@ -167,16 +188,14 @@ def _encode(lines: Split[list[str]], digest: str, encoding: Encoding, source: st
     return Corpus(vocab, lines, tokens, digest, longest_line(tokens, encoding, source))
 
 
-def makemore_split(
-    path: str | Path, max_length: int | None = None, lowercase: bool = False
-) -> tuple[Split[list[str]], str]:
+def makemore_split(path: str | Path, reading: Reading = Reading()) -> tuple[Split[list[str]], str]:
     """Split the lines of a file as makemore.py does, and return them with their digest.
 
     The held-out lines, at most 1,000, are the ones that makemore.py draws with its default seed. Some of them are in
     train as well, because lines repeat, and dev and test are the same lines. Losses are therefore too low: compare them
     only with published figures.
     """
-    lines = read_lines(path, max_length, lowercase)
+    lines = read_lines(path, *reading)
     require(len(lines) >= 10, f"{str(path)!r}: {len(lines)} lines are too few to hold a tenth out; add more")
     shuffled, held_out = [lines[i] for i in _torch_permutation(3407, len(lines))], min(1000, len(lines) // 10)
     train, test = shuffled[:-held_out], shuffled[-held_out:]

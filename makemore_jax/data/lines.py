@@ -9,8 +9,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from makemore_jax.data import formats
 from makemore_jax.errors import InputError, require
 
 LONGEST_LINE = 4096  # characters; with longer lines, it is probably the wrong file
@@ -43,30 +44,46 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 
+class Reading(NamedTuple):
+    """The settings that determine the lines of a file: the arguments of `read_lines`."""
+
+    max_length: int | None = None
+    lowercase: bool = False
+    separator: str | None = None  # between documents
+    context_length: int | None = None  # of windows, which cut long lines; 0 if they are possible and not asked for
+    source: formats.Source = formats.PLAIN
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Reading":
+        """Select them among other settings, such as all flags, or the configuration of a run."""
+        own = {name: settings[name] for name in cls._fields if name in settings}
+        return cls(**own, source=formats.Source(*map(settings.get, formats.Source._fields)))
+
+
 def read_lines(
-    path: str | Path, max_length: int | None = None, lowercase: bool = False, separator: str | None = None
+    path: str | Path,
+    max_length: int | None = None,
+    lowercase: bool = False,
+    separator: str | None = None,
+    context_length: int | None = None,
+    source: formats.Source = formats.PLAIN,
 ) -> list[str]:
-    """Read the lines of a UTF-8 text file in file order, or the documents between its separators.
+    """Read the lines of a text file in file order, or the documents between its separators.
 
     Lines end in \\n, \\r\\n or \\r. Byte-order marks at the start of lines, spaces around a line and blank lines are
     dropped. The text is normalized first, so that lines that become equal are in the same split. Lines longer than
-    `max_length` characters are cut.
+    `max_length` characters are cut. For tables and other kinds of files, see `formats`.
     """
     require(max_length is None or max_length > 0, f"`max_length` is {max_length}; it must be at least 1")
     name, status = repr(str(path)), file_status(path)
     with named(path):
         raw = Path(path).read_bytes()
+    if source != formats.PLAIN or formats.ENDING.search(str(path)):
+        raw = formats.plain(raw, path, source)
     text = normalize(decode(raw, name), lowercase)
     if separator is not None:
-        separator = normalize_separator(separator, lowercase)
-        require(
-            separator in text,
-            f"{name}: the `separator` {printable(separator)!r} does not occur in it; give one that does",
-        )
-        documents = clean_documents(text.split(separator), max_length)
-        require(bool(documents), f"{name}: only blank documents; put text between the separators")
-        return documents
-    lines = clean_lines(text.split("\n"), name, 1, max_length)
+        return documents_of(text, name, separator, lowercase, max_length)
+    lines = clean_lines(text.split("\n"), name, 1, max_length, context_length)
     empty = "empty file" if status.st_size == 0 else "only blank lines"
     require(bool(lines), f"{name}: {empty}; put one item on each line")
     return lines
@@ -95,7 +112,7 @@ def decode(raw: bytes, name: str, number: int = 1) -> str:
 
     A file joined from several may have a byte-order mark at the start of each part: all are dropped.
     """
-    bad, problem = raw.find(b"\0"), "a NUL character, so it is probably UTF-16"
+    bad = raw.find(b"\0")
     if bad < 0:
         try:
             text = raw.decode()
@@ -103,21 +120,38 @@ def decode(raw: bytes, name: str, number: int = 1) -> str:
                 text = text.replace("\r\n", "\n").replace("\r", "\n")
             return re.sub(f"(?m)^{BYTE_ORDER_MARK}+", "", text) if BYTE_ORDER_MARK in text else text
         except UnicodeDecodeError as error:
-            bad, problem = error.start, f"not UTF-8 (byte 0x{raw[error.start]:02x})"
-    number += raw[:bad].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")
-    raise InputError(f"{name}, line {number}: {problem}; save the file as UTF-8")
+            bad = error.start
+    raise formats.wrong_bytes(raw, bad, name, number)
 
 
-def clean_lines(lines: list[str], name: str, number: int, max_length: int | None) -> list[str]:
+def clean_lines(
+    lines: list[str], name: str, number: int, max_length: int | None, context_length: int | None = None
+) -> list[str]:
     """Strip lines, cut them to `max_length`, and drop blank ones; the first is line `number` of the file."""
     lines = list(map(str.strip, lines))
     if max_length is not None:
         lines = [line[:max_length].rstrip() for line in lines]
-    elif (longest := max(map(len, lines))) > LONGEST_LINE:
+    elif not context_length and (longest := max(map(len, lines))) > LONGEST_LINE:
         number += next(i for i, line in enumerate(lines) if len(line) == longest)
-        limit = f"over the limit of {LONGEST_LINE:,}; put one item on a line"
-        raise InputError(f"{name}, line {number}: {longest:,} characters, {limit}, or cut lines with `max_length`")
+        raise too_long(f"{name}, line {number}", longest, context_length)
     return list(filter(None, lines))
+
+
+def too_long(where: str, length: int, context_length: int | None) -> InputError:
+    """Return the error for a line of this many characters; see `Reading` for `context_length`."""
+    limit = f"over the limit of {LONGEST_LINE:,}; put one item on a line, or cut lines with `max_length`"
+    windows = "" if context_length is None else ", or into windows with `context_length`"
+    return InputError(f"{where}: {length:,} characters, {limit}{windows}")
+
+
+def documents_of(text: str, name: str, separator: str, lowercase: bool, max_length: int | None) -> list[str]:
+    """Return the documents between the separators of a normalized text."""
+    separator = normalize_separator(separator, lowercase)
+    found = separator in text
+    require(found, f"{name}: the `separator` {printable(separator)!r} does not occur in it; give one that does")
+    documents = clean_documents(text.split(separator), max_length)
+    require(bool(documents), f"{name}: only blank documents; put text between the separators")
+    return documents
 
 
 def normalize_separator(separator: str, lowercase: bool) -> str:

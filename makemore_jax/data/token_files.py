@@ -20,6 +20,7 @@ import numpy as np
 
 from makemore_jax.data.chunks import find_frequent, read_chunks, read_documents
 from makemore_jax.data.corpus import Corpus, Encoding, longest_line, too_few
+from makemore_jax.data.formats import ENDING, PLAIN
 from makemore_jax.data.lines import Split, file_status, named, split
 from makemore_jax.data.one_writer import one_writer, writing
 from makemore_jax.data.tokenizers import find_tokenizer
@@ -52,6 +53,9 @@ def load(
     Raise `InputError` as `corpus.load` does, or if the token files cannot be written.
     """
     encoding.require_consistent()
+    plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))
+    advice = "convert the file, or leave out `stream`"
+    require(plain, f"{str(path)!r}: only plain lines in UTF-8 can be streamed; {advice}")
     path = Path(path)
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
@@ -168,7 +172,7 @@ def _encode(folder: Path, path: Path, encoding: Encoding, progress: Callable[[in
     def chunks() -> Iterator[list[str]]:
         """Yield lists of documents, or of a single text of many lines, which is split only if necessary."""
         if separator is None:
-            many = ([text] for text in read_chunks(path, *limits))
+            many = ([text] for text in read_chunks(path, *limits, encoding.context_length or 0))
         else:
             many = read_documents(path, separator, *limits)
         for texts in many:

@@ -1,13 +1,14 @@
 """Four kinds of token: characters, words, bytes and byte pairs."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from makemore_jax.data import bpe
-from makemore_jax.data.words import UNKNOWN, find_words, join_words, split_words
+from makemore_jax.data.words import UNKNOWN, UNKNOWN_SYMBOL, find_words, join_words, split_words
 from makemore_jax.errors import require
 
 MARK = 0  # the mark, the boundary token: it starts every line and ends it (BOS and EOS in one), as `.` in the lecture
@@ -36,11 +37,26 @@ def find_characters(texts: Iterable[str]) -> list[str]:
     return characters
 
 
+def find_frequent(texts: Iterable[str], min_count: int) -> list[str]:
+    """Return the unknown character, if one occurs fewer than `min_count` times, and the others in code-point order."""
+    counts = Counter(chain.from_iterable(texts))
+    del counts["\n"]
+    kept = sorted(character for character, count in counts.items() if count >= min_count)
+    require(bool(kept), f"no character occurs {min_count} times or more; lower `min_count`")
+    return kept if len(kept) == len(counts) else [UNKNOWN_SYMBOL, *kept]
+
+
+def unknown_character(symbols: Sequence[str]) -> int:
+    """Return UNKNOWN if that is the token of all characters that are not symbols, or -1 if they have none."""
+    return UNKNOWN if UNKNOWN_SYMBOL in symbols[UNKNOWN : UNKNOWN + 1] else -1
+
+
 def character_table(symbols: Sequence[str]) -> np.ndarray:
-    """Return a table of tokens by code point, with -1 for characters that are not symbols."""
-    table = np.full(0x110000, -1, np.int32)
+    """Return a table of tokens by code point, with UNKNOWN or -1 for characters that are not symbols."""
+    unknown = unknown_character(symbols)
+    table, known = np.full(0x110000, unknown, np.int32), range(1 + (unknown > 0), len(symbols))
     table[NEWLINE] = MARK
-    table[[ord(symbol) for symbol in symbols[1:]]] = np.arange(1, len(symbols))
+    table[[ord(symbols[token]) for token in known]] = known
     return table
 
 
@@ -73,7 +89,7 @@ class Tokenizer(NamedTuple):
     encode: Encode
     decode: Decode
     respace: Callable[[str], str] = str  # gives a text the spacing of `decode`
-    unknown: int = -1  # the token of all words that the vocabulary lacks; -1 if there is none
+    unknown: Callable[[Sequence[str]], int] = lambda symbols: -1  # the token of what these symbols lack; -1 if none
     unit: str | None = None  # the name of a token in "nats per ..."; by default the name of the kind
     learned: bool = False  # whether the symbols come from the train lines only
     line_end: str = "\n"  # the spelling of the symbol for the line end, in vocabularies that have one
@@ -81,11 +97,12 @@ class Tokenizer(NamedTuple):
 
 _TOKENIZERS = {
     "character": Tokenizer(
-        find=lambda texts, min_count, vocab_size: (find_characters(texts), ()),
-        fits=lambda vocab: all(len(symbol) == 1 for symbol in vocab.symbols[1:]),
+        find=lambda texts, least, _: (find_characters(texts) if least == 1 else find_frequent(texts, least), ()),
+        fits=lambda vocab: all(len(symbol) == 1 for symbol in vocab.symbols[1 + (vocab.unknown > 0) :]),
         table=lambda vocab: character_table(vocab.symbols),
         encode=lambda text, table: table.take(code_points(text)),
         decode=lambda ids, symbols: "".join([symbols[i] for i in ids]),
+        unknown=unknown_character,
     ),
     "word": Tokenizer(
         find=lambda texts, min_count, vocab_size: (find_words(texts, min_count), ()),
@@ -94,7 +111,7 @@ _TOKENIZERS = {
         encode=lambda text, table: np.fromiter(map(table.get, split_words(text), repeat(UNKNOWN)), np.int32),
         decode=lambda ids, symbols: join_words([symbols[i] for i in ids]),
         respace=lambda text: join_words(split_words(text)),
-        unknown=UNKNOWN,
+        unknown=lambda symbols: UNKNOWN,
         learned=True,
     ),
     "byte": Tokenizer(

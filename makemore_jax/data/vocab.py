@@ -17,7 +17,7 @@ import numpy as np
 from makemore_jax.data import bpe
 from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
-from makemore_jax.data.words import split_words
+from makemore_jax.data.words import UNKNOWN_SYMBOL, split_words
 from makemore_jax.errors import InputError, require
 
 MARKS = (".", "⏎", "<mark>")  # how the mark is shown: the first that is not a symbol of the data
@@ -54,13 +54,15 @@ class Vocab:
     ) -> "Vocab":
         """Make the vocabulary of these lines, or texts of many lines.
 
-        Words must occur at least `min_count` times. Byte pairs are learned until there are `vocab_size` symbols. The
-        mark is shown as `.` unless the data has that symbol itself. `multiline` adds a symbol for the line end, so that
-        texts can be documents; byte pairs always have one.
+        Characters and words that occur fewer than `min_count` times become one unknown symbol, which is never sampled.
+        Byte pairs are learned until there are `vocab_size` symbols. The mark is shown as `.` unless the data has that
+        symbol itself. `multiline` adds a symbol for the line end, for texts that are documents; byte pairs have one.
         """
         require(min_count > 0, f"`min_count` is {min_count}; it must be at least 1")
         sized = vocab_size is None or tokens == "bpe"
         require(sized, f"`vocab_size` is {vocab_size}; it needs `tokens` bpe, and these are {tokens}")
+        counted = min_count == 1 or tokens in ("character", "word")
+        require(counted, f"`min_count` is {min_count}; it needs `tokens` character or word, and these are {tokens}")
         normal = (normalize(text, lowercase) for text in texts)
         symbols, merges = find_tokenizer(tokens).find(normal, min_count, vocab_size)
         if multiline and (line_end := find_tokenizer(tokens).line_end) not in symbols:
@@ -72,7 +74,7 @@ class Vocab:
     def read(cls, folder: str | Path, lowercase: bool = False) -> "Vocab":
         """Read GPT-2's byte pairs, or others in its format, from a folder; raise `InputError` as `bpe.read` does.
 
-        The mark is <|endoftext|>, or an additional symbol if that is missing; the other symbols keep their order.
+        The mark is `<|endoftext|>`, or an additional symbol if that is missing; the other symbols keep their order.
         """
         symbols, merges = bpe.read(Path(folder))
         mark = bpe.END_OF_TEXT if bpe.END_OF_TEXT in symbols else "⏎"
@@ -87,7 +89,8 @@ class Vocab:
         """Add the symbols of `other` that this vocabulary lacks, after its own; byte pairs lack none."""
         if self.tokens == "bpe":
             return self
-        symbols = dict.fromkeys((*self.symbols[1:], *other.symbols[1:]))
+        more = (symbol for symbol in other.symbols[1:] if symbol != UNKNOWN_SYMBOL)  # which has a place of its own
+        symbols = dict.fromkeys((*self.symbols[1:], *more))
         mark = next(mark for mark in (self.symbols[0], *MARKS) if mark not in symbols)
         return replace(self, symbols=(mark, *symbols))
 
@@ -99,7 +102,12 @@ class Vocab:
     @property
     def sampleable_V(self) -> np.ndarray:
         """(V,) bool: the tokens that a sample may contain: all but UNKNOWN."""
-        return np.arange(self.size) != self._tokenizer.unknown
+        return np.arange(self.size) != self.unknown
+
+    @property
+    def unknown(self) -> int:
+        """The token of whatever the vocabulary lacks, or -1 if that cannot be encoded."""
+        return self._tokenizer.unknown(self.symbols)
 
     @property
     def unit(self) -> str:
@@ -125,28 +133,37 @@ class Vocab:
         return self._tokenizer.table(self)
 
     def canonical(self, line: str) -> str:
-        """Return a line as it would be after encoding and decoding, but with its unknown words."""
+        """Return a line as it would be after encoding and decoding, but with what is unknown."""
         return self._tokenizer.respace(normalize(line, self.lowercase))
 
     def encode(self, text: str) -> np.ndarray:
-        """Return (tokens,) int32; without symbols of their own, line ends become the mark and words UNKNOWN."""
+        """Return (tokens,) int32; without symbols of their own, line ends become the mark, the rest UNKNOWN."""
         text = normalize(text, self.lowercase)
         ids_N = self._tokenizer.encode(text, self._table)
         if ids_N.min(initial=MARK) < MARK:
-            character, alphabet = text[int(np.argmin(ids_N))], "".join(self.symbols[1:])
-            more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
-            what = f"{character!r} (U+{ord(character):04X}) is not in the vocabulary"
-            raise InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
+            raise self._lacks(text[int(np.argmin(ids_N))])
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:
         """Return the tokens of one typed line, or of the start of one."""
         require(self.multiline or "\n" not in text, f"{text!r} has a line end inside; give one line")
-        ids_N, unknown = self.encode(text), self._tokenizer.unknown
+        ids_N, unknown = self.encode(text), self.unknown
         if unknown > 0 and unknown in ids_N:
-            word = split_words(normalize(text, self.lowercase))[int(np.argmax(ids_N == unknown))]
-            raise InputError(f"{word!r} is not one of the {self.size - 2:,} words in the vocabulary")
+            raise self._has_no(text, int(np.argmax(ids_N == unknown)))
         return ids_N
+
+    def _lacks(self, character: str) -> InputError:
+        """Return the error for a character that cannot be encoded."""
+        alphabet = "".join(self.symbols[1:])
+        more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
+        what = f"{character!r} (U+{ord(character):04X}) is not in the vocabulary"
+        return InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
+
+    def _has_no(self, text: str, place: int) -> InputError:
+        """Return the error for a typed text whose word or character at this place is unknown."""
+        text = normalize(text, self.lowercase)
+        what = (split_words(text) if self.tokens == "word" else text)[place]
+        return InputError(f"{what!r} is not one of the {self.size - 2:,} {self.unit}s in the vocabulary")
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of tokens up to the first mark; bytes that are not UTF-8 become replacement characters."""

@@ -8,7 +8,7 @@ from functools import cache
 
 from makemore_jax.errors import require
 
-UNKNOWN = 1  # the token of any word that is not in the vocabulary
+UNKNOWN, UNKNOWN_SYMBOL = 1, "<unknown>"  # the token of whatever is not in the vocabulary
 CLOSING, OPENING = frozenset(".,;:!?%)]}'’”»…"), frozenset("([{“‘«¿¡")  # without a space before; without one after
 
 
@@ -48,4 +48,4 @@ def find_words(texts: Iterable[str], min_count: int) -> list[str]:
     del counts["\n"]
     kept = sorted((-count, word) for word, count in counts.items() if count >= min_count)
     require(bool(kept), f"no word occurs {min_count} times or more in the lines to train on; lower `min_count`")
-    return ["<unknown>", *(word for _, word in kept)]
+    return [UNKNOWN_SYMBOL, *(word for _, word in kept)]

@@ -21,7 +21,7 @@ from makemore_jax.distributed.mesh import Device, Layout, placement_on
 from makemore_jax.learning.objective import Loss, Objective, batch_loss
 from makemore_jax.learning.training import Training, TrainState, jitted_steps, objective_of, plan_of, start_of
 from makemore_jax.models.interface import Model
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 
 def training(
@@ -31,7 +31,7 @@ def training(
     placement = placement_on(layout)
     tokens, plan = plan_of(model, corpus, recipe, placement.rows)
     feed, compiled = Feed(tokens, plan, recipe.steps, layout), jitted_steps(in_place)
-    loss, optimizer = fed_loss(model, recipe, plan, placement.share), adamw(recipe)
+    loss, optimizer = fed_loss(model, recipe, plan, placement.share), optimizer_of(recipe)
 
     def steps(state: TrainState, count: int) -> tuple[TrainState, jax.Array]:
         batches = feed(state.key, int(state.step), count)

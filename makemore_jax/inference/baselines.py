@@ -11,7 +11,7 @@ import numpy as np
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.tokens import Tokens
 from makemore_jax.data.vocab import MARK
-from makemore_jax.errors import require_float
+from makemore_jax.errors import require_float, require_kinds
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models import backoff, ngram
@@ -19,6 +19,7 @@ from makemore_jax.models import backoff, ngram
 
 def count(corpus: Corpus, order: int = 5) -> Trained:
     """Count an n-gram with back-off (Kneser-Ney) on the train lines: the strongest of the counting models."""
+    require_kinds(corpus=corpus)
     config = backoff.Config(corpus.vocab.size, order)
     params = backoff.fit(config, *corpus.tokens.train.pairs)
     return Trained(backoff.backoff(config), params, corpus.vocab, corpus.context)
@@ -39,6 +40,7 @@ def baselines(corpus: Corpus) -> dict[str, float]:
 
     The n-grams back off to shorter contexts, as in `count`; for streamed data they are dense tables of orders 1 and 2.
     """
+    require_kinds(corpus=corpus)
     dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
     for name, order in (("unigram", 1), ("bigram", 2), ("backoff", 5)):
         fits = order <= 2 and corpus.vocab.size**order <= ngram.MAX_CELLS

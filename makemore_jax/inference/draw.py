@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_kinds, require_lists
 from makemore_jax.inference.sampler import BUCKETS, Samples, SamplingParams, sample_tokens
 from makemore_jax.inference.trained import Trained
 
@@ -40,6 +40,8 @@ def draw(
       InputError: a prefix with a character that the model does not know, or one that leaves no room; or too many lines
         are rejected.
     """
+    require_kinds(key=key, trained=trained, n=n, prefix=prefix)
+    require_lists(excluding=excluding)
     require(n > 0, f"`n` is {n}; it must be at least 1")
     if accept is None and not excluding:
         return next(batches(key, trained, prefix, sampling, n))

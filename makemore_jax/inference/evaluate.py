@@ -1,17 +1,16 @@
 """Evaluate a model: its exact loss over a data set, with every token and end mark scored once."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from makemore_jax.data.batches import Packing, gather, pack
-from makemore_jax.data.lines import normalize
-from makemore_jax.data.tokens import Tokens, count_bytes, distinct, tokenize
+from makemore_jax.data.tokens import Tokens, count_bytes, distinct
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_kinds
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Model, Params, require_context
 from makemore_jax.models.likelihood import batch_nll
@@ -134,6 +133,7 @@ def evaluate(trained: Trained, tokens: Tokens, excluding: Tokens | None = None) 
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
     """
+    require_kinds(trained=trained, tokens=tokens)
     quality = exact_loss(trained.model, trained.params, tokens)
     if excluding is None:
         return quality
@@ -150,20 +150,7 @@ def mass(trained: Trained, tokens: Tokens) -> float:
     Raises:
       InputError: there are no lines, or one is longer than the model can read.
     """
+    require_kinds(trained=trained, tokens=tokens)
     line_N = list(distinct(tokens).values())
     once = Tokens(tokens.stream_M, tokens.start_N[line_N], tokens.length_N[line_N])
     return min(1.0, float(np.exp(-line_nll(trained.model, trained.params, once)).sum()))  # rounding may take it above 1
-
-
-def score(trained: Trained, lines: Sequence[str]) -> list[MeanLoss]:
-    """Compute the loss of each line, its end mark included.
-
-    Raises:
-      InputError: a line has a character that the model does not know, or is longer than the lines it was trained on.
-    """
-    lines = [normalize(line, trained.vocab.lowercase) for line in lines]
-    for line in lines:
-        trained.encode(line)
-    tokens = tokenize(lines, trained.vocab)
-    nats_N = line_nll(trained.model, trained.params, tokens)
-    return [mean_loss(nats, count) for nats, count in zip(nats_N, tokens.length_N, strict=True)]

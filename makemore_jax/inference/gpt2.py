@@ -2,7 +2,7 @@
 
 A folder holds `config.json` and `*.safetensors` and, for text, `vocab.json` and `merges.txt`. Our tensors match theirs
 one to one, and matrices are (inputs, outputs) in both. Only the order of symbols differs: ours start with the mark,
-which is GPT-2's <|endoftext|>, the token between two documents. GPT-2 can look past that token into the previous
+which is GPT-2's `<|endoftext|>`, the token between two documents. GPT-2 can look past that token into the previous
 document; our transformer cannot, by the law of the mark.
 """
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data.tokens import Tokens
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_kinds, require_lists
 from makemore_jax.inference.evaluate import stream_nll
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.interface import Params
@@ -99,7 +99,9 @@ def _check_weights(weights: Sequence[float], components: int) -> jax.Array:
 
 
 def _require_one_vocabulary(components: Sequence[Trained]) -> None:
+    require_lists(models=components)
     require(len(components) > 0, "there are no models to mix; give at least one")
     for number, component in enumerate(components, 1):
+        require_kinds(trained=component)
         same = component.vocab == components[0].vocab
         require(same, f"the vocabulary of model {number} differs from that of model 1; mix models of the same data")

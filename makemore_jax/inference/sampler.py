@@ -117,10 +117,8 @@ def _check(model: Model, prefixes: Sequence[Sequence[int] | np.ndarray], max_len
     require(len(prefixes) > 0, "there are no samples to draw; give at least 1 prefix")
     require_context(model, max_length)
     longest = max(map(len, prefixes))
-    require(
-        longest < max_length,
-        f"a prefix of {longest} symbols leaves no room to continue in lines of {max_length}; shorten the prefix",
-    )
+    room = f"a prefix of {longest} symbols leaves no room to continue in lines of {max_length}; shorten the prefix"
+    require(longest < max_length, room)
     require(all(np.all(np.asarray(prefix) > 0) for prefix in prefixes), "a prefix holds the mark or a negative number")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from makemore_jax import checkpoint
 from makemore_jax.data.vocab import MARK, Vocab
-from makemore_jax.errors import InputError, require
+from makemore_jax.errors import InputError, require, require_kinds
 from makemore_jax.models.interface import Model, Params, require_context, shapes_of
 from makemore_jax.models.registry import build_config, configure_described, counted, describe
 
@@ -82,6 +82,7 @@ def save(trained: Trained, path: str | Path) -> None:
     Raises:
       InputError: the model is not in the table of models, or the file cannot be written.
     """
+    require_kinds(trained=trained)
     about = trained.about
     try:
         checkpoint.write(path, trained.params, about)
@@ -102,6 +103,7 @@ def activations(trained: Trained, line: str) -> Activations:
     Raises:
       InputError: the line has a character that the model does not know, or is longer than the lines it was trained on.
     """
+    require_kinds(trained=trained, line=line)
     x_T = np.concatenate([[MARK], trained.encode(line)]).astype(np.int32)
     require_context(trained.model, len(x_T))
     _, values = jax.jit(trained.model.forward)(trained.params, jax.device_put(x_T[None]))

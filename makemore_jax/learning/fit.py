@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.errors import InputError
+from makemore_jax.errors import InputError, require_kinds
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.finetune import grow, initial_params, shorten
@@ -38,10 +38,8 @@ def chunks(steps: Steps, state: TrainState, until: int, chunk: int) -> Iterator[
         state, losses = steps(state, count)
         losses_N = jax.device_get(losses)
         if (bad := np.flatnonzero(~np.isfinite(losses_N))).size:
-            raise InputError(
-                f"the loss is {losses_N[bad[0]]} at step {taken + bad[0]}: training diverged; "
-                "lower the learning rate or the penalty"
-            )
+            where = f"the loss is {losses_N[bad[0]]} at step {taken + bad[0]}"
+            raise InputError(f"{where}: training diverged; lower the learning rate or the penalty")
         taken += count
         if taken == until and not _all_finite(state.params):
             raise InputError("training diverged in the last step; lower the learning rate or the penalty")
@@ -184,6 +182,7 @@ def follow(
     **overrides: Any,
 ) -> Followed:
     """Begin the run of `train`, and let the caller inspect or stop it at each value of `fit`."""
+    require_kinds(key=key, corpus=corpus)
     wanted = shorten(grow(model, corpus.vocab), corpus.context).model if isinstance(model, Trained) else model
     built, recipe = resolve(wanted, corpus.sizes, recipe, overrides, preset)
     params = initial_params(model, built, corpus) if isinstance(model, Trained) else None

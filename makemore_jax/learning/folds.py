@@ -21,7 +21,7 @@ from makemore_jax.learning.objective import Loss
 from makemore_jax.learning.training import TrainState, first_state, loss_of, train_steps
 from makemore_jax.models import backoff
 from makemore_jax.models.interface import Model, Params
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 MOST_SCORED = 1000  # different lines
 
@@ -106,6 +106,6 @@ def cross_validate(key: jax.Array, model: Model, folds: Folds, recipe: Recipe, e
 @partial(jax.jit, static_argnames=("loss", "recipe", "count"), donate_argnames="state_R")
 def _steps(state_R: TrainState, data: Tokens, *, loss: Loss, recipe: Recipe, count: int) -> TrainState:
     """`count` steps of each run, on a stream that all share and lengths of its own."""
-    steps = partial(train_steps, loss=loss, optimizer=adamw(recipe), count=count)
+    steps = partial(train_steps, loss=loss, optimizer=optimizer_of(recipe), count=count)
     one = lambda state, length_N: steps(state, data._replace(length_N=length_N))[0]
     return jax.vmap(one)(state_R, data.length_N)

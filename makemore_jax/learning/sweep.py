@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from makemore_jax.data.corpus import Corpus
-from makemore_jax.errors import require, require_float
+from makemore_jax.errors import require, require_float, require_kinds, require_lists
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.training import training
@@ -53,6 +53,8 @@ def sweep(
     Raises:
       InputError: as for `train`; the data is streamed; `seeds` or `rates` is empty.
     """
+    require_kinds(corpus=corpus)
+    require_lists(seeds=seeds, rates=() if rates is None else rates)
     model, recipe = resolve(model, corpus.sizes, recipe, overrides, preset)
     require(not corpus.streamed, "a sweep needs its data in memory; leave out `stream`")
     rates = [recipe.learning_rate] if rates is None else list(rates)

@@ -16,11 +16,11 @@ import optax
 from makemore_jax.data.batches import BatchPlan, draw_batch, plan_batches
 from makemore_jax.data.corpus import Corpus
 from makemore_jax.data.tokens import Tokens
-from makemore_jax.errors import require
+from makemore_jax.errors import require, require_kinds
 from makemore_jax.learning.objective import Loss, Objective, batch_loss, masked_nll
 from makemore_jax.learning.transforms import accumulated, bfloat16, dropout, remat
 from makemore_jax.models.interface import Model, Params, require_context
-from makemore_jax.recipe import Optimizer, Recipe, adamw, averaged
+from makemore_jax.recipe import Optimizer, Recipe, averaged, optimizer_of
 
 
 class TrainState(NamedTuple):
@@ -148,12 +148,12 @@ def training(
       InputError: the recipe's batch was chosen and holds more lines than there are, a line is longer than the model's
         context, the vocabularies differ, or the model does not support an option of the recipe.
     """
-    require(
-        not corpus.streamed, "streamed data needs `distributed.feed.training`; use that, or load the data into memory"
-    )
+    require_kinds(model=model, corpus=corpus, recipe=recipe)
+    streamed = "streamed data needs distributed.feed.training; use that, or load the data into memory"
+    require(not corpus.streamed, streamed)
     tokens, plan = plan_of(model, corpus, recipe, placement.rows)
     loss = loss_of(model, recipe, plan, placement.share)
-    steps = steps_on(placement.copy(tokens), loss, adamw(recipe), in_place)
+    steps = steps_on(placement.copy(tokens), loss, optimizer_of(recipe), in_place)
     return Training(start_of(model, recipe, placement), steps)
 
 
@@ -213,4 +213,4 @@ def _random(key: jax.Array, model: Model) -> Params:
 
 @partial(jax.jit, static_argnames="recipe")
 def _with_optimizer(params: Params, key: jax.Array, hyper: Any, recipe: Recipe) -> TrainState:
-    return init_state(params, key, hyper, adamw(recipe))
+    return init_state(params, key, hyper, optimizer_of(recipe))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 
 def init_linear(key: jax.Array, inputs: int, outputs: int, scale: float = 1.0, bias: bool = True) -> dict:
-    """Draw weights of variance `scale`**2 / inputs, so that scale 1 preserves the input's variance; biases are 0."""
+    """Draw weights of variance `scale**2 / inputs`, so that scale 1 preserves the input's variance; biases are 0."""
     params = {"w": jax.random.normal(key, (inputs, outputs)) * (scale / math.sqrt(inputs))}
     return params | {"b": jnp.zeros(outputs)} if bias else params
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 import jax
 
-from makemore_jax.errors import InputError, require
-from makemore_jax.models import backoff, bigram, bow, mixture, mlp, ngram, rnn, transformer, wavenet
+from makemore_jax.errors import InputError, require, require_kinds
+from makemore_jax.models import backoff, bigram, bow, hawk, mixture, mlp, ngram, rnn, transformer, wavenet
 from makemore_jax.models.interface import Model, num_params, shapes_of
 from makemore_jax.recipe import Recipe
 
@@ -53,6 +53,7 @@ MODELS = {
     "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}, rnn.TUNED["rnn"]),
     "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}, rnn.TUNED["gru"]),
     "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}, rnn.TUNED["lstm"]),
+    "hawk": Entry(hawk.Config, hawk.hawk, hawk.RECIPE, tuned=hawk.TUNED),
     "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE, tuned=transformer.TUNED),
     "mixture": Entry(mixture.Config, _mixture),
     "ensemble": Entry(mixture.EnsembleConfig, _ensemble),
@@ -171,12 +172,15 @@ def resolve(
     changes = {name: value for name, value in overrides.items() if name in fields}
     sizes = {name: value for name, value in overrides.items() if name not in fields}
     if isinstance(model, str):
+        decided = sizes_for(model, decided)
         preset_sizes, default = MODELS[model].preset(preset)
-        model = build(model, **(preset_sizes | sizes_for(model, decided) | sizes))
+        model = build(model, **(preset_sizes | decided | sizes))
     else:
+        require_kinds(model=model)
         require(not sizes, f"{', '.join(sizes)}: this model is built already; set its sizes in its config")
         default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)
     recipe = recipe or default or Recipe()
+    require_kinds(recipe=recipe)
     return model, dataclasses.replace(recipe, **changes)
 
 

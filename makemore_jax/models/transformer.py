@@ -193,17 +193,15 @@ def transformer(config: Config) -> Model:
     def hidden(params: dict, x_BT: jax.Array) -> tuple[jax.Array, dict]:
         position_BT, s_S = positions(x_BT), jnp.arange(x_BT.shape[1])
         ago_TS = s_S[:, None] - s_S[None]
-        visible_B1TS = ((ago_TS >= 0)[None] & (ago_TS[None] <= position_BT[..., None]))[
-            :, None
-        ]  # the past, back to the mark
+        visible_BTS = (ago_TS >= 0)[None] & (ago_TS[None] <= position_BT[..., None])  # the past, back to the mark
 
         def transform(x_BTD: jax.Array, numbered: tuple) -> tuple[jax.Array, jax.Array]:
             layer, block = numbered
             drop = dropout(params, first=1 + 2 * layer)  # mask 0 is for the embedding, then two for each block
             qkv = queries_keys_values(config, block, x_BTD, position_BT)
-            mean_BTD, weight_BNTS = attend(*qkv, visible_B1TS)
+            mean_BTD, weight_BNTS = attend(*qkv, visible_BTS[:, None])
             if config.fused and fusible(qkv[0].dtype):
-                mean_BTD = fused(*qkv, visible_B1TS)  # XLA then computes the weights only if they are used
+                mean_BTD = fused(*qkv, visible_BTS[:, None])  # XLA then computes the weights only if they are used
             x_BTD = x_BTD + drop(linear(block["out"], mean_BTD))
             return x_BTD + drop(mlp(config, block, x_BTD)), weight_BNTS
 
@@ -212,29 +210,24 @@ def transformer(config: Config) -> Model:
         return x_BTD, {"attention": jnp.swapaxes(weight_LBNTS, 0, 1), "residual": x_BTD}
 
     def init_cache(params: dict, batch: int) -> dict:
-        past_BNSK = jnp.zeros(
-            (batch, config.heads, config.context, config.embed // config.heads), params["embed"].dtype
-        )
+        shape = (batch, config.heads, config.context, config.embed // config.heads)
+        past_BNSK = jnp.zeros(shape, params["embed"].dtype)
         # One array per layer, since XLA on CPU copies each slice of a stack, which takes longer than the attention.
         return {"past": [{"k": past_BNSK, "v": past_BNSK}] * config.layers, "t": jnp.zeros(batch, jnp.int32)}
 
     def step(params: dict, cache: dict, x_B: jax.Array) -> tuple[jax.Array, dict]:
         t_B, row_B = reset_at_mark(cache["t"], 0, x_B), jnp.arange(x_B.shape[0])
-        visible_B11S = (jnp.arange(config.context)[None] <= t_B[:, None])[
-            :, None, None
-        ]  # hides the rest of earlier lines
+        visible_BS = jnp.arange(config.context)[None] <= t_B[:, None]  # hides the rest of earlier lines
         x_BD, past = embed(config, params, x_B, t_B), []
         for block, old in zip(params["blocks"], cache["past"], strict=True):
             q_BNK, k_BNK, v_BNK = queries_keys_values(config, block, x_BD, t_B)
             k_BNSK, v_BNSK = old["k"].at[row_B, :, t_B].set(k_BNK), old["v"].at[row_B, :, t_B].set(v_BNK)
             k_BSNK, v_BSNK = jnp.swapaxes(k_BNSK, 1, 2), jnp.swapaxes(v_BNSK, 1, 2)
-            mean_B1D, _ = attend(q_BNK[:, None], k_BSNK, v_BSNK, visible_B11S)
+            mean_B1D, _ = attend(q_BNK[:, None], k_BSNK, v_BSNK, visible_BS[:, None, None])
             x_BD = x_BD + linear(block["out"], mean_B1D[:, 0])
             x_BD = x_BD + mlp(config, block, x_BD)
             past.append({"k": k_BNSK, "v": v_BNSK})
         return read_out(config, params, x_BD), {"past": past, "t": t_B + 1}
 
-    head = partial(read_out, config)
-    return Model(
-        config, partial(init_params, config), with_head(hidden, head), init_cache, step, hidden, head, SUPPORTS
-    )
+    init, head = partial(init_params, config), partial(read_out, config)
+    return Model(config, init, with_head(hidden, head), init_cache, step, hidden, head, SUPPORTS)

@@ -20,9 +20,9 @@ import warnings
 from pathlib import Path
 
 from makemore_jax import checkpoint
-from makemore_jax.data.lines import Split, digest, read_lines, split
+from makemore_jax.data.lines import Reading, Split, digest, read_lines, split
 from makemore_jax.data.vocab import Vocab
-from makemore_jax.errors import InputError, require
+from makemore_jax.errors import InputError, require, require_kinds
 from makemore_jax.files import read_bytes
 from makemore_jax.inference.trained import Trained, restore
 
@@ -62,7 +62,7 @@ def lines_of(path: Path, vocab: Vocab) -> Split | None:
     try:
         if config is None or config["stream"]:
             return None
-        lines = read_lines(config["data"], config["max_length"], config["lowercase"], config.get("separator"))
+        lines = read_lines(config["data"], *Reading.of(config))
         same = digest(lines) == config["lines_sha256"]
     except (ValueError, KeyError, TypeError):  # also if the data is gone: an `InputError` is a `ValueError`
         return None
@@ -78,6 +78,7 @@ def open_run(path: str | Path) -> Trained:
     Raises:
       InputError: there is no such run, nothing has been saved yet, or nothing in it can be read.
     """
+    require_kinds(path=path)
     path = Path(path)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from experiments.benchmark import counting, models, peer, scale, time_to_loss
+from experiments.benchmark import counting, length, models, peer, scale, time_to_loss
 from experiments.benchmark import timing as turns
 from makemore_jax.inference.baselines import count
 from makemore_jax.inference.sampler import Samples
@@ -183,6 +183,20 @@ def test_the_growth_of_costs_is_drawn(command, quick, tmp_path, monkeypatch):
     assert "exponents of MB         2.00\n" in out
 
 
+def test_the_time_for_a_token_is_drawn_against_the_length(command, quick, tmp_path, monkeypatch):
+    """The time of a turn by its tokens; a program that needs too much memory is a dash, and its curve ends."""
+    take_turns = lambda calls, rounds: {name: [call() and 3e-3] * rounds for name, call in calls.items()}
+    monkeypatch.setattr(length, "take_turns", take_turns)
+    flags = ["--models", "bigram", "mlp", "--lengths", 4, 500, "--batch", 3, "--memory", 0.002]
+    status, out, err = command("benchmark", "length", *flags, "--out", tmp_path, "--json")
+    assert status == 0, err
+    rows = [line.split() for line in out.splitlines()]
+    assert ["4", "250.00", "250.00"] in rows
+    assert ["500", "2.00", "-"] in rows
+    assert json.loads(out.splitlines()[-1])["us/token"] == {"4": {"bigram": 250, "mlp": 250}, "500": {"bigram": 2}}
+    assert (tmp_path / "length.png").stat().st_size > 5_000
+
+
 def test_makemore_is_asked_for_the_same_work(command, quick, few, monkeypatch):
     """For the same lines, sizes and precision; of a sampler, for the same number of names."""
     asked = []
@@ -234,6 +248,8 @@ def test_the_best_of_makemores_evaluations_is_timed_at_once(tmp_path, few, monke
     [
         (["scale", "--axes"], "--axes is empty; give at least one"),
         (["scale", "--most", 1], "--most 1 leaves fewer than two values of batch; raise it"),
+        (["length", "--lengths", 0], "--lengths is 0; it must be at least 1"),
+        (["length", "--memory", 0], "--memory is 0.0; it must be above 0"),
         (["train", "--seeds", 0], "--seeds is 0; it must be at least 1"),
         (["sample", "--rows", 3, 0], "--rows is 0; it must be at least 1"),
         (["counts", "--rounds", -1], "--rounds is -1; it must be at least 1"),

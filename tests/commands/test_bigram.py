@@ -147,7 +147,7 @@ def test_heat_maps_of_any_alphabet(tmp_path, monkeypatch, symbols):
     figure = bigram_figures.counts(counts_VV, symbols, tmp_path / "counts.png")
     assert len(figure.axes[0].get_xticks()) == min(len(symbols), 13)
     height, width, _ = imread(tmp_path / "counts.png").shape
-    assert height == width <= 110 * (0.58 * 13 + 1) + 1
+    assert height == width <= plot.DPI * (0.58 * 13 + 1) + 1
     figure = bigram_figures.matrices({"one": counts_VV / 3, "$two$": counts_VV / 2}, counts_VV, symbols)
     figure.canvas.draw()
     assert ["most frequent" in axes.get_title() for axes in figure.axes[:2]] == [len(symbols) > 13] * 2

@@ -316,6 +316,8 @@ def test_patience_stops_early(train, tmp_path):
         (["--micro-batches", "3"], "--micro-batches is 3; it must divide the --batch of 8"),
         (["--dropout", "1"], "--dropout is 1.0; it must be at least 0 and below 1"),
         (["--average", "-0.1"], "--average is -0.1; it must be at least 0 and below 1"),
+        (["--optimizer", "sgd"], "--optimizer is 'sgd'; it must be one of adamw, muon"),
+        (["--muon-rate", "0.1"], "--muon-rate is for muon; set --optimizer to muon, or leave it out"),
         (["--preset", "slow"], "--preset is 'slow'; it must be one of quick, tuned"),
         (["--evaluate-every", "0"], "--evaluate-every is 0"),
         (["--data", "LICENSE", "--max-length", "0"], "--max-length is 0"),
@@ -396,6 +398,20 @@ def test_two_devices_share_the_batches_and_the_state(train):
     assert "--devices is 3; JAX finds 2" in train("--devices", 3)[2]
 
 
+def test_muon_says_what_it_trains(command, train, file, whole, tmp_path):
+    """The 3 x 5 x 13 weights between embedding and head; of the bigram nothing. Runs without it are noted as before."""
+    status, out, err = train("--optimizer", "muon", "--steps", 3)
+    assert status == 0, err
+    assert "muon trains the matrices, 195 parameters; adamw trains the rest" in out
+    noted, before = (json.loads((run / "config.json").read_text()) for run in (tmp_path / "run", whole))
+    assert noted["optimizer"] == "muon"
+    assert not {"optimizer", "muon_rate"} & before.keys()
+    short = ["--steps", 3, "--batch", 8, "--samples", 0, "--no-figures", "--data", file, "--out", tmp_path / "bigram"]
+    status, out, err = command("train", "--model", "bigram", "--optimizer", "muon", *short)
+    assert status == 0, err
+    assert "this model has no matrix between its two ends, so adamw trains all of it" in out
+
+
 def test_too_few_lines(command, tmp_path):
     (tmp_path / "two.txt").write_text("ab\nba\n")
     status, _, err = command("train", *RUN, "--data", tmp_path / "two.txt", "--out", tmp_path / "run")
@@ -418,6 +434,53 @@ def test_sampling_from_the_folder_alone(command, whole, tmp_path):
     scores = json.loads(command("sample", whole, "--score", "emma", "mia", "--json")[1].splitlines()[-1])["scores"]
     assert [row["text"] for row in scores] == ["emma", "mia"]
     assert scores[0]["nats_per_character"] == pytest.approx(scores[0]["nats"] / 5)
+    assert scores[0]["symbols"] == list("emma.")
+    assert sum(scores[0]["symbol_nats"]) == pytest.approx(scores[0]["nats"])
+
+
+def test_an_impossible_line_spoils_no_other_score(command, whole):
+    status, out, err = command("sample", whole, "--score", "emma", "zoé", "a" * 30, "mia", "--json")
+    assert (status, err) == (0, "")
+    *printed, last = out.splitlines()
+    assert [row["nats"] == "inf" for row in json.loads(last)["scores"]] == [False, True, True, False]
+    assert printed[:2] == command("sample", whole, "--score", "emma")[1].splitlines()
+    assert printed[2].split(maxsplit=5)[-1] == "zoé   (this model does not know the symbol 'é')"
+    assert printed[3].split()[-2:] == ["é", "inf"]
+    assert "(this model reads up to 6 symbols)" in printed[4]
+
+
+def test_what_comes_next_is_told_by_name(command, whole):
+    status, out, err = command("sample", whole, "--next", "emm", "--json")
+    assert (status, err) == (0, "")
+    *printed, last = out.splitlines()
+    rows, found = json.loads(last)["next"], mm.predict(mm.open(whole), "emm")
+    assert {row["symbol"]: row["probability"] for row in rows} == found
+    assert [row["symbol"] for row in rows if row["end"]] == ["."]
+    assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
+    assert sum(line.endswith("   end of the line") for line in printed) == 1
+    assert len(printed) == len(found)
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--next", "é")[2]
+
+
+def test_plain_samples_are_lines_alone(command, whole):
+    flags = ["sample", whole, "--n", 5, "--prefix", "ma"]
+    rows = json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]
+    status, out, err = command(*flags, "--plain", "--export", whole.parent / "plain.safetensors")
+    assert (status, out) == (0, "".join(f"{row['text']}\n" for row in rows))
+    assert "wrote" in err
+    assert "of 5: " in err
+    assert "leave it out with --json" in command(*flags, "--plain", "--json")[2]
+
+
+@pytest.mark.parametrize(("separator", "between"), [("\\n\\n", "\n\n"), ("%%", "\n%%\n")])
+def test_plain_documents_are_documents(command, train, tmp_path, names, separator, between):
+    tunes = ["\n".join(names[first : first + 3]) for first in range(0, 180, 3)]
+    (tmp_path / "tunes.txt").write_text(separator.replace("\\n", "\n").join(tunes))
+    assert train("--data", tmp_path / "tunes.txt", "--separator", separator)[0] == 0
+    flags = ["sample", tmp_path / "run", "--n", 3, "--temperature", 0.5]
+    texts = [row["text"] for row in json.loads(command(*flags, "--json")[1].splitlines()[-1])["samples"]]
+    assert any("\n" in text for text in texts)
+    assert command(*flags, "--plain")[1] == between.join(texts) + "\n"
 
 
 def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
@@ -430,12 +493,12 @@ def test_what_a_terminal_would_obey_is_shown(command, tmp_path, names):
     assert "saved in" in out
     assert "\x1b" not in out + err
     folder.rename(tmp_path / "run")
-    for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}"]):
+    for more in (["--n", 3, "--prefix", "\x1b[31me"], ["--score", f"\x1b[31m{names[0]}", "\x1b[31mé"]):
         status, out, err = command("sample", tmp_path / "run", *more)
         assert status == 0, err
         assert "\\x1b[31m" in out
         assert "\x1b" not in out
-    for more in (["--prefix", "é"], ["--score", "\x1b[2Jé"], ["--export", tmp_path / "\x1b[2J/none"]):
+    for more in (["--prefix", "é"], ["--export", tmp_path / "\x1b[2J/none"]):
         status, out, err = command("sample", tmp_path / "run", *more)
         assert status == 2
         assert "\x1b" not in out + err
@@ -476,7 +539,6 @@ def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_p
 def test_bad_prefixes(command, whole):
     assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--prefix", "é")[2]
     assert "leaves no room to continue" in command("sample", whole, "--prefix", "a" * 30)[2]
-    assert "was trained on up to" in command("sample", whole, "--score", "a" * 30)[2]
     assert "no such run folder" in command("sample", whole / "none")[2]
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,8 +24,8 @@ from experiments.explore import __main__ as explore
 from experiments.explore import inside, saved, views
 from experiments.explore import open_runs as shelf
 from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
-from experiments.explore.symbols import label
 from experiments.explore.table import MAX_LEARNED, SHOWN, Table, first_lines
+from experiments.shared.symbols import label
 from makemore_jax import checkpoint
 from makemore_jax.analysis import plot
 from makemore_jax.data.corpus import encode
@@ -40,6 +39,7 @@ from makemore_jax.models import ngram
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import identity
 from tests.cases import VARIANTS
+from tests.commands.conftest import Tab
 from tests.conftest import ROOT
 
 HOSTILE = ["<script>document.title='owned'</script>", "\"'&lt;</script>", "אבג a", "\u202eabc", "e\u0301\u0323 x"]
@@ -91,7 +91,7 @@ def test_the_table_is_the_lectures(table):
     assert values["rank"][e][m] == 1 + (counts > counts[e, m]).sum()
     smoothing = values["smoothing"]
     one = smoothing["smoothing"].index(1.0)
-    assert (round(smoothing["train"][one], 4), round(smoothing["dev"][one], 4)) == (2.4542, 2.4661)  # the README's
+    assert (round(smoothing["train"][one], 4), round(smoothing["dev"][one], 4)) == (2.4542, 2.4661)  # docs/results.md
     assert smoothing["dev"][0] is None  # infinite: a pair that train lacks
     learned = values["learned"]
     assert learned["nats"] == sorted(learned["nats"], reverse=True)
@@ -183,7 +183,7 @@ def test_a_typed_line_costs_what_score_says(name, corpus):
 def test_what_a_model_cannot_read_is_said_in_place(gru):
     found = views.type_line(gru, "emXma")
     assert (found["symbols"], found["unread"]) == (["e", "m"], ["X", "m", "a"])
-    assert found["problem"] == "this model does not know the symbol X"
+    assert found["problem"] == "this model does not know the symbol 'X'"
     found = views.type_line(gru, "a" * 5000)
     assert len(found["symbols"]) == gru.context - 1
     assert found["problem"] == f"this model reads up to {gru.context - 1} symbols"
@@ -204,7 +204,7 @@ def test_words_and_bytes_are_read_as_such():
         token = found["bars"][-1][0]
         assert views.append(trained, "in the light", token).startswith("in the light")
         if level == "word":
-            assert views.type_line(trained, "in the lig ht")["problem"] == "this model does not know the word lig"
+            assert views.type_line(trained, "in the lig ht")["problem"] == "this model does not know the word 'lig'"
             assert " ".join(views.type_line(trained, "in zebra the")["unread"]).replace(" ", "") == "zebra␣the"
 
 
@@ -527,6 +527,16 @@ def test_no_path_leads_out_of_the_page(client, path):
     assert client.get(f"http://127.0.0.1:8000{path}").status_code == 404
 
 
+def test_the_address_of_the_started_browser_works_once():
+    """Other users see it among the arguments of the browser's process."""
+    from experiments.explore.server import Guard
+
+    guard = Guard(None, "always", "once")
+    assert [guard._opens(token) for token in ("once", "once", "always", "always", "", None)] == [
+        True, False, True, True, False, False,
+    ]  # fmt: skip
+
+
 def test_only_the_token_lets_in(stranger):
     for path in ("/", "/main.js", "/api/state", "/none", "/?token=", "/?token=wrong", "/?token=%ff", f"/?x={TOKEN}"):
         answer = stranger().get(path)
@@ -728,7 +738,7 @@ def test_a_client_that_leaves_in_the_middle_prints_nothing(application, capfd):
 
 def test_a_saved_page_is_one_file_that_data_cannot_break_out_of(tmp_path):
     name = "</script><script>alert(1)</script>"
-    found = saved.saved_page(Table(HOSTILE * 5, name))
+    found = saved.table_page(Table(HOSTILE * 5, name))
     assert found.count("<script") == found.count("</script>") == 2
     assert not re.search(r"(src|href)=|@import|https?://(?!www\.w3\.org)", found)
     data = json.loads(re.search(r'id="data">(.*?)</script>', found, re.DOTALL)[1])
@@ -738,10 +748,9 @@ def test_a_saved_page_is_one_file_that_data_cannot_break_out_of(tmp_path):
     assert first["total"] == 5
 
 
-def test_a_file_that_cannot_be_written_is_one_line(monkeypatch):
-    monkeypatch.setattr(saved, "saved_page", lambda table: "")
+def test_a_file_that_cannot_be_written_is_one_line():
     with pytest.raises(InputError, match=r"'/proc/table.html': cannot be written .*; choose another `save`"):
-        saved.write_page(None, "/proc/table.html")
+        saved.write_page("", "/proc/table.html")
 
 
 # The command
@@ -787,48 +796,6 @@ def test_without_a_browser_it_says_so(monkeypatch, capsys):
 
 
 # The page in a browser
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium on this machine")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-class Tab:
-    """A tab that notes what goes wrong in it and what it asks for elsewhere."""
-
-    def __init__(self, browser, address, **options):
-        self.context = browser.new_context(**options)
-        self.page, self.problems, self.address = self.context.new_page(), [], address.partition("?")[0]
-        self.page.set_default_timeout(120_000)  # a busy machine may take its time
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", self.hear)
-        self.page.on("request", lambda asked: asked.url.startswith(self.address) or self.problems.append(asked.url))
-        self.page.goto(address)
-        assert self.page.url.partition("#")[0] == self.address  # without the token
-
-    def hear(self, said):
-        if said.type == "error" and "400 (Bad Request)" not in said.text:  # what the page shows as one line
-            self.problems.append(said.text)
-
-    def open(self, view):
-        self.page.goto(f"{self.address}#{view}")
-        self.page.locator(f"#tab-{view}").click()
-        return self.page.locator(f"#{view}")
-
-    def fits(self):
-        return self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.fixture(scope="module")
@@ -918,7 +885,7 @@ def test_a_line_is_typed(tab, gru):
     reader.locator(".strip .letter").nth(5).wait_for()
     assert line.input_value() == "emma" + expected["bars"][1][1]
     line.fill("em<i>ma")
-    reader.get_by_text("this model does not know the symbol <").wait_for()
+    reader.get_by_text("this model does not know the symbol '<'").wait_for()
     line.fill("a" * 5000)
     reader.get_by_text("this model reads up to").wait_for()
     assert tab.fits()

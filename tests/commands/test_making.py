@@ -112,6 +112,25 @@ def test_lines_are_as_they_are_wanted():
     assert (none.lines, none.accepted, none.distance) == ([], 0, None)
 
 
+def test_lines_of_a_short_list_are_like_its_own():
+    corpus = read(TOWNS)
+    pairs = {pair for town in TOWNS for pair in zip(f".{town}", f"{town}.", strict=True)}
+    like = lambda line: {*zip(f".{line}", f"{line}.", strict=True)} <= pairs
+    made = make_more(mm.count(corpus, 2), corpus, 3)
+    assert len(made.lines) == 3
+    assert all(like(line) and 5 <= len(line) <= 7 for line in made.lines)
+    free = make_more(mm.count(corpus, 1), corpus, 30, mm.Wanted(familiar=1, min_length=3)).lines
+    assert not all(map(like, free))
+    assert min(map(len, free)) == 3
+
+
+def test_where_too_few_lines_are_like_the_list_only_what_was_asked_counts():
+    corpus = read(["heads", "tails"])
+    made = make_more(mm.count(corpus, 2), corpus, 4)
+    assert len(made.lines) == 4
+    assert make_more(mm.count(corpus, 2), corpus, 4, mm.Wanted(familiar=5)).lines == []
+
+
 def test_blank_lines_and_spaces_around_a_line_are_not_wanted():
     accept = mm.Wanted(known=True, repeats=True).accept(())
     assert [line for line in ("", " ", "a b", " a", "a ") if accept(line)] == ["a b"]
@@ -127,7 +146,8 @@ def test_a_frequent_line_is_learned_as_frequent(tiny, monkeypatch):
     monkeypatch.setattr(candidates, "ORDERS", (3,))
     monkeypatch.setattr(candidates, "COMPILING", 99)
     made = mm.make(["lucas"] * 60 + TOWNS * 4)
-    sure = make_more(made.trained, read(TOWNS), 200, mm.Wanted(known=True, repeats=True, best_of=1, temperature=1.0))
+    as_it_is = mm.Wanted(known=True, repeats=True, familiar=1, best_of=1, temperature=1.0)
+    sure = make_more(made.trained, read(TOWNS), 200, as_it_is)
     assert sure.lines.count("lucas") > 20
     assert sure.lines.count("lucas") > 4 * sure.lines.count("Aston")
 

@@ -26,7 +26,7 @@ SETTINGS = {
     "keys": lambda: jax.debug_key_reuse(True),
     "transfers": lambda: jax.transfer_guard("disallow"),
 }
-CASES = [("strict", model) for model in ("mlp", "wavenet", "bow", "gru", "transformer", "backoff", "ngram")]
+CASES = [("strict", model) for model in ("mlp", "wavenet", "bow", "gru", "hawk", "transformer", "backoff", "ngram")]
 CASES += [("transfers", model) for model in ("transformer", "backoff", "ngram")]
 CASES += [("64 bits", "mlp"), ("64 bits", "transformer"), ("keys", "mlp"), ("no jit", "bigram")]
 SHORT = {"steps": 2, "warmup": 1, "batch": 5, "evaluate_every": 2, "progress": False}

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from makemore_jax.data.lines import Split
 from makemore_jax.errors import InputError
 from makemore_jax.files import write_bytes
 from makemore_jax.inference.evaluate import standard_error
+from makemore_jax.models.registry import MODELS
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs import writer
 from tests.conftest import ROOT
@@ -231,3 +233,29 @@ def test_a_text_of_unknown_words_is_warned_of_and_a_default_prefix_is_no_fault(t
         words.introduce(config, corpus)
     verses, _ = words.load(words.Config(data=ROOT / "data/verses.txt", quick=True))
     assert words.find_prefix(None, verses) == "In the beginning"
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "value"),
+    [
+        ("scaling", "--widths", 2**40),
+        ("scaling", "--lines", 2**63),
+        ("scaling", "--predict", 10**13),
+        ("compare", "--samples", 10**9),
+        ("compare", "--seeds", 10**9),
+    ],
+)
+def test_a_number_beyond_every_machine_is_refused_before_anything_is_read(command, tmp_path, name, flag, value):
+    status, _, err = command(name, "--data", tmp_path / "none.txt", flag, value)
+    assert status == 2
+    assert f"{flag} " in err
+    assert "from 1 to" in err
+
+
+def test_diverged_runs_are_marked(command, file, tmp_path, monkeypatch):
+    entry = MODELS["bigram"]
+    monkeypatch.setitem(MODELS, "bigram", entry._replace(recipe=replace(entry.recipe, learning_rate=1e30)))
+    status, out, _ = command("compare", "--data", file, "--out", tmp_path / "run", *SMALL_COMPARE)
+    assert status == 0
+    assert "2 of 2 runs diverged" in out
+    assert json.loads((tmp_path / "run/summary.json").read_text())["rows"]["bigram"]["diverged"] == 2

@@ -66,3 +66,15 @@ def test_a_tokenizer_is_read_whole_or_refused(folder, tmp_path, part, changes): 
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text in TEXTS:
         assert [ours.symbols[i] for i in ours.encode(text)] == theirs.encode(text).tokens, text
+
+
+def test_a_tokenizer_beside_vocabulary_and_merges_is_looked_at(folder, tmp_path):  # noqa: F811
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    about = json.loads((folder / "whole/tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(about))
+    assert Vocab.read(tmp_path) == Vocab.read(folder)
+    about["normalizer"] = {"type": "Lowercase"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"tokenizer\.json has normalizer"):
+        Vocab.read(tmp_path)

@@ -1,5 +1,6 @@
 """What a token is: characters, words and bytes, each there and back."""
 
+import json
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.lines import normalize, read_lines
 from makemore_jax.data.tokenizers import MARK, TOKENIZERS
 from makemore_jax.data.tokens import tokenize
@@ -144,6 +146,27 @@ def test_rare_words_are_unknown_and_never_drawn():
         Vocab.of(["   "], "word")
     with pytest.raises(InputError, match="`min_count` is 0; it must be at least 1"):
         Vocab.of(lines, "word", min_count=0)
+
+
+def test_rare_characters_are_unknown_and_never_drawn():
+    lines = ["abba", "ab", "aqb", "bab>"]
+    vocab = Vocab.of(lines, min_count=2)
+    assert vocab.symbols == (".", "<unknown>", "a", "b")
+    assert vocab.encode("aq\nb>").tolist() == [2, UNKNOWN, MARK, 3, UNKNOWN]
+    assert vocab.sampleable_V.tolist() == [True, False, True, True]
+    assert Vocab.of(lines, min_count=1).sampleable_V.all()
+    assert Vocab.of(["abab"], min_count=2).symbols == (".", "a", "b")  # none is rare
+    assert Vocab.from_dict(json.loads(json.dumps(vocab.to_dict())), "") == vocab
+    assert Vocab.of(["ab\nab", "c"], min_count=2, multiline=True).symbols == (".", "<unknown>", "a", "b", "\n")
+    with pytest.raises(InputError, match="'q' is not one of the 2 characters in the vocabulary"):
+        vocab.encode_line("abq")
+    with pytest.raises(InputError, match="no character occurs 9 times or more; lower `min_count`"):
+        Vocab.of(lines, min_count=9)
+    for level in ("byte", "bpe"):
+        with pytest.raises(InputError, match=f"`min_count` is 2; it needs `tokens` character or word, .* are {level}"):
+            Vocab.of(lines, level, min_count=2)
+    with pytest.raises(InputError, match="`min_count` is for making a vocabulary"):
+        Encoding(min_count=2, vocab=vocab).require_consistent()
 
 
 @pytest.mark.parametrize("level", TOKENIZERS)

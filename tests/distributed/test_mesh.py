@@ -19,7 +19,7 @@ from makemore_jax.errors import InputError
 from makemore_jax.inference.evaluate import line_nll
 from makemore_jax.learning.training import loss_of, train_steps
 from makemore_jax.models.registry import build
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 LAYOUTS = {"one": (1, 1), "replicas": (2, 1), "shards": (2, 2)}
 
@@ -42,7 +42,7 @@ def runs(corpus):
             tokens, plan = plan_batches(corpus.tokens.train, 26, devices, micro_batches=2)
             options = {
                 "loss": loss_of(model, recipe, plan, placement_on(place).share),
-                "optimizer": adamw(recipe),
+                "optimizer": optimizer_of(recipe),
                 "count": 3,
             }
             run, data = jax.jit(partial(train_steps, **options)), place.copy(tokens)

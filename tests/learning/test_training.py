@@ -20,7 +20,7 @@ from makemore_jax.learning.fit import train_loop
 from makemore_jax.learning.training import init_state, loss_of, plan_of, steps_on, train_steps, training
 from makemore_jax.models.layers import dropout, sample_network
 from makemore_jax.models.registry import build
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 
 KEY = jax.random.key(0)
 PARAMS = {"w": jnp.array([3.0, -2.0])}
@@ -254,7 +254,7 @@ def test_decay_is_for_matrices_only_and_the_rate_follows_the_schedule():
     recipe = Recipe(steps=100, warmup=10, final=0.1, learning_rate=1.0, weight_decay=0.5)
     ones = jnp.ones(3)
     params = {"w": ones, "b": ones, "start": {"h": ones, "c": ones}, "norm": {"g": ones}, "more": [ones]}
-    transform = adamw(recipe)(recipe.hyper)
+    transform = optimizer_of(recipe)(recipe.hyper)
     opt_state, zero, rates = transform.init(params), jax.tree.map(jnp.zeros_like, params), []
     update = jax.jit(transform.update)
     for _ in range(100):

@@ -9,7 +9,7 @@ from makemore_jax.inference import sampler
 from makemore_jax.inference.sampler import Request, SamplingParams
 from makemore_jax.learning.training import first_state, jitted_steps, loss_of
 from makemore_jax.models.registry import NEURAL
-from makemore_jax.recipe import Recipe, adamw
+from makemore_jax.recipe import Recipe, optimizer_of
 from tests.cases import CORPUS, shared_case
 
 PLATFORMS = ("cuda", "tpu", "rocm")
@@ -21,7 +21,7 @@ def test_training_and_sampling_lower_for_accelerators(name):
     assert model.vocab == CORPUS.vocab.size
     tokens, plan = plan_batches(CORPUS.tokens.train, 4, micro_batches=2)
     recipe = Recipe(batch=4, micro_batches=2, average=0.9, bfloat16=True)
-    key, options = jax.random.key(0), {"loss": loss_of(model, recipe, plan), "optimizer": adamw(recipe)}
+    key, options = jax.random.key(0), {"loss": loss_of(model, recipe, plan), "optimizer": optimizer_of(recipe)}
     state = jax.eval_shape(lambda key: first_state(model, recipe, key, recipe.hyper), key)
     counts = np.int32(2), np.int32(0)
     request = Request(np.zeros((2, 11), np.int32), *counts, np.ones((1, 7), bool), *SamplingParams().arrays)

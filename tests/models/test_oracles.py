@@ -73,10 +73,36 @@ def wavenet(p, x, dilations):
     return affine(p["head"], np.maximum(affine(p["hidden"], np.maximum(skip, 0)), 0))
 
 
+def gelu(e):
+    return 0.5 * e * (1 + np.tanh(np.sqrt(2 / np.pi) * (e + 0.044715 * e**3)))
+
+
+def rms_norm(p, e):
+    return p["g"] * e / np.sqrt((e**2).mean(-1, keepdims=True) + 1e-5)
+
+
+def hawk(p, x, layers, conv):
+    e = p["embed"][x]
+    for number in range(layers):
+        q = p["blocks"][number]
+        gate, v = np.split(affine(q["input"], rms_norm(q["norm1"], e)), 2, axis=-1)
+        h, out = np.zeros_like(v[0]), []
+        for t in range(len(x)):
+            u = sum(q["conv"][age] * v[t - age] for age in range(min(conv, t + 1)))
+            r, i = np.split(sigmoid(affine(q["gates"], u)), 2)
+            a = np.exp(-8 * np.log1p(np.exp(q["decay"]["b"])) * r) if t else np.zeros_like(r)
+            h = a * h + np.sqrt(1 - a**2) * i * u
+            out.append(gelu(gate[t]) * h)
+        e = e + affine(q["out"], np.stack(out))
+        left, right = np.split(affine(q["up"], rms_norm(q["norm2"], e)), 2, axis=-1)
+        e = e + affine(q["down"], gelu(left) * right)
+    return affine(p["head"], rms_norm(p["norm"], e))
+
+
 def transformer(p, x, layers, heads, modern=False, tied=False):
     def norm(q, e):
         if modern:
-            return q["g"] * e / np.sqrt((e**2).mean(-1, keepdims=True) + 1e-5)
+            return rms_norm(q, e)
         return q["g"] * (e - e.mean(-1, keepdims=True)) / np.sqrt(e.var(-1, keepdims=True) + 1e-5) + q["b"]
 
     def rotate(e, t):
@@ -86,9 +112,6 @@ def transformer(p, x, layers, heads, modern=False, tied=False):
             pair = (e[i] + 1j * e[half + i]) * np.exp(1j * t * 10_000 ** (-i / half))
             turned[i], turned[half + i] = pair.real, pair.imag
         return turned
-
-    def gelu(e):
-        return 0.5 * e * (1 + np.tanh(np.sqrt(2 / np.pi) * (e + 0.044715 * e**3)))
 
     e = p["embed"][x] + (0 if modern else p["position"][: len(x)])
     for number in range(layers):
@@ -118,6 +141,7 @@ EQUATIONS = {
     ("gru", 0): lambda p, x: recurrent(p, x, "gru"),
     ("lstm", 0): lambda p, x: recurrent(p, x, "lstm"),
     ("wavenet", 0): lambda p, x: wavenet(p, x, (1, 2, 1)),
+    ("hawk", 0): lambda p, x: hawk(p, x, 2, 3),
     ("transformer", 0): lambda p, x: transformer(p, x, 2, 3),
     ("transformer", 1): lambda p, x: transformer(p, x, 1, 3, tied=True),
     ("transformer", 2): lambda p, x: transformer(p, x, 2, 3, modern=True),
@@ -155,6 +179,10 @@ ACTIVATIONS = {  # the shapes of the activations, and the logits that follow fro
         {"gate": (B, 3, T, 5), "skip": (B, T, 13)},
         lambda p, a: affine(p["head"], np.maximum(affine(p["hidden"], np.maximum(a["skip"], 0)), 0)),
     ),
+    ("hawk", 0): (
+        dict.fromkeys(("state", "decay", "recurrence", "input"), (B, T, 13)) | {"residual": (B, T, 5)},
+        lambda p, a: affine(p["head"], rms_norm(p["norm"], a["residual"])),
+    ),
     ("transformer", 2): (
         {"attention": (B, 2, 3, T, T), "residual": (B, T, 18)},
         lambda p, a: p["norm"]["g"] * a["residual"] / np.sqrt((a["residual"] ** 2).mean(-1, keepdims=True)) @ p["head"],
@@ -178,6 +206,16 @@ def test_the_mean_of_the_bag_of_words():
         means = [np.cumsum(e, axis=0) / np.arange(1, len(e) + 1)[:, None] for e in lines]
         np.testing.assert_allclose(case.activations["mean"][row], np.concatenate(means), rtol=1e-5, atol=1e-6)
     assert case.activations["hidden"].shape == (B, T, 13)
+
+
+def test_the_state_of_hawk_decays_and_starts_anew_at_the_mark():
+    """What it keeps follows from a gate: above 0 and below 1 inside a line, and 0 at the mark."""
+    case = shared_case(("hawk", 0))
+    block, seen, starts_BT = case.params["blocks"][-1], case.activations, case.x_BT == 0
+    kept = np.exp(-8 * np.log1p(np.exp(block["decay"]["b"])) * seen["recurrence"])
+    np.testing.assert_allclose(seen["decay"], np.where(starts_BT[..., None], 0, kept), rtol=1e-5)
+    for value in (seen["decay"][~starts_BT], seen["recurrence"], seen["input"]):
+        assert 0 < value.min() < value.max() < 1
 
 
 def test_attention_is_a_distribution_over_the_past_of_the_line():

@@ -82,7 +82,7 @@ def test_neural_models_have_a_recipe():
 
 def test_all_of_the_series_but_the_bigram_have_dropout_and_a_best_recipe():
     """It has no units, and can be no better. A model that is added may do without them, too."""
-    series = ("bigram", "mlp", "wavenet", "bow", "rnn", "gru", "lstm", "transformer")
+    series = ("bigram", "mlp", "wavenet", "bow", "rnn", "gru", "lstm", "hawk", "transformer")
     assert [name for name in series if MODELS[name].tuned is None] == ["bigram"]
     assert [name for name in series if "dropout" not in build(name, vocab=7).supports] == ["bigram"]
 

@@ -21,7 +21,7 @@ page.element = (name, attributes = {}, ...children) => {
 
 page.symbol = (label, extra = "") => page.element("bdi", { class: `symbol ${extra}`, text: label });
 
-page.word = (labels, extra = "") => page.element("span", { class: `word ${extra}`, dir: "ltr" }, ...labels.map((label) => page.symbol(label)));
+page.word = (labels, extra = "", between = "") => page.element("span", { class: `word ${extra}`, dir: "ltr" }, ...labels.flatMap((label, k) => [k ? between : "", page.symbol(label)]));
 
 page.fill = (parent, ...children) => {
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
@@ -39,7 +39,8 @@ page.count = (value) => value.toLocaleString("en-US");
 
 page.percent = (p) => (p === null ? "–" : p >= 0.0995 ? `${(100 * p).toFixed(0)}%` : p >= 0.00995 ? `${(100 * p).toFixed(1)}%` : p > 0 && p < 0.0001 ? "<0.01%" : `${(100 * p).toFixed(2)}%`);
 
-// A request; a refusal is an Error whose message is the one line that the server gave.
+// A question to the models, which `page.send` answers: on a server, or in the page itself. A refusal is an Error whose
+// message is one line.
 page.pending = 0;
 
 page.ask = async (name, body) => {
@@ -52,25 +53,6 @@ page.ask = async (name, body) => {
     page.pending -= quiet ? 0 : 1;
     if (!page.pending) document.getElementById("busy")?.setAttribute("hidden", "");
   }
-};
-
-page.send = async (name, body) => {
-  const how = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  let answer;
-  try {
-    answer = await fetch(`/api/${name}`, how);
-  } catch {
-    throw new Error("the server does not answer; start it again in its terminal");
-  }
-  const text = await answer.text();
-  let value;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new Error(text.trim().split("\n")[0]);
-  }
-  if (!answer.ok) throw new Error(value.error);
-  return value;
 };
 
 // Only the newest of several calls counts: call it as often as keys are pressed.
@@ -222,7 +204,8 @@ page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true,
 page.bars = (items, { most, onpick, second, label } = {}) => {
   const top = most || Math.max(1e-9, ...items.map((item) => Math.max(item.p || 0, item.q || 0)));
   const best = Math.max(...items.map((item) => item.q ?? item.p ?? 0));
-  return page.element("div", { class: `bars ${second ? "two" : ""}`, role: "group", "aria-label": label }, ...items.map((item) => {
+  const long = items.some((item) => item.label.length > 3) ? "long" : "";
+  return page.element("div", { class: `bars ${long} ${second ? "two" : ""}`, role: "group", "aria-label": label }, ...items.map((item) => {
     const said = `${item.label}: ${page.percent(item.p)}${second ? `, ${page.percent(item.q)} ${second}` : ""}`;
     const parts = [
       page.element("span", { class: "column" }, page.element("span", { class: "bar", style: { "--h": (item.p || 0) / top } }), second ? page.element("span", { class: "bar cut", style: { "--h": (item.q || 0) / top } }) : null),

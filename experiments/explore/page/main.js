@@ -1,31 +1,15 @@
 "use strict";
-// Tabs, the state that the views share, and what the server says about its runs.
+// The page of a server: the state that the views share, and what the server says about its runs.
 
 (async () => {
   if (location.search) history.replaceState(null, "", `/${location.hash}`); // the token is a cookie now
-  const { element, fill, ask } = page;
+  const { element, fill, ask, section, tab } = page;
   const names = ["table", "type", "make", "inside", "train"];
-  const section = (name) => document.getElementById(name), tab = (name) => document.getElementById(`tab-${name}`);
   const offline = document.getElementById("offline");
   const shared = { text: "", runs: [], maxText: 5000, maxLines: 100 };
   const views = {};
   let current = null, live = null, tableWanted = true;
-
-  const theme = document.getElementById("theme");
-  const setTheme = (value) => {
-    if (value) document.documentElement.dataset.theme = value;
-    try {
-      if (value) localStorage.setItem("theme", value);
-    } catch { /* no storage: the choice lasts as long as the page */ }
-    views.inside?.redraw();
-  };
-  theme.addEventListener("click", () => {
-    const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    setTheme(dark ? "light" : "dark");
-  });
-  try {
-    setTheme(localStorage.getItem("theme"));
-  } catch { /* no storage */ }
+  page.theme(document.getElementById("theme"), () => views.inside?.redraw());
 
   const openTable = async () => {
     if (!tableWanted) return;
@@ -40,29 +24,12 @@
     }
   };
 
-  const show = (name) => {
-    if (!names.includes(name) || tab(name).hidden) name = live ? "train" : "table";
+  const show = page.tabs(names, (name) => {
     current = name;
-    for (const other of names) {
-      section(other).hidden = other !== name;
-      tab(other).setAttribute("aria-selected", String(other === name));
-      tab(other).tabIndex = other === name ? 0 : -1;
-    }
-    if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
     if (name === "table") openTable();
     else if (name !== "train") views[name]?.refresh();
-  };
+  }, () => (live ? "train" : "table"));
   for (const name of names) tab(name).addEventListener("click", () => { show(name); views[name]?.focus?.(); });
-  document.querySelector(".tabs").addEventListener("keydown", (event) => {
-    const shownTabs = names.filter((name) => !tab(name).hidden), at = shownTabs.indexOf(current);
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shownTabs.length - 1 }[event.key];
-    if (to === undefined) return;
-    const name = shownTabs[(to + shownTabs.length) % shownTabs.length];
-    show(name);
-    tab(name).focus();
-    event.preventDefault();
-  });
-  addEventListener("hashchange", () => show(location.hash.slice(1)));
 
   let before = "", counted = null;
   const look = async () => {

@@ -3,7 +3,7 @@
 
 page.makeView = (section, shared) => {
   const { element, symbol, word, fill, card, format, ask } = page;
-  const runs = element("select", { "aria-label": "Run" });
+  const runs = element("select", { "aria-label": "Run" }), runsLabel = element("label", { class: "plain" }, element("span", { text: "run" }), runs);
   const text = (label, attributes) => {
     const input = element("input", { "aria-label": label, ...attributes });
     return [input, element("label", { class: "plain" }, element("span", { text: label }), input)];
@@ -51,10 +51,11 @@ page.makeView = (section, shared) => {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     arriving = found.lines.map((line, index) => setTimeout(() => list.append(row(line, index)), still ? 0 : 45 * index));
   };
+  const between = () => (shared.runs.find((run) => run.name === drawn.run)?.tokens === "word" ? " " : "");
   const row = (line, index) => {
-    const tag = line.where ? element("span", { class: `tag ${line.where.split(" ")[0]}`, text: line.where }) : element("span");
+    const tag = line.where ? element("span", { class: `tag ${line.where.split(" ")[0]}`, text: line.where }) : null;
     const button = element("button", { class: "made", "aria-pressed": "false", onclick: () => replay(index, button) },
-      word([...line.symbols, ...(line.ended ? [] : ["…"])]), element("span", { class: "number", title: "log-probability in nats", text: format(line.log_prob, 2) }), tag);
+      word([...line.symbols, ...(line.ended ? [] : ["…"])], "", between()), element("span", { class: "number", title: "log-probability in nats", text: format(line.log_prob, 2) }), tag);
     return element("li", {}, button);
   };
 
@@ -111,13 +112,14 @@ page.makeView = (section, shared) => {
     if ([...runs.options].map((option) => option.value).join("\n") !== names.join("\n")) {
       fill(runs, ...names.map((name) => element("option", { value: name, text: name })));
       if (names.includes(before)) runs.value = before;
+      runsLabel.hidden = names.length < 2;
       if (!before && names.length) make();
     }
     changed.hidden = !drawn || shared.runs.some((run) => run.name === drawn.run && run.version === drawn.version);
   };
   runs.addEventListener("change", make);
   const form = element("form", { onsubmit: (event) => { event.preventDefault(); make(); } },
-    element("div", { class: "controls" }, element("label", { class: "plain" }, element("span", { text: "run" }), runs), temperature, topK, topP, prefixLabel, seedLabel, nLabel,
+    element("div", { class: "controls" }, runsLabel, temperature, topK, topP, prefixLabel, seedLabel, nLabel,
       element("div", { class: "buttons" }, element("button", { class: "primary", type: "submit", text: "Draw" }), element("button", { type: "button", text: "Next seed", onclick: () => { seed.value = Number(seed.value) + 1; make(); } }))));
   for (const slider of [temperature, topK, topP]) {
     slider.show();

@@ -55,7 +55,7 @@ page.typeView = (section, shared) => {
     const run = shared.runs.find((other) => other.name === one.run) || {};
     const title = element("h2", { text: one.run }), about = element("span", { class: "note", text: `${run.model === one.run ? "" : `${run.model}, `}${page.count(run.parameters || 0)} parameters` });
     if (one.error) return element("section", { class: "card" }, element("header", {}, title, about), element("p", { class: "notice", text: one.error }));
-    const unit = run.level === "word" ? "word" : "symbol";
+    const unit = run.tokens === "word" ? "word" : "symbol";
     const sum = element("span", { class: "sum", title: "the sum of the surprisals; with the end mark it is what mm.score gives", text: `${format(one.sum, 2)} nats; ${format(one.total, 2)} with the end mark` });
     const last = one.nats.length;
     const place = placeIn(one);
@@ -105,6 +105,7 @@ page.typeView = (section, shared) => {
         else chosen.delete(run.name);
         update();
       } }), element("span", { text: run.name }))));
+      chips.hidden = shared.runs.length < 2;
       known = now;
     }
     update();

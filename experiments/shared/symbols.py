@@ -1,4 +1,4 @@
-"""How the page shows a symbol."""
+"""How a symbol is shown."""
 
 import unicodedata
 

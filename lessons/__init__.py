@@ -1,0 +1,1 @@
+"""What the lessons share, and their checks; in a wheel this folder is `makemore_jax.lessons`."""

@@ -106,7 +106,7 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     symbols = f"{corpus.vocab.size - 1:,} symbols"
     say(f"{cli.shown(config.data)}: {len(lines):,} {units}, {len(set(lines)):,} different, {symbols}")
     if in_pieces(corpus):
-        say(f"lines are longer than a window of {corpus.context:,} tokens, so pieces of lines are made, as long as it")
+        say(f"lines are longer than a window of {corpus.context:,} tokens, so what is made are pieces of that length")
     if blocks := count_blocks(config):
         say(f"{blocks:,} blocks of lines stand between blank lines; to make whole blocks: --separator '\\n\\n'")
     say(f"by counting alone: {joined(first_handful(corpus, SHOWN))}")

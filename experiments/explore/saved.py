@@ -56,7 +56,7 @@ def _runnable(shelf: Shelf, name: str) -> dict:
         "constants": base64.b64encode(gzip.compress(traced.constants, mtime=0)).decode(),
         "vocabulary": vocab.to_dict(),
         "barred": np.flatnonzero(~vocab.sampleable_V).tolist(),  # symbols that are never drawn
-        "context": context,
+        "context": min(context, model.context or context),
     }
 
 

@@ -37,7 +37,7 @@ VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
 # Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
 ADDED = dict.fromkeys(
-    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", *Source._fields)
+    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", "holdout", *Source._fields)
 )
 ADDED |= {"optimizer": "adamw"}
 

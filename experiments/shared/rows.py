@@ -16,6 +16,7 @@ from makemore_jax.runs.writer import RunFolder
 from . import cli
 from .flags import Output
 from .signals import Stopped
+from .usage import command_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,8 @@ def keep(config: Any, digest: str, files: tuple[str, ...] = (), **about: Any) ->
         try:
             yield rows
         except Stopped as stopped:
-            how = "stopped; the rows measured so far are kept: to continue, run the same command with --resume"
+            go_on = command_line(about["experiment"], "--out", config.out, "--resume")
+            how = f"stopped; the rows measured so far are kept; to continue: {go_on}"
             raise Stopped(stopped.status - 128, how) from None
 
 

@@ -66,6 +66,12 @@ def test_losses_shows_curves_levels_and_a_single_point():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "level: 2.0000"]
 
 
+def test_a_band_may_have_more_runs_at_one_place_than_at_another():
+    axes = plot.figure(4, 3).subplots()
+    plot.band(axes, [1, 2], [[3.0, 5.0], [7.0]], "counted once")
+    assert axes.lines[0].get_ydata().tolist() == [4, 7]
+
+
 def test_bands_show_mean_and_range():
     loss_SE = np.array([[5, 4, 3], [7, 4, 2], [6, 7, 1.0]])
     (axes,) = plot.bands({"rate": (STEPS[:3], loss_SE)}).axes

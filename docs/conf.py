@@ -5,6 +5,7 @@ Its pages lie where they are read on GitHub, too, so the root of the project is 
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,11 +85,17 @@ def describe_pictures(app, doctree) -> None:
 
 
 def add_pages(app, error) -> None:
-    """Write the page at the address of the site, and the table that can be touched."""
-    (app.outdir / "index.html").write_text('<meta http-equiv="refresh" content="0; url=docs/index.html">\n')
-    if not error and not (app.outdir / "docs/bigrams.html").exists():
-        command = [sys.executable, "-m", "experiments.explore", "--save", app.outdir / "docs/bigrams.html"]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    """Write what is no document: the page at the address of the site, the table that can be touched, the slides."""
+    if not error and app.builder.format == "html":
+        docs = app.outdir / "docs"
+        (app.outdir / "index.html").write_text('<meta http-equiv="refresh" content="0; url=docs/index.html">\n')
+        for command in (
+            ["-m", "experiments.explore", "--save", docs / "bigrams.html"],
+            ["docs/teaching/deck.py", "--out", docs / "teaching"],
+        ):
+            subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        for sheet in docs.glob("teaching/*-*.html"):  # handouts and quizzes are documents already
+            sheet.unlink()
 
 
 def mathml(display: str):
@@ -102,7 +109,8 @@ def mathml(display: str):
 
 
 def setup(app) -> None:
-    """Connect these functions."""
+    """Connect these functions, and forget pages of modules that may be gone."""
+    shutil.rmtree(ROOT / "docs/api", ignore_errors=True)
     app.connect("autodoc-process-docstring", as_rest)
     app.connect("autodoc-process-signature", of_a_call)
     app.connect("autodoc-skip-member", leave_out)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 DOCS = Path(__file__).parent
 
@@ -14,7 +15,8 @@ def main() -> None:
     """Run the bigram command, copy its heat map, and draw what it printed."""
     command = [sys.executable, "-m", "experiments.bigram"]
     out = subprocess.run(command, cwd=DOCS.parent, check=True, stdout=subprocess.PIPE, text=True).stdout
-    (DOCS / "counts.png").write_bytes((DOCS.parent / "runs/bigram/counts.png").read_bytes())
+    counts = Image.open(DOCS.parent / "runs/bigram/counts.png").convert("RGB")
+    counts.resize((1400, 1400)).quantize(64).save(DOCS / "counts.png", optimize=True)
     draw_terminal("$ python -m experiments.bigram\n" + out, DOCS / "output.png")
 
 

@@ -86,7 +86,7 @@ def run(config: Config) -> dict:
     held_out = None if corpus.lines.dev else False
     draw = partial(make_more, corpus=corpus, wanted=config.wanted)
     if not config.overwrite and holds(out, cli.settings(depends, corpus.digest, held_out=held_out)):
-        say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}; anew: --overwrite")
+        say(f"{cli.shown(out)} has learned it already; other lines: --seed {config.seed + 1}")
         return report(draw(mm.open(out), n=config.n, seed=config.seed), config)
     with cli.claim(depends, out, corpus.digest, held_out=held_out) as folder:
         learned = learn_aloud(config, corpus, deadline)
@@ -106,7 +106,7 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     symbols = f"{corpus.vocab.size - 1:,} symbols"
     say(f"{cli.shown(config.data)}: {len(lines):,} {units}, {len(set(lines)):,} different, {symbols}")
     if in_pieces(corpus):
-        say(f"lines are longer than a window of {corpus.context:,} tokens, so pieces of lines are made, as long as it")
+        say(f"lines are longer than a window of {corpus.context:,} tokens, so what is made are pieces of that length")
     if blocks := count_blocks(config):
         say(f"{blocks:,} blocks of lines stand between blank lines; to make whole blocks: --separator '\\n\\n'")
     say(f"by counting alone: {joined(first_handful(corpus, SHOWN))}")

@@ -1,7 +1,7 @@
 """Train any neural model on any text file, and compare its loss with those of counting models.
 
 Run it:   python -m experiments.train --model transformer
-Stop it:  Ctrl-C saves; the same command with --resume continues as if it had never stopped
+Stop it:  Ctrl-C saves, and --resume continues as if it had never stopped; --out names the run, if it is not the default
 Then:     python -m experiments.sample runs/transformer
           python -m experiments.inspect runs/transformer
 """
@@ -19,22 +19,22 @@ from tqdm import tqdm
 
 import makemore_jax as mm
 from makemore_jax.data import token_files
+from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.token_files import first_lines
 from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
 from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
 from makemore_jax.errors import InputError, require, require_float, require_positive
-from makemore_jax.inference import gpt2
 from makemore_jax.inference.evaluate import bits_per_byte, exact_loss
 from makemore_jax.learning.training import first_state
 from makemore_jax.models.interface import Model, num_params
 from makemore_jax.models.registry import NEURAL, resolve
-from makemore_jax.runs.folder import read_config, states
 from makemore_jax.runs.saved_run import Evaluation, SavedRun
 
 from .shared import cli
 from .shared.figures import drawing
-from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, is_ours, one_of, with_model
+from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, one_of, with_model
 from .shared.signals import REQUEST, Stopped
+from .shared.starting import continued, introduce_new_symbols, refuse_longer, starting_point
 from .shared.usage import command_line
 
 SHOWN = 6  # samples printed at each evaluation
@@ -46,6 +46,8 @@ class Config(Output, Seed, Trains, Text):
 
     model: Annotated[str, one_of(NEURAL)] = "transformer"
     """Model to train. The flags below are for its sizes and recipe; see --model NAME --help for those of another."""
+    holdout: float | None = None
+    """Share of the lines to hold out for dev, and for test; by default a tenth. 0 trains on all lines, to the end."""
     stream: bool = False
     """For data larger than memory: encode the text into files beside the data, and read batches from these files."""
     evaluate_every: int = 500
@@ -67,11 +69,12 @@ class Config(Output, Seed, Trains, Text):
     samples: int = 1000
     """Number of samples to draw at the end, to measure how many are new; 0 skips this."""
     init_from: Path | None = None
-    """Fine-tune weights of the same sizes: a run, a file that sample --export wrote, or a folder of GPT-2."""
+    """Fine-tune weights of the same sizes: a run, a file that sample --export wrote, or a folder of GPT-2. Symbols
+    that only the data has are added to its vocabulary."""
     out: Path | None = None
     """Run folder; by default runs/MODEL."""
     resume: bool = False
-    """Continue the run in that folder; flags that affect the result must not change."""
+    """Continue the run in that folder with its own settings; flags that affect the result must not change."""
     tensorboard: bool = False
     """Also write the losses as TensorBoard events."""
 
@@ -80,6 +83,16 @@ class Config(Output, Seed, Trains, Text):
         require_positive(self, "evaluate_every", "devices", "shards", "patience")
         require_float("save_every", self.save_every)
         require(0 <= self.samples <= 10**6, f"`samples` is {self.samples}; it must be from 0 to 1,000,000")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out or Path("runs") / self.model
+
+    @property
+    def encoded(self) -> Encoding:
+        """How these flags turn text into tokens."""
+        return continued(super().encoded._replace(holdout=self.holdout), self, self.folder)
 
 
 def run(config: Any) -> dict:
@@ -90,14 +103,17 @@ def run(config: Any) -> dict:
 
 def train_and_report(config: Any) -> dict:
     """Train, and print the losses of the best weights."""
-    out = config.out or Path("runs") / config.model
+    out = config.folder
     layout = lay_out(config.devices, config.shards or 1)  # an impossible layout is refused before the data is read
+    refuse_longer(config, out)
+    with agreed():
+        init, init_sha256 = starting_point(config, out)
     corpus = in_turn(partial(stream, config)) if config.stream else None  # the first process encodes for all
     with agreed():
         corpus = corpus or config.load()
         model, recipe = resolve(config.model, corpus.sizes, config.recipe, chosen_sizes(config))
-        init, init_sha256 = starting_point(config, out)
-    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
+        recipe = recipe.fitted(len(corpus.tokens.train.length_N))
+    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256, "batch": recipe.batch}
     with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
         layout, key = fitting_layout(layout, model, recipe, config), jax.random.key(config.seed)
@@ -107,6 +123,8 @@ def train_and_report(config: Any) -> dict:
         summary |= {"parameters": num_params(training.now.state.params), "baselines": levels}
         introduce(config, corpus, summary, layout)
         cli.tell_optimizer(recipe, model)
+        if init:
+            introduce_new_symbols(init.vocab, corpus.vocab)
         if config.resume:
             print(
                 f"continuing from step {training.now.step:,}" if training.resumed else "nothing was saved yet: step 0"
@@ -132,19 +150,6 @@ def stream(config: Any) -> mm.Corpus:
     return token_files.load(config.data, config.encoded, report=report)
 
 
-def starting_point(config: Any, out: Path) -> tuple[mm.Trained | None, str | None]:
-    """The trained model to start from and its digest; a resumed run no longer needs the file."""
-    path, kept = config.init_from, None
-    if path is None:
-        return None, None
-    if config.resume and states(out):
-        kept = (read_config(out) or {}).get("init_sha256")
-    if kept and not path.exists():
-        return None, kept
-    trained = mm.open(path) if is_ours(path) or not (path / "config.json").exists() else gpt2.open(path)
-    return trained, trained.digest
-
-
 def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> None:
     """Print the model, the data, the devices and the losses to beat."""
     lines = ", ".join(f"{name} {len(tokens.length_N):,}" for name, tokens in corpus.tokens.items())
@@ -152,7 +157,9 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
     if (unknown := corpus.vocab.unknown) > 0:
-        print(f"{np.mean(corpus.tokens.dev.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
+        print(f"{np.mean(corpus.judged.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
+    if config.holdout == 0:
+        print("nothing is held out: dev below means the train lines, so it cannot show whether the model only copies")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
     if layout.devices > 1:
@@ -186,8 +193,8 @@ def train(config: Any, training: SavedRun, out: Path) -> mm.Trained:
         options |= {"on_evaluation": show, "should_stop": lambda: bool(REQUEST.number)}
         trained = training.train(label=config.model, progress=is_first(), **options)
     if training.interrupted:
-        go_on = f"saved in {cli.shown(out)}; to continue, run the same command with --resume"
-        print(f"stopped at step {training.now.step:,}, {go_on}", flush=True)
+        go_on = command_line("train", "--out", out, "--resume") if alone() else "the same command with --resume"
+        print(f"stopped at step {training.now.step:,} and saved; to continue: {go_on}", flush=True)
         raise Stopped(int(gather(REQUEST.number or 0).max()))  # the signal may have come to another process
     return trained
 
@@ -205,6 +212,7 @@ def losses(config: Any, corpus: mm.Corpus, training: SavedRun) -> dict:
     layout, measured = training.layout, corpus.tokens
     if corpus.streamed:
         measured = measured._replace(train=first_lines(measured.train))
+    measured = {name: part for name, part in measured.items() if len(part.length_N)}
     params = layout.copy(training.now.best)
     nats = {name: exact_loss(training.model, params, part, layout.score_batch).nats for name, part in measured.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in nats.items()), f" nats per {config.unit}")

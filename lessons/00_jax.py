@@ -72,7 +72,7 @@ all_to_all = jax.vmap(to_all, in_axes=(0, None))  # many, many others
 print(all_to_all(corner_ND, corner_ND))
 
 # %% [markdown]
-# The letters behind the underscore are the shape: `corner_ND` has N rows of D numbers. We shall do that everywhere;
+# The letters behind the underscore are the shape: `corner_ND` has N rows of D numbers. The lessons do that everywhere;
 # half of all errors in this trade are errors of shape, and such names make them visible.
 #
 # ## 4. `jit`: the function is read once, and compiled
@@ -192,8 +192,9 @@ axes.set(xlabel="growth rate r", ylabel="the last 100 seasons", title="2,000 loo
 figure
 
 # %% [markdown]
-# A calm pond; then good and bad years in turn; then four, eight, and chaos. Nobody wrote a loop over rates. Where it
-# swings between two values, they can be worked out with a pencil, so let us not just admire the picture:
+# At low rates the pond is calm; then good and bad years take turns; then there are four values, eight, and chaos.
+# Nobody wrote a loop over rates. Where the pond swings between two values, they can be worked out with a pencil, so
+# let us check the picture:
 
 # %%
 r = 3.2

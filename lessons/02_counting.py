@@ -445,6 +445,12 @@ if not QUICK:
     assert round(float(found), 4) == round(float(loss), 4) == 2.4543
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The counts. The two tables look the same, and no probability differs by more than the line above says.
+#
+# </details>
+#
 # **Gradient descent arrives at the counts.** Nobody told it about counting. Is it a coincidence? The gradient of the
 # table's loss is
 #

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Lesson 4: What flows inside
 #
-# The network of the last lesson works. Why, and how nearly it doesn't, shows only when one looks inside: at the first
-# loss, at how many units are stuck, at how gradients grow or fade from layer to layer. We repair its start, add batch
-# normalisation with its state in plain sight, and watch the numbers that tell a healthy network from a sick one.
+# The network of the last lesson works. Why it works, and how nearly it fails, you see only by looking inside: at the
+# first loss, at how many units are stuck, at how gradients grow or fade from layer to layer. We repair its start, add
+# batch normalisation with its state in plain sight, and watch the numbers that tell a healthy network from a sick one.
 # Follows Karpathy's [makemore part 3](https://github.com/karpathy/nn-zero-to-hero/tree/master/lectures/makemore).
 #
 # **Time:** 90 minutes, and 40 for the exercises; the cells run in two minutes, the longest under a progress bar. **You

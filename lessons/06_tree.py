@@ -200,9 +200,9 @@ def normalise(layer, x):
 # %% [markdown]
 # ## Train
 #
-# The lecture's loop: minibatches of 32, a rate of 0.1, then 0.01. At the end the statistics are frozen: we measure them
-# once on many windows, and from there on each node is a fixed affine map with a tanh, whoever else is in the batch. The
-# freezing is one more `normalise`, which hands its statistics out.
+# The lecture's loop: minibatches of 32, a rate of 0.1, then 0.01. At the end the statistics are frozen: we measure
+# them once on many windows, and from there on each node is a fixed affine map with a tanh, whatever else is in the
+# batch. The freezing is one more `normalise`, which hands its statistics out.
 
 
 # %%

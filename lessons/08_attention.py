@@ -61,7 +61,7 @@ print(f"ln 65 = {math.log(65):.4f} (the lecture's first loss: 4.8786)   ln {V} =
 # ## The mean of the past, three times
 #
 # How could a letter hear from those before it? The simplest way is the mean of all of them, itself included. It loses
-# all order, but we shall get that back. First, as one would say it: with loops.
+# all order, but we shall get that back. First, as one would say it aloud: with loops.
 
 # %%
 T, C = 8, 4

@@ -6,7 +6,7 @@ import sys
 
 from tests.conftest import ROOT
 
-FILES, LINES = 19, 1330  # at most: files entered, and lines of the functions entered in them
+FILES, LINES = 19, 1370  # at most: files entered, and lines of the functions entered in them
 MAIN_PATH = """
 import ast, json, sys
 from pathlib import Path

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -13,12 +14,8 @@ pytest.importorskip("latex2mathml", reason="latex2mathml is not installed")
 TEACHING = ROOT / "docs/teaching"
 LECTURES = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9]*.py"))
 PAGE = "".join(path.read_text() for path in sorted((ROOT / "experiments/explore/page").glob("*.*s*")))
-SHARED = [
-    "experiments/shared/*.py",
-    "makemore_jax/models/*.py",
-    "makemore_jax/recipe.py",
-    "makemore_jax/inference/*.py",
-]
+SHARED = [ROOT / "makemore_jax/recipe.py", *(ROOT / "makemore_jax/models").glob("*.py")]
+SHARED += (ROOT / "experiments/shared").glob("*.py")
 NUMBER = re.compile(r"(?<![\w.,\\{^])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?![\w{])")
 each_lecture = pytest.mark.parametrize("lecture", LECTURES)
 
@@ -34,12 +31,12 @@ deck = load_builder()
 
 
 def slides_of(lecture):
-    return deck.read_deck(TEACHING / lecture / "slides.md")
+    return deck.read_deck(TEACHING / lecture / "slides.markdown")
 
 
 def texts(lecture):
     """The four texts of a lecture, by their file names."""
-    return {path.name: path.read_text() for path in sorted((TEACHING / lecture).glob("*.md"))}
+    return {path.name: path.read_text() for path in sorted((TEACHING / lecture).iterdir())}
 
 
 def plan_rows(lecture):
@@ -58,7 +55,7 @@ def named_slides(cells):
 def test_every_lesson_has_a_lecture():
     assert LECTURES == deck.LECTURES
     for lecture in LECTURES:
-        assert [*texts(lecture)] == ["handout.md", "plan.md", "quiz.md", "slides.md"]
+        assert [*texts(lecture)] == ["handout.md", "plan.md", "quiz.md", "slides.markdown"]
         assert f"({lecture}/plan.md)" in (TEACHING / "index.md").read_text()
 
 
@@ -71,6 +68,7 @@ def test_a_deck_is_one_file_that_needs_no_network(lecture, tmp_path, capsys):
         f"{lecture}-quiz.html",
         f"{lecture}.html",
     ]
+    assert not [path for path in tmp_path.iterdir() if 'href="' in path.read_text()]
     html = (tmp_path / f"{lecture}.html").read_text()
     assert not re.findall(r"(?:src|srcset)=\"(?!data:)|<link|@import|url\(|fetch\(", html)
     assert html.count("<img") == sum(len(slide.figures) for slide in slides_of(lecture))
@@ -82,10 +80,12 @@ def test_a_deck_has_eight_to_fifteen_slides_and_the_speaker_has_words_for_each(l
     slides = slides_of(lecture)
     assert 8 <= len(slides) <= 15
     for number, slide in enumerate(slides, 1):
-        assert slide.text.startswith("# " if number == 1 else "## ")
-        assert len(slide.note.split()) >= 20, slide.text
-        assert "![" not in slide.text, "a figure stands on a line of its own"
-        assert all(alt for alt, *_ in slide.figures)
+        assert slide.heading.startswith("# " if number == 1 else "## ")
+        assert len(slide.note.split()) >= 20, slide.heading
+        assert "![" not in slide.first + slide.later, "a figure stands on a line of its own"
+        assert all(figure.alt for figure in slide.figures)
+        code = re.findall(r"```\w+\n(.*?)```", slide.first + slide.later, re.DOTALL)
+        assert all(len(line) <= 74 for line in "".join(code).splitlines()), f"{slide.heading}: code wraps"
     assert any(slide.figures for slide in slides)
 
 
@@ -116,14 +116,14 @@ def test_what_a_plan_shows_exists(lecture):
                 assert all(label in PAGE for label in re.findall(r'"([^"]+)"', part))
 
 
-@pytest.mark.parametrize("path", sorted(TEACHING.glob("**/*.md")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", sorted(TEACHING.glob("**/*.m*")), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_commands_and_links_exist(path):
     text = path.read_text()
     for command, rest in re.findall(r"python -m experiments\.(\w+)([^`#\n]*)", text):
         own = ROOT / f"experiments/{command}.py"
         files = [own] if own.exists() else [*(ROOT / "experiments" / command).glob("*.py")]
         assert files, command
-        known = "".join(file.read_text() for file in [*files, *(file for glob in SHARED for file in ROOT.glob(glob))])
+        known = "".join(file.read_text() for file in [*files, *SHARED])
         for flag in re.findall(r"--([\w-]+)", rest):
             assert re.search(rf"^    {flag.replace('-', '_')}: ", known, re.MULTILINE), f"{command}: --{flag}"
     prose = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
@@ -150,7 +150,7 @@ def test_a_quiz_has_five_questions_with_one_right_answer_and_every_wrong_one_is_
 def test_every_figure_is_one_that_a_lesson_or_a_report_prints(lecture):
     """Figures of three digits or more, outside of inline code."""
     notebook = json.loads((ROOT / f"lessons/{lecture}.ipynb").read_text())
-    reports = [ROOT / name for name in ("README.md", "BENCHMARKS.md", "lessons/README.md")]
+    reports = [ROOT / "README.md", ROOT / "lessons/README.md", *(ROOT / "docs").glob("*.md")]
     printed = "".join(path.read_text() for path in reports)
     for cell in notebook["cells"]:
         outputs = [
@@ -170,3 +170,56 @@ def test_a_figure_that_a_notebook_lacks_is_named(tmp_path):
     assert deck.read_figure(notebook, "0").startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"02_counting\.ipynb has the figures 0 to \d+, and not 99"):
         deck.read_figure(notebook, "99")
+
+
+@pytest.fixture(scope="module")
+def tab():
+    """A tab of a browser that is off line."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+    if not found:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_context(offline=True, viewport={"width": 1024, "height": 768}).new_page()
+        browser.close()
+
+
+TOO_LARGE = """() => slides.filter((slide) => {
+  slide.classList.add("now");
+  const parts = [slide, ...slide.querySelectorAll(":scope > div, math, pre")];
+  const wide = parts.some((part) => part.scrollWidth > part.clientWidth + 1 && part.clientWidth);
+  const high = parts.slice(0, 2).some((part) => part.scrollHeight > part.clientHeight + 1);
+  slide.classList.remove("now");
+  return wide || high;
+}).map(heading)"""
+
+
+@pytest.mark.slow
+@each_lecture
+def test_slides_fit_the_screen_and_the_handout_fits_one_page(lecture, tab, tmp_path):
+    """A slide has the same shape at every size of the window."""
+    deck.build(lecture, tmp_path)
+    tab.goto(f"file://{tmp_path}/{lecture}.html")
+    assert tab.evaluate(TOO_LARGE) == []
+    tab.goto(f"file://{tmp_path}/{lecture}-handout.html")
+    assert len(re.findall(rb"/Type\s*/Page\b", tab.pdf(prefer_css_page_size=True))) == 1
+
+
+@pytest.mark.slow
+def test_the_keys_turn_the_pages(tab, tmp_path):
+    deck.build("02_counting", tmp_path)
+    tab.goto(f"file://{tmp_path}/02_counting.html#10")
+    shown = lambda: (tab.evaluate("at + 1"), tab.locator("section.now figure").is_visible())
+    assert shown() == (10, False)  # the answer waits
+    tab.keyboard.press("ArrowRight")
+    assert shown() == (10, True)
+    tab.keyboard.press("ArrowRight")
+    assert shown() == (11, True)
+    with tab.expect_popup() as opened:
+        tab.keyboard.press("n")
+    notes = opened.value
+    assert "The same, by a neuron" in notes.locator("body").inner_text()
+    notes.keyboard.press("ArrowLeft")
+    assert shown() == (10, True)
+    assert notes.locator("#clock").inner_text() == "slide 10 of 15, minute 0"

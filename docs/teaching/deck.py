@@ -1,12 +1,13 @@
 """Build the teaching material: each deck, handout and quiz as one HTML file that needs no network.
 
-Run it:   python docs/teaching/deck.py                   all lectures, into docs/_build/teaching/
+Run it:   python docs/teaching/deck.py                   all lectures, into runs/teaching/
           python docs/teaching/deck.py 02_counting --out DIR
-Needs:    pip install markdown-it-py mdit-py-plugins pygments latex2mathml
+Needs:    pip install '.[docs]'
 Expect:   for each lecture NAME.html (the deck), NAME-handout.html and NAME-quiz.html, and how long its notes take
 
-A deck is Markdown. `---` stands between slides, and what follows `Note:` is for the speaker. A figure is a PNG file, or
-the n-th figure (from 0) of a notebook: `![text](../../../lessons/01_derivatives.ipynb#0)`.
+A deck is NAME/slides.markdown (the site takes .md only). `---` stands between slides. What follows `. . .` appears at
+the next key, and what follows `Note:` is for the speaker. A figure is a PNG file, or the n-th figure (from 0) of a
+notebook, on a line of its own: `![text](../../../lessons/01_derivatives.ipynb#0)`.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import base64
 import json
 import re
 import sys
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -30,14 +30,26 @@ HERE = Path(__file__).parent
 LECTURES = sorted(path.name for path in HERE.glob("[0-9]*"))
 FIGURE = re.compile(r"^!\[(.*?)\]\((.+?\.png|.+?\.ipynb#\d+)\)$", re.MULTILINE)
 WORDS_A_MINUTE = 130  # read aloud, without haste
-NARROW = 2.0  # a figure of less than this width over height stands beside the text and not below it
+PAUSE = "\n. . .\n"
+LATER = ' class="later"'
+
+
+class Figure(NamedTuple):
+    """A figure on a slide: its text, its file, and its number if that is a notebook."""
+
+    alt: str
+    path: Path
+    number: str
 
 
 class Slide(NamedTuple):
-    """One slide: its text as Markdown without its figures, these as (text, path) pairs, and the speaker's note."""
+    """One slide: what is shown at once and later, as Markdown without its figures, these, and the speaker's note."""
 
-    text: str
-    figures: list[tuple[str, Path, str]]
+    heading: str
+    first: str
+    later: str
+    figures: list[Figure]
+    figures_wait: bool
     note: str
 
 
@@ -45,9 +57,12 @@ def read_deck(path: Path) -> list[Slide]:
     """Split a deck into its slides."""
     slides = []
     for part in re.split(r"^---$", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
-        body, _, note = part.partition("\nNote:")
-        figures = [(text, *locate(path, target)) for text, target in FIGURE.findall(body)]
-        slides.append(Slide(FIGURE.sub("", body).strip(), figures, note.strip()))
+        body, _, note = part.strip().partition("\nNote:")
+        heading, _, text = body.partition("\n")
+        figures = [Figure(alt, *locate(path, target)) for alt, target in FIGURE.findall(text)]
+        first, _, later = text.partition(PAUSE)
+        waits = bool(FIGURE.search(later))
+        slides.append(Slide(heading, FIGURE.sub("", first), FIGURE.sub("", later), figures, waits, note.strip()))
     return slides
 
 
@@ -88,18 +103,27 @@ MARKDOWN = MarkdownIt("commonmark", {"highlight": code}).enable("table").use(dol
 
 
 def render_slide(slide: Slide) -> str:
-    """One slide: the heading, then text and figures, side by side if a figure is narrow."""
-    heading, _, text = slide.text.partition("\n")
-    pictures, narrow = [], False
-    for alt, path, number in slide.figures:
-        png = read_figure(path, number)
-        width, height = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
-        narrow |= width < NARROW * height
-        pictures.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">')
-    figures = f"<figure>{''.join(pictures)}</figure>" if pictures else ""
-    text = f"<div>{MARKDOWN.render(text)}</div>" if text.strip() else ""
-    body = f'<div class="{"beside" if narrow else "below"}">{text}{figures}</div>'
-    return f"<section>{MARKDOWN.render(heading)}{body}<aside>{MARKDOWN.render(slide.note)}</aside></section>"
+    """One slide: the heading, then the text, and the figures where they are larger: beside the text or below it."""
+    pngs = [read_figure(figure.path, figure.number) for figure in slide.figures]
+    images = [
+        f'<img alt="{escape(figure.alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        for figure, png in zip(slide.figures, pngs, strict=True)
+    ]
+    figures = f"<figure{LATER if slide.figures_wait else ''}>{''.join(images)}</figure>" if images else ""
+    text = MARKDOWN.render(slide.first)
+    if slide.later.strip():
+        text += f"<div{LATER}>{MARKDOWN.render(slide.later)}</div>"
+    text = f"<div>{text}</div>" if text else ""
+    place = "beside" if pngs and text and is_larger_beside(slide.first + slide.later, pngs) else "below"
+    body = f'<div class="{place}">{text}{figures}</div>'
+    return f"<section>{MARKDOWN.render(slide.heading)}{body}<aside>{MARKDOWN.render(slide.note)}</aside></section>"
+
+
+def is_larger_beside(text: str, pngs: list[bytes]) -> bool:
+    """Whether figures are wider at the right of a slide than under its text, in rem; a line of text takes about 2.5."""
+    shape = sum(int.from_bytes(png[16:20]) / int.from_bytes(png[20:24]) for png in pngs)
+    lines = sum(3 if line.startswith("$$") else 1 + len(line) // 75 for line in text.splitlines() if line)
+    return min(31, 28 * shape) > min(57, (28 - 2.5 * lines) * shape)
 
 
 def page(template: str, title: str, body: str) -> str:
@@ -110,12 +134,13 @@ def page(template: str, title: str, body: str) -> str:
 
 def build(lecture: str, out: Path) -> None:
     """Write the deck, the handout and the quiz of one lecture."""
-    slides = read_deck(HERE / lecture / "slides.md")
-    title = slides[0].text.partition("\n")[0].lstrip("# ")
+    slides = read_deck(HERE / lecture / "slides.markdown")
+    title = slides[0].heading.lstrip("# ")
     deck = out / f"{lecture}.html"
     deck.write_text(page("presenter.html", title, "\n".join(map(render_slide, slides))), encoding="utf-8")
     for kind in ("handout", "quiz"):
         text = (HERE / lecture / f"{kind}.md").read_text(encoding="utf-8")
+        text = re.sub(r"\[([^]]+)\]\(\.[^)]*\)", r"\1", text)  # it travels alone: no links into the project
         sheet = page("sheet.html", f"{title}: {kind}", MARKDOWN.render(text))
         (out / f"{lecture}-{kind}.html").write_text(sheet, encoding="utf-8")
     print(f"{deck}: {len(slides)} slides, {deck.stat().st_size // 1000} kB, {minutes(slides):.0f} minutes of speech")
@@ -124,13 +149,13 @@ def build(lecture: str, out: Path) -> None:
 def main() -> None:
     """Build the lectures that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    lecture = partial(parser.add_argument, choices=[*LECTURES, []], metavar="LECTURE")
-    lecture("lectures", nargs="*", help=f"which to build: {', '.join(LECTURES)}; by default, all")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "_build/teaching", help="folder for the HTML files")
+    names = ", ".join(LECTURES)
+    parser.add_argument("lectures", nargs="*", default=LECTURES, metavar="LECTURE", help=f"{names}; by default, all")
+    parser.add_argument("--out", type=Path, default=HERE.parents[1] / "runs/teaching", help="folder for the HTML files")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        for name in arguments.lectures or LECTURES:
+        for name in arguments.lectures:
             build(name, arguments.out)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import itertools
 import re
 import sys
 import zlib
@@ -28,6 +27,7 @@ from makemore_jax.models.registry import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import open_run
 
+from .argv import Hidden, last_value, with_recalled
 from .reading import File, Reads
 from .usage import called
 
@@ -38,7 +38,6 @@ def unescape(text: str) -> str:
 
 
 MAX_SEEDS = 1000  # one run each, all in memory at once
-Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is not a flag
 Typed = Annotated[  # the type of every flag that takes text, with the escapes of `unescape`
     str,
     tyro.constructors.PrimitiveConstructorSpec(
@@ -110,7 +109,7 @@ class Text(Reads):
         """How these flags turn text into tokens."""
         vocab = read_vocab(self.tokenizer, self.lowercase) if self.tokenizer else None
         made = self.tokens, self.lowercase, self.min_count, self.max_length, self.vocab_size
-        return Encoding(*made, vocab, self.separator, self.context_length, *self.reading.source)
+        return Encoding(*made, vocab, self.separator, self.context_length, **self.reading.source._asdict())
 
     def load(self) -> Corpus:
         """The corpus that these flags ask for; frequent lines, which are not held out, are told."""
@@ -170,22 +169,12 @@ class Trains:
     """Default sizes and recipe: quick trains in seconds; tuned, which some models have, aims at the lowest loss."""
 
 
-def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...]) -> str:
-    """The last value given to this flag, read before parsing because it decides which other flags exist."""
-    chosen = default
-    for flag, following in itertools.zip_longest(flags, flags[1:], fillvalue=""):
-        found, given, value = flag.partition("=")
-        if found == f"--{name}":
-            chosen = value if given else following
-    require(chosen in choices, f"`{name}` is {chosen!r}; it must be one of {', '.join(choices)}")
-    return chosen
-
-
 def with_model(base: type, flags: list[str]) -> type:
     """Add two fields to `base`, `recipe` and `sizes`, whose own fields become flags with a model's defaults.
 
     `flags` say which model and which preset. Sizes that follow from the data or the model's name do not become flags.
     """
+    flags = with_recalled(base, flags)
     model = last_value(flags, "model", base.model, NEURAL)
     entry = MODELS[model]
     preset_sizes, recipe = entry.preset(last_value(flags, "preset", base.preset, PRESETS))
@@ -215,7 +204,8 @@ def parse(config_type: Any) -> Any:
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(config_type, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+            flags = with_recalled(config_type)
+            return tyro.cli(config_type, prog=prog, args=flags, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -11,17 +11,17 @@ from typing import Annotated, Literal
 
 import tyro
 
-from makemore_jax.data.formats import Source
+from makemore_jax.data.formats import GZIP, Source
 from makemore_jax.data.lines import Reading
 
 
 @cache
 def standard_input() -> Path:
     """Copy standard input, which can be read once, to a file that is deleted when the process ends."""
-    folder = tempfile.mkdtemp(prefix="makemore-")
+    raw, folder = sys.stdin.buffer.read(), tempfile.mkdtemp(prefix="makemore-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    file = Path(folder) / "standard-input"
-    file.write_bytes(sys.stdin.buffer.read())
+    file = Path(folder) / ("standard-input.gz" if raw.startswith(GZIP) else "standard-input")
+    file.write_bytes(raw)
     return file
 
 

@@ -16,6 +16,7 @@ from makemore_jax.runs.writer import RunFolder
 from . import cli
 from .flags import Output
 from .signals import Stopped
+from .usage import command_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +71,15 @@ def keep(config: Any, digest: str, files: tuple[str, ...] = (), **about: Any) ->
     """Lock the folder of a study while it measures (see `cli.claim`); if a signal stops it, say how to continue."""
     left = [read(config.out / name) for name in ("summary.json", *(name for name in files if name.endswith(".json")))]
     begun = sum(len(part.get("rows", {})) for part in left) if "finished" not in left[0] else 0
-    go_on = "continue with `resume`, or start over with `overwrite`"
+    go_on = "continue with `resume`, or choose another `out`"
     require(not begun or config.resume or config.overwrite, f"{config.out}: holds {begun} rows already; {go_on}")
     with cli.claim(config, config.out, digest, files, config.resume) as folder:
         rows = Rows(folder, about | cli.environment())
         try:
             yield rows
         except Stopped as stopped:
-            how = "stopped; the rows measured so far are kept: to continue, run the same command with --resume"
+            go_on = command_line(about["experiment"], "--out", config.out, "--resume")
+            how = f"stopped; the rows measured so far are kept; to continue: {go_on}"
             raise Stopped(stopped.status - 128, how) from None
 
 

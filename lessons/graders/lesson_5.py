@@ -1,6 +1,7 @@
 """Graders of lesson 5: a backward rule is right if it agrees with `jax.vjp` of its forward function."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from types import SimpleNamespace
 
 import jax
@@ -156,15 +157,22 @@ def _values(added: dict, x_BR: np.ndarray, y_B: np.ndarray) -> SimpleNamespace:
     return v
 
 
+@cache
+def _network() -> tuple[dict, dict]:
+    """The values of a small network, and its gradients."""
+    data = np.random.default_rng(30).integers(0, 5, (8, 3)), np.arange(8) % 5
+    values = {name: np.asarray(value) for name, value in vars(_values({}, *data)).items()}
+    taps = {name: jnp.zeros(values[name].shape) for name in _NAMES}
+    loss = lambda taps: -_values(taps, *data).logprobs[jnp.arange(8), data[1]].mean()
+    return values, jax.device_get(jax.jit(jax.grad(loss))(taps))
+
+
 def gradients(answer: Callable) -> None:
     """All 26 gradients of the lesson's network, compared one by one."""
-    data = np.random.default_rng(30).integers(0, 5, (8, 3)), np.arange(8) % 5
-    v = SimpleNamespace(**{name: np.asarray(value) for name, value in vars(_values({}, *data)).items()})
-    taps = {name: jnp.zeros(getattr(v, name).shape) for name in _NAMES}
-    truth = jax.grad(lambda taps: -_values(taps, *data).logprobs[jnp.arange(8), data[1]].mean())(taps)
+    values, truth = _network()
     given, stopped = SimpleNamespace(), None
     try:
-        answer(v, given)
+        answer(SimpleNamespace(**values), given)
     except (TypeError, ValueError, AttributeError, IndexError) as error:  # what came before it can be compared
         stopped = error
     for right, name in enumerate(_NAMES):
@@ -175,7 +183,7 @@ def gradients(answer: Callable) -> None:
             if not right:
                 raise NotImplementedError
             raise AssertionError(f"{right} of {len(_NAMES)} are right. Now `{name}`.")
-        shape, expected = np.shape(found), np.asarray(truth[name])
+        shape, expected = np.shape(found), truth[name]
         said = f"{right} of {len(_NAMES)} are right. `{name}`"
         assert shape == expected.shape, f"{said} has shape {shape}; its variable has {expected.shape}."
         off, largest = np.abs(found - expected).max(), np.abs(expected).max()

@@ -6,7 +6,7 @@ The helpers at the top are for figures of your own: `figure`, `save`, `label`, `
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,12 @@ def losses(
     return save(canvas, path)
 
 
-def band(axes: Axes, x: ArrayLike, values: ArrayLike, name: str, **style: Any) -> None:
-    """Draw the values of several runs at each x: their mean as a line, and their range as a band of its color."""
-    mean, lowest, highest = ([at(runs) for runs in np.asarray(values)] for at in (np.mean, np.min, np.max))
+def band(axes: Axes, x: ArrayLike, values: Iterable[Any], name: str, **style: Any) -> None:
+    """Draw the values of the runs at each x, of which there may be more at one x than at another.
+
+    Their mean is a line, and their range a band of its color.
+    """
+    mean, lowest, highest = np.array([(np.mean(runs), np.min(runs), np.max(runs)) for runs in values]).T
     (line,) = axes.plot(x, mean, label=name, **style)
     axes.fill_between(x, lowest, highest, color=line.get_color(), alpha=0.2, linewidth=0)
 

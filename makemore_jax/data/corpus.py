@@ -27,6 +27,8 @@ class Encoding(NamedTuple):
     vocab: Vocab | None = None  # a given vocabulary, instead of one made from the text
     separator: str | None = None  # between documents
     context_length: int | None = None
+    grow: bool = False  # add the symbols of the text to the given vocabulary
+    holdout: float | None = None  # the share of dev, and that of test; by default a tenth
     column: str | int | None = None  # this and the next three: of a file, see `Source`
     weights: str | int | None = None
     encoding: str | None = None
@@ -38,9 +40,12 @@ class Encoding(NamedTuple):
         return Reading(self.max_length, self.lowercase, self.separator, self.context_length or 0, Source(*self[-4:]))
 
     def find_vocab(self, texts: Iterable[str]) -> Vocab:
-        """Return the given vocabulary, or make one from these texts."""
+        """Return the given vocabulary, or make one from these texts, or both in one."""
+        if self.vocab and not self.grow:
+            return self.vocab
         settings = self.tokens, self.lowercase, self.min_count, self.vocab_size
-        return self.vocab or Vocab.of(texts, *settings, multiline=self.separator is not None)
+        found = Vocab.of(texts, *settings, multiline=self.separator is not None)
+        return self.vocab.grown(found) if self.vocab else found
 
     def require_consistent(self) -> None:
         """Raise `InputError` if the settings contradict the given vocabulary."""
@@ -51,7 +56,7 @@ class Encoding(NamedTuple):
         for name in ("tokens", "lowercase"):
             asked, own = getattr(self, name), getattr(self.vocab, name)
             require(asked == own, f"`{name}` is {asked}; it must be {own}, as in the given vocabulary")
-        fits = self.separator is None or self.vocab.multiline
+        fits = self.separator is None or self.vocab.multiline or self.grow
         require(
             fits,
             "the given vocabulary has no symbol for line ends, so it cannot encode documents; leave out `separator`",
@@ -82,8 +87,13 @@ class Corpus(NamedTuple):
     def lines(self) -> Split[list[str]]:
         """The lines of train, dev and test; raises `InputError` for streamed data."""
         if self.in_memory is None:
-            raise InputError("the lines of streamed data are not in memory; read its tokens, or load it with `load`")
+            raise InputError("the lines of streamed data are not in memory; read its tokens, or load it into memory")
         return self.in_memory
+
+    @property
+    def judged(self) -> Tokens:
+        """The lines by which training is judged: dev, or train if nothing is held out."""
+        return self.tokens.dev if len(self.tokens.dev.length_N) else self.tokens.train
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -129,12 +139,13 @@ def load(
     vocab: Vocab | None = None,
     separator: str | None = None,
     context_length: int | None = None,
+    grow: bool = False,
+    holdout: float | None = None,
     **source: Any,
 ) -> Corpus:
     """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
 
-    A list of lines may take the place of a file. With a `separator`, the items are documents, and line ends are
-    symbols.
+    A list of lines may replace the file. With a `separator`, the items are documents, and line ends are symbols.
 
     Args:
       path: a text file or another of `formats`, or a list of lines; without it, the embedded names.
@@ -147,17 +158,23 @@ def load(
         model; `tokens` and `lowercase` must agree with it.
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
+      grow: add the symbols that `vocab` lacks, so that a model with that vocabulary can be trained on this data.
+      holdout: the share of the lines in dev, and in test; 0 holds nothing out, and dev and test are empty.
       **source: the `column` and the `weights` of a table, the `encoding` of a file, or its `errors`; see `Source`.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
         the vocabulary.
     """
-    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length
+    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow, holdout
     encoding = Encoding(*made, **source)
     encoding.require_consistent()
     lines, name = gather(path, encoding)
-    return encode(split(lines), digest(lines), encoding, name)
+    if holdout == 0:
+        return encode_whole(lines, encoding, name)
+    share = 0.1 if holdout is None else holdout
+    require(0 < share < 0.5, f"`holdout` is {share:g}; it must be at least 0 and below 0.5")
+    return encode(split(lines, holdout=share), digest(lines), encoding, name)
 
 
 def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:

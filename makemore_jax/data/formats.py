@@ -20,10 +20,11 @@ from makemore_jax.errors import InputError, require
 
 MOST_REPEATED = 100_000  # lines that the weights of a table make
 TITLES = {"name", "title", "text", "word", "label", "id", "count", "sequence", "smiles"}  # in the header of a table
+GZIP = b"\x1f\x8b"
 FOREIGN = {  # what a file is that starts with these bytes, and what to do
     b"PK\x03\x04": "a zip archive or an office document; save it as text, such as CSV",
     b"%PDF": "a PDF; save it as text",
-    b"\x1f\x8b": "a gzip file; let its name end in .gz",
+    GZIP: "a gzip file; let its name end in .gz",
     b"BZh": "a bzip2 file; uncompress it",
 }
 Column = str | int | None  # of a table: the name of a column, or its number from 1
@@ -75,10 +76,10 @@ def decode(raw: bytes, name: str, encoding: str | None = None, errors: str | Non
     known = errors in (None, "strict", "replace", "skip")
     require(known, f"`errors` is {errors!r}; it must be one of strict, replace, skip")
     try:
-        text = raw.decode(encoding or "utf-8-sig", "replace" if errors in ("replace", "skip") else "strict")
+        text = raw.decode(encoding or "utf-8", "replace" if errors in ("replace", "skip") else "strict")
     except UnicodeError as error:
         raise wrong_bytes(raw, getattr(error, "start", 0), name, encoding=encoding) from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return without_wrong(text, name) if errors == "skip" else text
 
 

@@ -56,12 +56,14 @@ def load(
     plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))
     advice = "convert the file, or leave out `stream`"
     require(plain, f"{str(path)!r}: only plain lines in UTF-8 can be streamed; {advice}")
+    require(encoding.holdout is None, "streamed data holds a tenth out for dev and for test; leave out `holdout`")
     path = Path(path)
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]
     words += [f"context{encoding.context_length}" if encoding.context_length else ""]
     words += [f"by{hashlib.sha256(encoding.separator.encode()).hexdigest()[:8]}" if encoding.separator else ""]
     words += [f"size{encoding.vocab_size}" if encoding.vocab_size else "", encoding.vocab and encoding.vocab.digest[:8]]
+    words += ["grown" if encoding.grow else ""]
     folder = Path(f"{path}.tokens") / "-".join(str(word) for word in words if word)
     try:
         stored = open_store(folder, path, encoding)

@@ -7,7 +7,7 @@ Text of many lines is encoded with a mark at each line end, unless the vocabular
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
 from makemore_jax.data.words import split_words
 from makemore_jax.errors import InputError, require
+
+MARKS = (".", "⏎", "<mark>")  # how the mark is shown: the first that is not a symbol of the data
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Vocab:
         valid = valid and isinstance(merges, tuple) and all(isinstance(merge, str) for merge in merges)
         valid = valid and 0 < len(symbols) == len(set(symbols)) and self._tokenizer.fits(self)
         valid = valid and (self.tokens == "bpe" or not merges)
-        require(valid, f"`symbols` are not those of a {self.tokens} vocabulary")
+        require(valid, f"the symbols are not those of a {self.tokens} vocabulary")
 
     @classmethod
     def of(
@@ -65,7 +67,7 @@ class Vocab:
         symbols, merges = find_tokenizer(tokens).find(normal, min_count, vocab_size)
         if multiline and (line_end := find_tokenizer(tokens).line_end) not in symbols:
             symbols = (*symbols, line_end)
-        mark = next(symbol for symbol in (".", "⏎", "<mark>") if symbol not in symbols)
+        mark = next(mark for mark in MARKS if mark not in symbols)
         return cls((mark, *symbols), tokens, lowercase, merges)
 
     @classmethod
@@ -82,6 +84,14 @@ class Vocab:
             raise InputError(
                 f"{str(folder)!r}: its merges and its vocabulary do not fit together; fetch it again"
             ) from None
+
+    def grown(self, other: "Vocab") -> "Vocab":
+        """Add the symbols of `other` that this vocabulary lacks, after its own; byte pairs lack none."""
+        if self.tokens == "bpe":
+            return self
+        symbols = dict.fromkeys((*self.symbols[1:], *other.symbols[1:]))
+        mark = next(mark for mark in (self.symbols[0], *MARKS) if mark not in symbols)
+        return replace(self, symbols=(mark, *symbols))
 
     @property
     def size(self) -> int:
@@ -130,7 +140,7 @@ class Vocab:
         text = normalize(text, self.lowercase)
         ids_N = self._tokenizer.encode(text, self._table)
         if ids_N.min(initial=MARK) < MARK:
-            raise self._lacks(text[int(np.argmin(ids_N))])
+            raise self._not_in_data(text[int(np.argmin(ids_N))])
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:
@@ -138,17 +148,17 @@ class Vocab:
         require(self.multiline or "\n" not in text, f"{text!r} has a line end inside; give one line")
         ids_N, unknown = self.encode(text), self.unknown
         if unknown > 0 and unknown in ids_N:
-            raise self._has_no(text, int(np.argmax(ids_N == unknown)))
+            raise self._not_in_vocabulary(text, int(np.argmax(ids_N == unknown)))
         return ids_N
 
-    def _lacks(self, character: str) -> InputError:
+    def _not_in_data(self, character: str) -> InputError:
         """Return the error for a character that cannot be encoded."""
         alphabet = "".join(self.symbols[1:])
         more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
-        what = f"{character!r} (U+{ord(character):04X}) is not in the data"
+        what = f"{character!r} (U+{ord(character):04X}) is not in the vocabulary"
         return InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
 
-    def _has_no(self, text: str, place: int) -> InputError:
+    def _not_in_vocabulary(self, text: str, place: int) -> InputError:
         """Return the error for a typed text whose word or character at this place is unknown."""
         text = normalize(text, self.lowercase)
         what = (split_words(text) if self.tokens == "word" else text)[place]

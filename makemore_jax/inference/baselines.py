@@ -41,7 +41,7 @@ def baselines(corpus: Corpus) -> dict[str, float]:
     The n-grams back off to shorter contexts, as in `count`; for streamed data they are dense tables of orders 1 and 2.
     """
     require_kinds(corpus=corpus)
-    dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
+    dev, losses = corpus.judged, {"uniform": math.log(corpus.vocab.size)}
     for name, order in (("unigram", 1), ("bigram", 2), ("backoff", 5)):
         fits = order <= 2 and corpus.vocab.size**order <= ngram.MAX_CELLS
         if corpus.streamed and not fits:
@@ -55,16 +55,17 @@ def shannon(tokens: Tokens, order: int = 3, seed: int = 0, most: int = 20_000) -
     """Lines without end, by the method of Shannon (1948): find the last order - 1 symbols in the data, copy the next.
 
     It draws from an n-gram's counts without a probability being computed, or anything compiled. Of long data it reads
-    the first lines.
+    the first lines. Where the data was cut into windows, so are these lines: their end may be out of reach.
     """
     following, choose = defaultdict(list), random.Random(seed)
+    longest = order - 1 + int(tokens.length_N.max()) if len(tokens.cuts) else math.inf
     for first, length in zip(tokens.start_N[:most].tolist(), tokens.length_N[:most].tolist(), strict=True):
         line = [MARK] * (order - 1) + tokens.stream_M[first + 1 : first + 1 + length].tolist()
         for t in range(length):
             following[tuple(line[t : t + order - 1])].append(line[t + order - 1])
     while True:
         line = [MARK] * (order - 1)
-        while not line[order - 1 :] or line[-1] != MARK:
+        while len(line) < longest and (not line[order - 1 :] or line[-1] != MARK):
             if not (found := following[tuple(line[len(line) - order + 1 :])]):
                 break  # a window of the data ended here
             line.append(choose.choice(found))

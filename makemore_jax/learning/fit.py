@@ -17,7 +17,7 @@ from makemore_jax.data.corpus import Corpus
 from makemore_jax.errors import InputError, require_kinds
 from makemore_jax.inference.evaluate import exact_loss
 from makemore_jax.inference.trained import Trained
-from makemore_jax.learning.finetune import initial_params, shorten
+from makemore_jax.learning.finetune import grow, initial_params, shorten
 from makemore_jax.learning.training import Start, Steps, TrainState, training
 from makemore_jax.models.interface import Model, Params
 from makemore_jax.models.registry import resolve
@@ -183,11 +183,11 @@ def follow(
 ) -> Followed:
     """Begin the run of `train`, and let the caller inspect or stop it at each value of `fit`."""
     require_kinds(key=key, corpus=corpus)
-    wanted = shorten(model, corpus.context).model if isinstance(model, Trained) else model
+    wanted = shorten(grow(model, corpus.vocab), corpus.context).model if isinstance(model, Trained) else model
     built, recipe = resolve(wanted, corpus.sizes, recipe, overrides, preset)
     params = initial_params(model, built, corpus) if isinstance(model, Trained) else None
     init, steps = training(built, corpus, recipe, in_place=True)
-    dev_loss = lambda params: exact_loss(built, params, corpus.tokens.dev).nats
+    dev_loss = lambda params: exact_loss(built, params, corpus.judged).nats
     return Followed(built, recipe, fit(steps, begin(init, key, params), recipe.steps, dev_loss, evaluate_every))
 
 
@@ -202,11 +202,11 @@ def train(
     progress: bool = True,
     **overrides: Any,
 ) -> Trained:
-    """Train a model on a corpus, and return its best weights on dev.
+    """Train a model on a corpus, and return its best weights on dev, or on train if nothing is held out.
 
     Args:
       key: determines the run: initial weights and batches.
-      model: a name in `MODELS`, a `Model`, or a trained model to start from, with the vocabulary of the corpus.
+      model: a name in `MODELS`, a `Model`, or a trained model to start from, whose vocabulary the corpus has or grows.
       corpus: from `load`.
       recipe: the recipe; by default the model's own.
       preset: the sizes and recipe of a model given by name: "quick", or "tuned" for the lowest loss.

@@ -161,9 +161,8 @@ def plan_of(model: Model, corpus: Corpus, recipe: Recipe, rows: int = 1) -> tupl
     """Return the train lines sorted by length, and the plan of their batches; raise `InputError` as `training` does."""
     lines, found = len(corpus.tokens.train.length_N), corpus.vocab.size
     require(model.vocab == found, f"the model is for {model.vocab} symbols; build it for the {found} of the data")
-    batch = recipe.fitted(lines).batch
     require_context(model, corpus.context)
-    return plan_batches(corpus.tokens.train, batch, rows, recipe.micro_batches)
+    return plan_batches(corpus.tokens.train, recipe.fitted(lines).batch, rows, recipe.micro_batches)
 
 
 @cache  # equal recipes give the same function, and JAX compiles it once

@@ -49,7 +49,9 @@ def test_a_figure_is_saved_only_where_asked_and_shown_by_a_notebook(tmp_path):
     assert plot.losses(curve, path=tmp_path / "loss.png").axes
     picture = imread(tmp_path / "loss.png")
     assert picture.std() > 0.01
-    np.testing.assert_array_equal(imread(io.BytesIO(figure._repr_png_())), picture)
+    shown = imread(io.BytesIO(figure._repr_png_()))
+    assert shown.std() > 0.01
+    assert picture.shape[1] / shown.shape[1] == plot.DPI / plot.NOTEBOOK_DPI
 
 
 def test_losses_shows_curves_levels_and_a_single_point():
@@ -62,6 +64,12 @@ def test_losses_shows_curves_levels_and_a_single_point():
     assert set(level.get_ydata()) == {2.0}
     assert axes.get_ylabel() == "loss, nats per word"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "level: 2.0000"]
+
+
+def test_a_band_may_have_more_runs_at_one_place_than_at_another():
+    axes = plot.figure(4, 3).subplots()
+    plot.band(axes, [1, 2], [[3.0, 5.0], [7.0]], "counted once")
+    assert axes.lines[0].get_ydata().tolist() == [4, 7]
 
 
 def test_bands_show_mean_and_range():

@@ -29,9 +29,9 @@ def quick(command, tmp_path):
     [
         (["--data", "none.txt"], "'none.txt': no such file"),
         (["--data", "data"], "'data': is a directory"),
-        (["--prefix", "q"], r"'q' (U+0071) is not in the data; its characters are: aeilmov"),
+        (["--prefix", "q"], r"'q' (U+0071) is not in the vocabulary; its characters are: aeilmov"),
         (["--prefix", "emma" * 10], "--prefix has 40 characters and samples stop at 12"),
-        (["--score", "emma", "zoë"], r"'z' (U+007A) is not in the data; its characters are: aeilmov"),
+        (["--score", "emma", "zoë"], r"'z' (U+007A) is not in the vocabulary; its characters are: aeilmov"),
         (["--smoothing", "-1"], "--smoothing is -1.0; it must be 0 or from 1e-30 to 1e30"),
         (["--smoothing", "nan"], "--smoothing is nan"),
         (["--steps", str(2**64)], "--steps is 18446744073709551616; it must be 0 or more, and below 2**31"),

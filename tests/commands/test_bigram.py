@@ -1,7 +1,10 @@
 """The bigram command, and its figures: on the embedded names, and on the lecture's where there is a copy."""
 
+import contextlib
+import io
 import json
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -94,18 +97,20 @@ def test_smoothing_curve_goes_from_the_counts_to_uniform(vocab, tokens):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """The whole command once, in short: its folder, its output, its summary."""
+    """The whole command once, in short: its flags, its summary, and what it prints."""
     config = bigram.Config(
         data=Path("data/names.txt"), steps=3, out=tmp_path_factory.mktemp("told") / "run", score=("emma", "andrejq")
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bigram_neural, "TABLE_STEPS", 10_000)
         patch.setattr(bigram_neural, "MAX_WORK", 2**40)
-        return config, bigram.story(config)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            summary = bigram.story(config)
+        return config, summary, out.getvalue()
 
 
 def test_the_story_says_what_the_lecture_says(told):
-    config, summary = told
+    config, summary, _ = told
     assert summary["counts"] == {"dict_equals_table": True, "seen_cells": 627, "zero_cells": 102}
     of_data = summary["quality"]["data"]
     assert of_data["counts + 0"]["nats"] == pytest.approx(2.454297, abs=2e-6)
@@ -127,8 +132,15 @@ def test_the_story_says_what_the_lecture_says(told):
     assert written["samples"] == summary["samples"]
 
 
+def test_what_is_printed_fits_into_a_terminal(told):
+    config, _, printed = told
+    assert not [line for line in printed.splitlines() if len(line) > 80 and str(config.out) not in line]
+    assert re.findall(r"^(\d)\. .*\n-+$", printed, re.MULTILINE) == list("123456789")
+    assert "(empty)" in printed
+
+
 def test_the_run_folder(told):
-    config, _ = told
+    config, *_ = told
     assert {path.name for path in config.out.glob("*.*")} == {
         "config.json",
         "summary.json",
@@ -168,6 +180,39 @@ def test_two_runs_are_equal_and_json_is_the_last_line(command, tmp_path, monkeyp
     assert json.loads((tmp_path / "three/summary.json").read_text())["samples"] != summary["samples"]
 
 
+@pytest.fixture
+def few(tmp_path, monkeypatch):
+    """A few lines, and few steps on their table."""
+    monkeypatch.setattr(bigram_neural, "TABLE_STEPS", 300)
+    (tmp_path / "few.txt").write_text("\n".join(["emma", "maria", "mary", "mark", "ava", "mia"] * 5))
+    return tmp_path / "few.txt"
+
+
+@pytest.mark.parametrize("number", [2, 8])
+def test_one_section_alone_is_told_and_nothing_written(command, few, tmp_path, number):
+    status, out, _ = command("bigram", "--data", few, "--section", number, "--steps", 2, "--out", tmp_path / "run")
+    assert status == 0
+    assert re.findall(r"^(\d)\. ", out, re.MULTILINE) == [str(number)]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pause_waits_between_sections(command, few, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr("builtins.input", waited.append)
+    flags = ["--data", few, "--steps", 2, "--no-figures", "--out", tmp_path / "run"]
+    assert command("bigram", *flags, "--pause")[0] == 0
+    assert len(waited) == 8
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert not {"pause", "section"} & config.keys()
+
+
+@pytest.mark.parametrize(("flags", "said"), [(["--section", 10], "from 1 to 9"), (["--section", 7, "--steps", 0], "7")])
+def test_a_section_that_is_not_told_is_refused(command, flags, said):
+    status, out, err = command("bigram", *flags)
+    assert (status, out) == (2, "")
+    assert said in err
+
+
 def test_a_word_with_a_line_end_is_refused_before_anything_is_written(command, tmp_path):
     status, out, err = command("bigram", "--score", "em\nma", "--out", tmp_path / "run")
     assert (status, out) == (2, "")
@@ -178,6 +223,8 @@ def test_a_word_with_a_line_end_is_refused_before_anything_is_written(command, t
 def test_help_explains_every_flag(command):
     status, out, _ = command("bigram", "--help")
     assert status == 0
-    flags = "data smoothing steps learning-rate penalty seed samples score prefix temperature top-k top-p out json"
-    for flag in [*flags.split(), "no-figures", "overwrite", "max-length"]:
+    flags = (
+        "data smoothing steps learning-rate penalty seed samples score prefix temperature top-k top-p out json section"
+    )
+    for flag in [*flags.split(), "no-figures", "overwrite", "max-length", "pause"]:
         assert f"--{flag} " in out

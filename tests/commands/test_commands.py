@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -172,7 +173,7 @@ LONG = ["--steps", 100_000, "--evaluate-every", 200]
 
 
 def assert_saved(out, said):
-    assert "to continue, run the same command with --resume" in said
+    assert f"to continue: python -m experiments.train --out {out} --resume" in said
     assert int(states(out)[0].stem) >= 200
     assert int(states(out)[0].stem) % 50 == 0
 
@@ -283,13 +284,45 @@ def test_resuming_what_is_not_there_or_not_the_same(train, tmp_path, file):
     assert train()[0] == 0
     status, _, err = train()
     assert status == 2
-    assert "holds this run already; continue it with --resume" in err
+    assert "holds this run already; continue it with --resume, or choose another --out" in err
     status, _, err = train("--resume", "--hidden", 14, "--batch", 4)
     assert status == 2
     assert "another configuration (batch 8 there, 4 here, hidden 13 there, 14 here)" in err
     status, out, _ = train("--resume")  # a finished run: nothing to do
     assert status == 0
     assert "continuing from step 40" in out
+
+
+@pytest.mark.parametrize("as_one", [False, True])
+def test_resume_alone_is_enough(command, train, whole, tmp_path, as_one):
+    """The model, its sizes, the recipe and the data come from the run; a state is lost, and ten steps are repeated."""
+    out = shutil.copytree(whole, tmp_path / "run")
+    before, config = contents(out), (out / "config.json").read_text()
+    states(out)[0].unlink()
+    status, said, err = command("train", *([f"--out={out}"] if as_one else ["--out", out]), "--resume", "--no-figures")
+    assert (status, err) == (0, "")
+    assert "mlp: 726 parameters" in said
+    assert "continuing from step 30" in said
+    assert (contents(out), (out / "config.json").read_text()) == (before, config)
+    status, _, err = command("train", "--out", out, "--resume", "--hidden", 14)
+    assert status == 2
+    assert "another configuration (hidden 13 there, 14 here)" in err
+
+
+def test_a_run_is_trained_longer_from_its_weights(command, train, whole, tmp_path):
+    """What a longer run is told can be pasted: from another folder with a space in its name, with its own settings."""
+    out = shutil.copytree(whole, tmp_path / "a run")
+    for flags in (["--out", out, "--resume"], [*RUN, "--data", "moved.txt", "--out", out]):
+        status, _, err = command("train", *flags, "--steps", 60)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "a run of 40 steps; to train longer, start from its weights: python -m experiments.train " in err
+    line = err.partition("weights: ")[2]
+    module, *pasted = shlex.split(line)[2:]
+    assert pasted[-6:] == ["--steps", "60", "--init-from", str(out), "--out", f"{out}-longer"]
+    status, said, err = command(module.removeprefix("experiments."), *pasted, "--no-figures")
+    assert (status, err) == (0, "")
+    assert "mlp: 726 parameters" in said
+    assert mm.open(tmp_path / "a run-longer").model is mm.open(out).model
 
 
 def test_a_diverging_run_keeps_its_checkpoint(train):
@@ -537,7 +570,7 @@ def test_novelty_is_told_for_the_data_that_it_learned_from(command, train, tmp_p
 
 
 def test_bad_prefixes(command, whole):
-    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--prefix", "é")[2]
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--prefix", "é")[2]
     assert "leaves no room to continue" in command("sample", whole, "--prefix", "a" * 30)[2]
     assert "no such run folder" in command("sample", whole / "none")[2]
 
@@ -563,7 +596,7 @@ def test_looking_at_a_run_draws_what_its_model_is_known_for(command, file, tmp_p
     assert ("attention.png" in drawn) == (model == "transformer")
     assert all(name in out for name in drawn)
     assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
-    assert "'ë' (U+00EB) is not in the data" in command("inspect", run, "--line", "zoë", *more)[2]
+    assert "'ë' (U+00EB) is not in the vocabulary" in command("inspect", run, "--line", "zoë", *more)[2]
 
 
 def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilations):

@@ -17,8 +17,8 @@ from makemore_jax.learning import training
 from makemore_jax.models import interface
 from tests.conftest import ROOT
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "lessons/README.md", ROOT / "data/README.md"]
-TEXT = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted(PAGES)}
+PAGES = sorted(path for glob in ("*.md", "docs/**/*.md", "*/README.md") for path in ROOT.glob(glob))
+TEXT = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 README = TEXT["README.md"]
 SOURCES = [path.read_text() for folder in ("experiments", "makemore_jax") for path in ROOT.glob(f"{folder}/**/*.py")]
 IMAGINED = {"makemore_jax/models/pair.py", "lessons/NN_name.py"}  # files that a reader would add
@@ -148,10 +148,13 @@ def test_the_interfaces_are_printed_as_they_are():
 
 
 def test_the_reference_lists_what_the_library_offers():
-    """`MODELS` and `plot` stand in its text."""
-    listed = re.findall(r"^   ~makemore_jax\.\S*?(\w+)$", TEXT["docs/reference.md"], re.MULTILINE)
-    offered = {getattr(getattr(mm, name), "__name__", name) for name in mm.__all__}
-    assert {*listed} == offered - {"MODELS", mm.plot.__name__}
+    """`MODELS` and `plot` stand in its text; the folders are those of the library."""
+    listed = re.findall(r"^   (~?)makemore_jax\.(\S+)$", TEXT["docs/reference.md"], re.MULTILINE)
+    offered = [getattr(mm, name) for name in mm.__all__ if name not in ("MODELS", "plot")]
+    names = {f"{value.__module__}.{value.__name__}" for value in offered}
+    assert {f"makemore_jax.{name}" for tilde, name in listed if tilde} == names
+    folders = {path.stem for path in (ROOT / "makemore_jax").iterdir() if path.name not in ("__init__.py", "py.typed")}
+    assert {name for tilde, name in listed if not tilde} == folders - {"__pycache__"}
 
 
 def test_the_library_imports_no_experiment_and_no_figure():

@@ -595,7 +595,7 @@ def test_another_site_is_refused(client):
         ("make", {"run": "gru", **WANTED, "temperature": 10**400}, 400, "temperature, of type float"),
         ("make", {"run": "gru", **WANTED, "top_k": 10**15}, 400, "top_k is 1000000000000000"),
         ("make", {"run": "gru", **WANTED, "top_p": 0}, 400, "top_p is 0.0"),
-        ("make", {"run": "gru", **WANTED, "prefix": "<b>"}, 400, "'<' (U+003C) is not in the data"),
+        ("make", {"run": "gru", **WANTED, "prefix": "<b>"}, 400, "'<' (U+003C) is not in the vocabulary"),
         ("make", {"run": "gru", **WANTED, "prefix": "a" * 99}, 400, "leaves no room"),
         ("replay", {"run": "gru", **WANTED, "index": 99}, 400, "there is no such line"),
         ("nothing", {}, 404, "Not Found"),
@@ -916,7 +916,7 @@ def test_lines_are_made_and_replayed(tab):
     assert texts[2].startswith("".join(letters[:3]).rstrip("."))
     view.get_by_label("prefix").fill("<b>")
     view.get_by_role("button", name="Draw").click()
-    view.get_by_text("is not in the data").wait_for()
+    view.get_by_text("is not in the vocabulary").wait_for()
 
 
 def test_the_inside_is_shown(tab):

@@ -1,12 +1,14 @@
 """Making more of a list: what is chosen and when learning ends, which lines come out, and what is refused."""
 
 import json
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax.data.tokens import tokenize
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from makemore_jax.files import embedded
 from makemore_jax.inference.baselines import shannon
@@ -170,6 +172,12 @@ def test_shannon_copies_what_follows_in_the_data():
     assert not set(handful) & known_lines(corpus)
 
 
+def test_shannon_ends_where_no_window_leads_to_the_end_of_a_line():
+    cut = tokenize(["abcabcab"], Vocab.of(["abc"]), 4)
+    assert cut.length_N.tolist() == [4, 4, 1]  # the last one is the end mark and nothing else
+    assert {len(line) for line in islice(shannon(cut, order=2), 20)} == {1, 4}
+
+
 def test_a_list_of_lines_is_data_and_the_names_are_embedded(tmp_path):
     lines = [f"  {word} " for word in WORDS]
     path = tmp_path / "words.txt"
@@ -188,7 +196,7 @@ def test_a_list_of_lines_is_data_and_the_names_are_embedded(tmp_path):
         (lambda: mm.make(["a", 3]), "item 2 of the list is of type int; give lines of text"),
         (lambda: mm.make(TOWNS, 0), "`n` is 0; it must be at least 1"),
         (lambda: mm.make(TOWNS, minutes=0), "`minutes` is 0; it must be from"),
-        (lambda: mm.make(TOWNS, wanted=mm.Wanted(start="?")), "is not in the data"),
+        (lambda: mm.make(TOWNS, wanted=mm.Wanted(start="?")), "is not in the vocabulary"),
         (lambda: mm.Wanted(match="(a"), r"`match` is '\(a', not a regular expression \(missing"),
         (lambda: mm.Wanted(min_length=5, max_length=4), "`min_length` is 5, above the `max_length` of 4"),
         (lambda: mm.Wanted(temperature=-1.0), "`temperature` is -1.0"),

@@ -12,6 +12,7 @@ import tyro
 import makemore_jax as mm
 from experiments import compare, digits, excess, scaling, words
 from experiments.shared import rows as kept_rows
+from experiments.shared.argv import with_recalled
 from experiments.shared.flags import key_for
 from experiments.shared.signals import Stopped
 from makemore_jax import checkpoint
@@ -79,13 +80,15 @@ def test_a_study_that_is_stopped_keeps_its_rows_and_continues(name, file, tmp_pa
     study = lambda *more, out=out: run_study(name, "--data", data, "--out", out, *more)
     with monkeypatch.context() as patch:
         stop_at(patch, 2 if name != "excess" else 1)
-        with pytest.raises(Stopped, match="to continue, run the same command with --resume"):
+        with pytest.raises(Stopped) as stopped:
             study()
+    assert str(stopped.value).endswith(f"to continue: python -m experiments.{name} --out {out} --resume")
     before = json.loads((out / ("copy.json" if name == "excess" else "summary.json")).read_text())["rows"]
     assert len(before) == (1 if name == "excess" else 2)
     with pytest.raises(InputError, match=r"holds \d rows already; continue with `resume`"):
         study()
-    summary = study("--resume")
+    flags, config = ["--out", str(out), "--resume"], MODULES[name].Config  # the others come from the run
+    summary = MODULES[name].run(tyro.cli(config, args=with_recalled(config, flags)))
     after = json.loads((out / ("copy.json" if name == "excess" else "summary.json")).read_text())["rows"]
     assert {row: after[row] for row in before} == before
     whole = study(out=tmp_path / "whole")

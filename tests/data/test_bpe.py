@@ -226,7 +226,7 @@ def test_a_vocabulary_must_be_of_the_level_that_is_asked_for(text):
     with pytest.raises(InputError, match="`vocab_size` is for learning a vocabulary; leave it out"):
         mm.load(text, vocab=VOCAB, tokens="bpe", vocab_size=300)
     names = Vocab.of(["abcdefghijklmnopqrstuvwxyz"])
-    with pytest.raises(InputError, match=r"' ' \(U\+0020\) is not in the data"):
+    with pytest.raises(InputError, match=r"' ' \(U\+0020\) is not in the vocabulary"):
         mm.load(text, vocab=names)
 
 

@@ -103,6 +103,8 @@ def test_encodings(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffzoé\r\n\x85\rada".encode("utf-16-le"))
     assert read_lines(path, source=Source(encoding="utf-16-le")) == ["zoé", "ada"]
+    (tmp_path / "a.csv").write_bytes("\ufeffname,n\r\nzoé,1\r\nada,2\r\n".encode("utf-16-le"))
+    assert read_lines(tmp_path / "a.csv", source=Source("name", encoding="utf-16-le")) == ["zoé", "ada"]
     for encoding in ("klingon", "hex", "a\0"):
         with pytest.raises(InputError, match=r"`encoding` is .*, which is unknown; try latin-1, cp1252 or utf-16"):
             load(path, encoding=encoding)

@@ -40,8 +40,19 @@ def test_mark_is_shown_as_something_the_data_lacks():
     assert with_dot.decode(with_dot.encode("a.b")) == "a.b"
 
 
+def test_a_vocabulary_grows_behind_its_own_symbols():
+    old = Vocab.of(["cab"])
+    assert old.grown(Vocab.of(["bad.", "⏎"])).symbols == ("<mark>", "a", "b", "c", ".", "d", "⏎")
+    assert old.grown(Vocab.of(["ab"])) == old.grown(old) == old
+    assert old.grown(Vocab.of(["ab"], multiline=True)).multiline
+    words = Vocab.of(["b a"], "word").grown(Vocab.of(["c a"], "word"))
+    assert words.symbols == (".", "<unknown>", "a", "b", "c")
+    pairs = Vocab.of(["aa"], "bpe")
+    assert pairs.grown(Vocab.of(["bb"], "bpe")) is pairs  # it can spell any text
+
+
 def test_unknown_character_is_named_with_the_alphabet():
-    with pytest.raises(InputError, match=r"^'q' \(U\+0071\) is not in the data; its characters are: abc$"):
+    with pytest.raises(InputError, match=r"^'q' \(U\+0071\) is not in the vocabulary; its characters are: abc$"):
         Vocab.of(["abc"]).encode("abq")
     with pytest.raises(InputError, match=r"'\\ud800'.*U\+D800"):
         Vocab.of(["abc"]).encode("a\ud800")

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
+from makemore_jax.data import token_files
+from makemore_jax.data.corpus import Encoding
+from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
 from makemore_jax.inference import baselines as counting
 from makemore_jax.inference import gpt2
-from makemore_jax.learning.finetune import initial_params, shorten
+from makemore_jax.learning.finetune import grow, initial_params, shorten
 from makemore_jax.learning.fit import follow
 from makemore_jax.models.interface import num_params
-from makemore_jax.models.registry import build
+from makemore_jax.models.registry import NEURAL, build
 from makemore_jax.recipe import Recipe
+from tests.cases import CASES, T, V, label, shared_case
 
 
 def equal(one, other):
@@ -87,8 +91,38 @@ def test_what_does_not_fit_is_named(bigram, text):
     text.write_text(text.read_text().replace("y", "z"))
     other = mm.load(text)
     assert other.vocab.size == size
-    with pytest.raises(InputError, match=rf"has {size} symbols, and the data has others, {size}; .* as `tokenizer`"):
+    with pytest.raises(InputError, match=rf"has {size} symbols, and the data has others, {size}; .* grow=True"):
         mm.train(jax.random.key(0), trained, other)
+    counted = mm.count(corpus)
+    assert grow(counted, corpus.vocab) is counted
+    with pytest.raises(InputError, match="a counted or a mixed model cannot take new symbols"):
+        grow(counted, corpus.vocab.grown(other.vocab))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] in NEURAL], ids=label)
+def test_new_symbols_leave_the_logits_of_the_others(case):
+    """The law of growing, over the table of models: old logits stay, and those of new symbols are their mean."""
+    case, old = shared_case(case), Vocab(tuple("abcdefghijklmnop"[:V]))
+    grown = grow(mm.Trained(case.model, case.params, old, T), old.grown(Vocab.of(["bXY"])))
+    assert grown.vocab.symbols[V:] == ("X", "Y")
+    logits_BTV, _ = jax.jit(grown.model.forward)(grown.params, case.x_BT)
+    np.testing.assert_allclose(logits_BTV[..., :V], case.logits_BTV, rtol=1e-5, atol=1e-5)
+    mean_BT1 = case.logits_BTV.mean(-1, keepdims=True)
+    np.testing.assert_allclose(logits_BTV[..., V:], np.repeat(mean_BT1, 2, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_new_letters_are_learned(bigram, tmp_path):
+    """A corpus that grows the vocabulary of the model, in memory and from files."""
+    path, trained = tmp_path / "capitals.txt", bigram[1]
+    path.write_text("\n".join(f"Mary {number}" for number in range(60)))
+    corpus = mm.load(path, vocab=trained.vocab, grow=True)
+    assert corpus.vocab.symbols == (*trained.vocab.symbols, "M")
+    assert token_files.load(path, Encoding(vocab=trained.vocab, grow=True), progress=False).vocab == corpus.vocab
+    tuned = mm.train(jax.random.key(0), trained, corpus, steps=30, batch=4, learning_rate=0.3, progress=False)
+    assert (
+        mm.evaluate(tuned, corpus.tokens.test).nats < mm.evaluate(grow(trained, corpus.vocab), corpus.tokens.test).nats
+    )
+    assert mm.sample(jax.random.key(0), tuned, 1, prefix="M")[0][0] == "M"
 
 
 def test_gpt2_is_opened_with_its_vocabulary(gpt2_folder, text, tmp_path):
@@ -135,9 +169,9 @@ def test_the_command(command, bigram, tmp_path, monkeypatch, gpt2_folder):
     status, out, err = command("train", *moved, "--init-from", first, "--out", second, "--resume")
     assert status == 0, err
     assert "continuing from step 2" in out
+    assert "continuing from step 2" in command("train", "--out", second, "--resume")[1]  # it knows its flags
     for flags, message in (
         (["--init-from", second, "--out", second, "--resume"], "another configuration (init_sha256"),
-        (["--out", second, "--resume"], "another configuration (init_sha256"),
         (
             ["--init-from", first, "--out", tmp_path / "third"],
             "first.safetensors': no such run folder",
@@ -147,3 +181,21 @@ def test_the_command(command, bigram, tmp_path, monkeypatch, gpt2_folder):
         status, out, err = command("train", *moved, *flags)
         assert (status, err.count("\n")) == (2, 1), err
         assert message in err
+
+
+def test_the_command_adds_new_symbols_and_goes_on(command, bigram, tmp_path, monkeypatch):
+    monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
+    first, part = tmp_path / "first.safetensors", tmp_path / "part.txt"
+    mm.save(bigram[1], first)
+    part.write_text("\n".join(f"Ra {number}" for number in range(40)))
+    quick = ["--model", "bigram", "--steps", 2, "--batch", 4, "--samples", 0, "--no-figures", "--data", part]
+    tune = [*quick, "--init-from", first, "--out", tmp_path / "second"]
+    status, out, err = command("train", *tune)
+    assert status == 0, err
+    assert "new symbols, 1, each of which begins as the mean of the others: R\n" in out
+    first.rename(tmp_path / "kept")
+    status, out, err = command("train", *tune, "--resume")
+    assert status == 0, err
+    assert "continuing from step 2" in out
+    assert mm.open(tmp_path / "second").vocab.symbols == (*bigram[0].vocab.symbols, "R")
+    assert "first.safetensors': no such run folder" in command("train", *tune, "--overwrite")[2]

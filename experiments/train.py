@@ -34,7 +34,7 @@ from .shared import cli
 from .shared.figures import drawing
 from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, one_of, with_model
 from .shared.signals import REQUEST, Stopped
-from .shared.starting import continued, introduce_new_symbols, starting_point
+from .shared.starting import continued, introduce_new_symbols, refuse_longer, starting_point
 from .shared.usage import command_line
 
 SHOWN = 6  # samples printed at each evaluation
@@ -105,13 +105,15 @@ def train_and_report(config: Any) -> dict:
     """Train, and print the losses of the best weights."""
     out = config.folder
     layout = lay_out(config.devices, config.shards or 1)  # an impossible layout is refused before the data is read
+    refuse_longer(config, out)
     with agreed():
         init, init_sha256 = starting_point(config, out)
     corpus = in_turn(partial(stream, config)) if config.stream else None  # the first process encodes for all
     with agreed():
         corpus = corpus or config.load()
         model, recipe = resolve(config.model, corpus.sizes, config.recipe, chosen_sizes(config))
-    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
+        recipe = recipe.fitted(len(corpus.tokens.train.length_N))
+    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256, "batch": recipe.batch}
     with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
         layout, key = fitting_layout(layout, model, recipe, config), jax.random.key(config.seed)

@@ -24,8 +24,8 @@ KINDS = {  # arguments that are easily mistaken: the type of each, by name if it
 class InputError(ValueError):
     """Invalid input. The message is one line: what is wrong, where, and what to do.
 
-    Names of parameters are in backticks, as in "`hidden` is 0; it must be at least 1"; commands print them as flags
-    and exit with status 2. Any other exception is a bug in this project and keeps its traceback.
+    Names of parameters are in backticks, as in "`hidden` is 0; it must be at least 1"; commands print those that they
+    have as flags, and exit with status 2. Any other exception is a bug in this project and keeps its traceback.
     """
 
 

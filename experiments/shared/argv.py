@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,11 @@ from makemore_jax.errors import require
 from makemore_jax.runs.folder import read_config
 
 Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is not a flag
+DECIDING = {"model", "preset"}  # flags that decide which others exist
 EACH_PROCESS = {"coordinator", "processes", "process"}  # flags in which the processes of a run differ
+
+
+OTHER_NAMES = {"order": "count"}  # parameters of the library whose flag is called otherwise
 
 
 def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ...] = ()) -> str:
@@ -24,6 +29,16 @@ def last_value(flags: list[str], name: str, default: str, choices: tuple[str, ..
             chosen = value if given else following
     require(not choices or chosen in choices, f"`{name}` is {chosen!r}; it must be one of {', '.join(choices)}")
     return chosen
+
+
+def spelled(message: str, flags: set[str]) -> str:
+    """The message with its names in `backticks` spelled as flags; a name that is none of these flags stays a word."""
+
+    def spell(name: re.Match[str]) -> str:
+        own = name[1] if name[1] in flags else OTHER_NAMES.get(name[1])
+        return "--" + own.replace("_", "-") if own in flags else name[1]
+
+    return re.sub(r"`(\w+)`", spell, message)
 
 
 def flag_names(config_type: Any) -> set[str]:

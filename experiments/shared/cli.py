@@ -26,6 +26,7 @@ from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
+from .argv import DECIDING, flag_names, spelled
 from .cells import clip, pad
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
@@ -50,15 +51,18 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     `every_core` is for commands that train many models: on a CPU, JAX gets one device for each core, and the devices
     share the runs. A command whose `--devices` is above 1 gets these devices as well.
     """
+    flags = DECIDING
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.showwarning = lambda message, *_: print(f"warning: {printable(as_flags(str(message)))}", file=sys.stderr)
+    as_flags = lambda message: spelled(str(message), flags)
+    warnings.showwarning = lambda message, *_: print(f"warning: {printable(as_flags(message))}", file=sys.stderr)
     keep_compilations()
     try:
         with stop_on_signals():
-            config = parse(config_type())
+            flags = flag_names(wanted := config_type())
+            config = parse(wanted)
             if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
                 make_cores_devices()
             with jax.transfer_guard("allow"):  # a command may copy data to and from the device
@@ -67,7 +71,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
                 print_json(summary)
             sys.stdout.flush()
     except InputError as error:
-        fail(as_flags(str(error)))
+        fail(as_flags(error))
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -99,11 +103,6 @@ def join_processes(config: Any) -> Iterator[None]:
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
-
-
-def as_flags(message: str) -> str:
-    """Print the names of parameters, which are in backticks, as flags."""
-    return re.sub(r"`(\w+)`", lambda name: "--" + name[1].replace("_", "-"), message)
 
 
 def open_closed_streams() -> None:

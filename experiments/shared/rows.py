@@ -71,7 +71,7 @@ def keep(config: Any, digest: str, files: tuple[str, ...] = (), **about: Any) ->
     """Lock the folder of a study while it measures (see `cli.claim`); if a signal stops it, say how to continue."""
     left = [read(config.out / name) for name in ("summary.json", *(name for name in files if name.endswith(".json")))]
     begun = sum(len(part.get("rows", {})) for part in left) if "finished" not in left[0] else 0
-    go_on = "continue with `resume`, or start over with `overwrite`"
+    go_on = "continue with `resume`, or choose another `out`"
     require(not begun or config.resume or config.overwrite, f"{config.out}: holds {begun} rows already; {go_on}")
     with cli.claim(config, config.out, digest, files, config.resume) as folder:
         rows = Rows(folder, about | cli.environment())

@@ -1,5 +1,7 @@
-"""What a run starts from: a trained model that it fine-tunes, and the symbols that are new to this model."""
+"""What a run starts from: a trained model that it fine-tunes, symbols that are new to it, a run that was shorter."""
 
+import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,15 @@ import makemore_jax as mm
 from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.lines import visible
 from makemore_jax.data.vocab import Vocab
+from makemore_jax.errors import InputError
+from makemore_jax.files import to_json
 from makemore_jax.inference import gpt2
 from makemore_jax.runs.folder import read_config, states
 
+from . import cli
+from .argv import EACH_PROCESS, flag, flag_names
 from .flags import is_ours, read_vocab
+from .usage import command_line
 
 SHOWN = 40  # new symbols
 
@@ -41,3 +48,20 @@ def introduce_new_symbols(old: Vocab, new: Vocab) -> None:
     if added := new.symbols[old.size :]:
         shown = " ".join(map(visible, added[:SHOWN])) + " ..." * (len(added) > SHOWN)
         print(f"new symbols, {len(added):,}, each of which begins as the mean of the others: {shown}")
+
+
+def refuse_longer(config: Any, out: Path) -> None:
+    """Raise `InputError` if the folder holds a run of fewer steps; say how another run goes on from its weights.
+
+    A run cannot be made longer itself, since its learning rate has decayed to the end of its schedule.
+    """
+    kept, steps = read_config(out) or {}, config.recipe.steps
+    taken = kept.get("steps")
+    if config.overwrite or not states(out) or type(taken) is not int or taken >= steps:
+        return
+    usual = json.loads(to_json(cli.settings(type(config)(), "")))
+    names = flag_names(type(config)) - EACH_PROCESS - {"steps", "init_from"}
+    own = [flag(name, value) for name, value in kept.items() if name in names and value != usual.get(name)]
+    to = ["--steps", str(steps), "--init-from", out, "--out", f"{out}-longer"]
+    again = command_line("train", *chain(*own), *to)
+    raise InputError(f"{str(out)!r}: a run of {taken:,} steps; to train longer, start from its weights: {again}")

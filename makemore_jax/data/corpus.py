@@ -87,7 +87,7 @@ class Corpus(NamedTuple):
     def lines(self) -> Split[list[str]]:
         """The lines of train, dev and test; raises `InputError` for streamed data."""
         if self.in_memory is None:
-            raise InputError("the lines of streamed data are not in memory; read its tokens, or load it with `load`")
+            raise InputError("the lines of streamed data are not in memory; read its tokens, or load it into memory")
         return self.in_memory
 
     @property

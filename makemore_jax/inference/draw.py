@@ -47,7 +47,7 @@ def draw(
         return next(batches(key, trained, prefix, sampling, n))
     wanted = lambda line: line not in excluding and (accept is None or accept(line))
     found = find(key, trained, n, wanted, prefix, sampling, n * MOST_DRAWS)
-    why = "not in `excluding`" if accept is None else "as they should be"
+    why = "not among the excluded lines" if accept is None else "as they should be"
     which = f"{found.accepted} of {len(found.lines)} samples are {why}, of {n} to be drawn"
     require(len(found.samples.token_BT) == n, f"{which}; raise `temperature`")
     return found.samples

@@ -100,7 +100,7 @@ def sample_tokens(
     """
     _check(model, prefixes, max_length)
     allowed = np.ones(1, bool) if allowed is None else np.asarray(allowed)
-    require(bool(np.all(np.any(allowed, -1))), "`allowed` leaves no symbol at some position; allow one")
+    require(bool(np.all(np.any(allowed, -1))), "what is allowed leaves no symbol at some position; allow one")
     count = len(prefixes)
     larger = 2 ** (count - 1).bit_length(), BUCKETS[-1][1]
     rows, slots = next((bucket for bucket in BUCKETS if count <= bucket[0]), larger)

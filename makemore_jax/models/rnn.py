@@ -39,7 +39,7 @@ class Config:
     """H: width of the state."""
 
     def __post_init__(self):
-        require(self.cell in CELLS, f"`cell` is {self.cell!r}; it must be one of {', '.join(CELLS)}")
+        require(self.cell in CELLS, f"the cell is {self.cell!r}; it must be one of {', '.join(CELLS)}")
         require_positive(self, "vocab", "embed", "hidden")
 
 

@@ -95,11 +95,11 @@ def _refuse_other_run(path: Path, config: dict, resume: bool, overwrite: bool) -
     differing = [name for name in differing if name not in ELSEWHERE]
     if overwrite and not resume:
         return
-    way_out = "choose another `out`, or pass `overwrite`"
+    way_out = "choose another `out`" + (", or leave these settings as they are there" if resume else "")
     if differing and (resume or saved or (path / "summary.json").exists()):
         what = ", ".join(f"{name} {kept.get(name)!r} there, {config.get(name)!r} here" for name in differing)
         raise InputError(f"{str(path)!r}: holds a run of another configuration ({what}); {way_out}")
-    way_out = "continue it with `resume`, or start over with `overwrite`"
+    way_out = "continue it with `resume`, or choose another `out`"
     require(resume or not saved, f"{str(path)!r}: holds this run already; {way_out}")
 
 

@@ -1,5 +1,7 @@
 """Flags before they are parsed: a run that is resumed brings its own."""
 
+import ast
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +9,11 @@ from typing import Annotated
 import pytest
 
 from experiments.shared import cli
-from experiments.shared.argv import Hidden, flag_names, with_recalled
+from experiments.shared.argv import OTHER_NAMES, Hidden, flag_names, spelled, with_recalled
 from experiments.shared.flags import Output, Seed, Text, Trains, one_of, parse, with_model
 from makemore_jax.files import write_json
+from makemore_jax.models.registry import NEURAL
+from tests.conftest import ROOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +69,41 @@ def test_the_names_of_flags():
     assert "min_count" not in flag_names(Config)
     assert {"layers", "steps"} < flag_names(with_model(Config, ["--model", "wavenet"]))
     assert not {"vocab", "sizes", "recipe"} & flag_names(with_model(Config, ["--model", "wavenet"]))
+
+
+def test_a_name_is_spelled_as_a_flag_where_the_command_has_it():
+    message = "`learning_rate` and `order`, not `excluding`"
+    assert spelled(message, {"learning_rate"}) == "--learning-rate and order, not excluding"
+    assert spelled(message, {"count"}) == "learning_rate and --count, not excluding"
+
+
+SOURCES = [path for folder in ("makemore_jax", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def messages(path):
+    """The strings of a module that are not documentation."""
+    tree = ast.parse(path.read_text())
+    documentation = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = {node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return [node.value for node in strings - documentation]
+
+
+def fields(path):
+    """The annotated names of the dataclasses of a module, which are flags if the dataclass is a command's."""
+    classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+    return {each.target.id for one in classes for each in one.body if isinstance(each, ast.AnnAssign)}
+
+
+def test_every_name_in_a_message_is_a_flag():
+    """Of some command; so nobody is sent to a flag that does not exist."""
+    flags = {name for path in SOURCES if path.is_relative_to(ROOT / "experiments") for name in fields(path)}
+    flags |= set().union(*(flag_names(with_model(Config, ["--model", name])) for name in NEURAL))
+    flags |= fields(ROOT / "makemore_jax/making.py") | fields(ROOT / "makemore_jax/inference/sampler.py")
+    named = {name: path for path in SOURCES for text in messages(path) for name in re.findall(r"`(\w+)`", text)}
+    assert len(named) > 50
+    assert {name: path for name, path in named.items() if name not in flags | OTHER_NAMES.keys()} == {}
+
+
+def test_no_message_advises_to_delete_a_run():
+    advice = [text for path in SOURCES for text in messages(path) if re.search("`overwrite`|--overwrite", text)]
+    assert advice == []

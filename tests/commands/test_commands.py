@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -283,7 +284,7 @@ def test_resuming_what_is_not_there_or_not_the_same(train, tmp_path, file):
     assert train()[0] == 0
     status, _, err = train()
     assert status == 2
-    assert "holds this run already; continue it with --resume" in err
+    assert "holds this run already; continue it with --resume, or choose another --out" in err
     status, _, err = train("--resume", "--hidden", 14, "--batch", 4)
     assert status == 2
     assert "another configuration (batch 8 there, 4 here, hidden 13 there, 14 here)" in err
@@ -306,6 +307,22 @@ def test_resume_alone_is_enough(command, train, whole, tmp_path, as_one):
     status, _, err = command("train", "--out", out, "--resume", "--hidden", 14)
     assert status == 2
     assert "another configuration (hidden 13 there, 14 here)" in err
+
+
+def test_a_run_is_trained_longer_from_its_weights(command, train, whole, tmp_path):
+    """What a longer run is told can be pasted: from another folder with a space in its name, with its own settings."""
+    out = shutil.copytree(whole, tmp_path / "a run")
+    for flags in (["--out", out, "--resume"], [*RUN, "--data", "moved.txt", "--out", out]):
+        status, _, err = command("train", *flags, "--steps", 60)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "a run of 40 steps; to train longer, start from its weights: python -m experiments.train " in err
+    line = err.partition("weights: ")[2]
+    module, *pasted = shlex.split(line)[2:]
+    assert pasted[-6:] == ["--steps", "60", "--init-from", str(out), "--out", f"{out}-longer"]
+    status, said, err = command(module.removeprefix("experiments."), *pasted, "--no-figures")
+    assert (status, err) == (0, "")
+    assert "mlp: 726 parameters" in said
+    assert mm.open(tmp_path / "a run-longer").model is mm.open(out).model
 
 
 def test_a_diverging_run_keeps_its_checkpoint(train):
@@ -475,7 +492,7 @@ def test_what_comes_next_is_told_by_name(command, whole):
     assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
     assert sum(line.endswith("   end of the line") for line in printed) == 1
     assert len(printed) == len(found)
-    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--next", "é")[2]
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--next", "é")[2]
 
 
 def test_plain_samples_are_lines_alone(command, whole):

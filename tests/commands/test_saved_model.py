@@ -221,9 +221,7 @@ def test_text_becomes_the_same_tokens_and_the_same_text(tokens):
         trained = Trained(SimpleNamespace(context=None), None, vocab, 1000)
         assert found["labels"] == [shown(symbol) for symbol in (*vocab.symbols, "\u0301")]
         for text, ids, back in zip(texts, found["lines"], found["texts"], strict=True):
-            assert ids == views.reading(trained, text).ids.tolist(), (
-                text
-            )
+            assert ids == views.reading(trained, text).ids.tolist(), text
             assert back == vocab.decode(ids), text
 
 

@@ -61,7 +61,7 @@ def test_samples_without_some_lines_are_the_others_as_often_as_their_probability
 
 
 def test_too_many_lines_to_exclude():
-    with pytest.raises(InputError, match="0 of 256 samples are not in `excluding`, of 2 to be drawn"):
+    with pytest.raises(InputError, match="0 of 256 samples are not among the excluded lines, of 2 to be drawn"):
         mm.sample(jax.random.key(0), TRAINED, 2, temperature=0, excluding=set(SHORT) | {"a" * 8, "b" * 8})
 
 

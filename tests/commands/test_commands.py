@@ -120,7 +120,7 @@ def test_escapes_in_text_that_is_typed(typed, text):
 
 @pytest.mark.parametrize("name", sorted((MODULES | PACKAGES) - {"__main__", "benchmark"}))
 def test_every_flag_that_takes_text_takes_escapes(name):
-    """Plain strings are only a regular expression, which has escapes of its own, and the names of machines."""
+    """Plain strings are only a regular expression, which has escapes of its own, and names of machines and columns."""
     module = importlib.import_module(f"experiments.{name}" + ".__main__" * (name in PACKAGES))
     fields, plain = list(get_type_hints(module.Config, include_extras=True).items()), set()
     for field, kind in fields:
@@ -128,7 +128,7 @@ def test_every_flag_that_takes_text_takes_escapes(name):
             fields += get_type_hints(nested, include_extras=True).items()
         if str in (kind, *get_args(kind)) and get_origin(kind) is not Annotated:
             plain.add(field)
-    assert plain <= {"coordinator", "match", "target"}
+    assert plain <= {"coordinator", "match", "target", "column", "weights", "encoding"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))

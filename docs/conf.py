@@ -94,8 +94,6 @@ def add_pages(app, error) -> None:
             ["docs/teaching/deck.py", "--out", docs / "teaching"],
         ):
             subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        for sheet in docs.glob("teaching/*-*.html"):  # handouts and quizzes are documents already
-            sheet.unlink()
 
 
 def mathml(display: str):

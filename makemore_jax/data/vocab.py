@@ -17,7 +17,7 @@ import numpy as np
 from makemore_jax.data import bpe
 from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
-from makemore_jax.data.words import split_words
+from makemore_jax.data.words import UNKNOWN_SYMBOL, split_words
 from makemore_jax.errors import InputError, require
 
 MARKS = (".", "⏎", "<mark>")  # how the mark is shown: the first that is not a symbol of the data
@@ -89,7 +89,8 @@ class Vocab:
         """Add the symbols of `other` that this vocabulary lacks, after its own; byte pairs lack none."""
         if self.tokens == "bpe":
             return self
-        symbols = dict.fromkeys((*self.symbols[1:], *other.symbols[1:]))
+        more = (symbol for symbol in other.symbols[1:] if symbol != UNKNOWN_SYMBOL)  # which has a place of its own
+        symbols = dict.fromkeys((*self.symbols[1:], *more))
         mark = next(mark for mark in (self.symbols[0], *MARKS) if mark not in symbols)
         return replace(self, symbols=(mark, *symbols))
 

@@ -492,7 +492,7 @@ def test_what_comes_next_is_told_by_name(command, whole):
     assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
     assert sum(line.endswith("   end of the line") for line in printed) == 1
     assert len(printed) == len(found)
-    assert "'é' (U+00E9) is not in the data" in command("sample", whole, "--next", "é")[2]
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--next", "é")[2]
 
 
 def test_plain_samples_are_lines_alone(command, whole):

@@ -22,7 +22,7 @@ import pytest
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import unescape
+from experiments.shared.argv import unescape
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read

@@ -156,7 +156,8 @@ def test_the_command(command, novel, tmp_path, monkeypatch, capsys):
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["separator"], config["context_length"]) == ("\n\n", 8)
     texts = ["Page 1\nof many.", "Page"]
-    assert sample.novelty(lines_of(tmp_path / "run", mm.open(tmp_path / "run").vocab), texts)["novelty"]["new"] == 1
+    lines = lines_of(tmp_path / "run", mm.open(tmp_path / "run").vocab)
+    assert sample.novelty(lines, texts, print)["novelty"]["new"] == 1
     capsys.readouterr()
     plain = tmp_path / "plain.txt"
     plain.write_text("\n".join(f"ab {number}" for number in range(40)))

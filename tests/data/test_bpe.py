@@ -176,6 +176,7 @@ def test_a_trained_model_is_saved_and_sampled(text, tmp_path):
     assert score.problem == r"this model does not know the symbol '\ud800'"
 
 
+@pytest.mark.slow
 def test_the_commands(command, text, tmp_path, folder, monkeypatch):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     run = tmp_path / "run"

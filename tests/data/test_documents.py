@@ -146,6 +146,7 @@ def test_the_loss_of_windows_is_that_of_each_window_by_itself(novel):
         mm.train(jax.random.key(0), short, corpus, steps=1, batch=2)
 
 
+@pytest.mark.slow
 def test_the_command(command, novel, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     quick = ["--model", "bigram", "--data", novel, "--steps", 2, "--batch", 4, "--samples", 0, "--no-figures"]

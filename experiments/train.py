@@ -23,7 +23,7 @@ from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.token_files import first_lines
 from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
 from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
-from makemore_jax.errors import InputError, require, require_float, require_positive
+from makemore_jax.errors import require, require_float, require_positive
 from makemore_jax.inference.evaluate import bits_per_byte, exact_loss
 from makemore_jax.learning.training import first_state
 from makemore_jax.models.interface import Model, num_params
@@ -31,7 +31,7 @@ from makemore_jax.models.registry import NEURAL, resolve
 from makemore_jax.runs.saved_run import Evaluation, SavedRun
 
 from .shared import cli
-from .shared.figures import drawing
+from .shared.figures import drawing, tensorboard
 from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, one_of, with_model
 from .shared.signals import REQUEST, Stopped
 from .shared.starting import continued, introduce_new_symbols, refuse_longer, starting_point
@@ -240,15 +240,6 @@ def novelty(config: Any, corpus: mm.Corpus, trained: mm.Trained) -> dict:
     new = corpus.novelty(texts)
     print(f"of {config.samples:,} samples {new['new']:,} are new", end="; ")
     return {"novelty": new, "samples": texts[:20]}
-
-
-def tensorboard(out: Path) -> Any:
-    """Open a writer of TensorBoard event files."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise InputError("`tensorboard` needs another package: pip install '.[tensorboard]'") from None
-    return SummaryWriter(str(out))
 
 
 if __name__ == "__main__":

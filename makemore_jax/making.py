@@ -106,9 +106,7 @@ class Made(NamedTuple):
     accepted: int  # the number of these that were wanted
     new: float  # the share of these that are not in the data
     distance: float | None  # median distance of the new lines to the nearest line of the data, in characters
-    usual: (
-        float | None
-    )  # the same for lines of the data: from held-out lines to train, or from each to the nearest other
+    usual: float | None  # the same for lines of the data: held-out ones to train, or each to the nearest other
 
 
 def make(

@@ -26,7 +26,7 @@ from experiments.shared.argv import unescape
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read
-from makemore_jax.data.corpus import _torch_permutation, makemore_split
+from makemore_jax.data.peer_split import _torch_permutation, makemore_split
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import states
 from tests.conftest import ROOT, run_command

@@ -5,9 +5,10 @@ import gzip
 import pytest
 
 from makemore_jax.data import token_files
-from makemore_jax.data.corpus import Encoding, load, makemore_split
+from makemore_jax.data.corpus import Encoding, load
 from makemore_jax.data.formats import MOST_REPEATED, Source, fasta, plain, smiles, table
 from makemore_jax.data.lines import Reading, read_lines
+from makemore_jax.data.peer_split import makemore_split
 from makemore_jax.errors import InputError
 
 

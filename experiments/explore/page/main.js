@@ -9,7 +9,9 @@
   const shared = { text: "", runs: [], maxText: 5000, maxLines: 100 };
   const views = {};
   let current = null, live = null, tableWanted = true;
-  page.theme(document.getElementById("theme"), () => views.inside?.redraw());
+  const theme = document.getElementById("theme");
+  theme.before(page.largeButton());
+  page.theme(theme, () => views.inside?.redraw());
 
   const openTable = async () => {
     if (!tableWanted) return;

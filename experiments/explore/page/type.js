@@ -63,7 +63,7 @@ page.typeView = (section, shared) => {
       const v = nats === null ? 1 : Math.min(1, nats / 7);
       const differs = most && t === most.t ? "differs" : "";
       return element("button", {
-        class: `letter shade below ${v > 0.58 ? "strong" : ""} ${differs}`, style: { "--v": v.toFixed(3) }, "data-key": `${one.run}/${t}`, "aria-pressed": t === place ? "true" : "false",
+        class: `letter shade below ${page.isStrong(v) ? "strong" : ""} ${differs}`, style: { "--v": page.shade(v).toFixed(3) }, "data-key": `${one.run}/${t}`, "aria-pressed": t === place ? "true" : "false",
         title: "what the model expected here", "aria-label": `${label}: ${format(nats, 2)} nats`,
         onclick: () => { looked.set(one.run, t); draw(); },
       }, symbol(label), element("span", { class: "number", text: format(nats, nats !== null && nats >= 9.95 ? 1 : 2) }));

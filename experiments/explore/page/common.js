@@ -204,15 +204,18 @@ page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true,
   return { table, cells, update, light };
 };
 
+// A probability over its bar, where one in two hundred is the least that is worth a number
+page.inPercent = (p) => (p >= 0.0095 ? (100 * p).toFixed(0) : p >= 0.005 ? (100 * p).toFixed(1).slice(1) : "");
+
 // Bars that stand side by side, one for each symbol; a button where there is something to click.
-page.bars = (items, { most, onpick, second, label } = {}) => {
+page.bars = (items, { most, onpick, second, label, numbers } = {}) => {
   const top = most || Math.max(1e-9, ...items.map((item) => Math.max(item.p || 0, item.q || 0)));
   const best = Math.max(...items.map((item) => item.q ?? item.p ?? 0));
   const long = items.some((item) => item.label.length > 3) ? "long" : "";
   return page.element("div", { class: `bars ${long} ${second ? "two" : ""}`, role: "group", "aria-label": label }, ...items.map((item) => {
     const said = `${item.label}: ${page.percent(item.p)}${second ? `, ${page.percent(item.q)} ${second}` : ""}`;
     const parts = [
-      page.element("span", { class: "column" }, page.element("span", { class: "bar", style: { "--h": (item.p || 0) / top } }), second ? page.element("span", { class: "bar cut", style: { "--h": (item.q || 0) / top } }) : null),
+      page.element("span", { class: "column" }, numbers ? page.element("span", { class: "number", style: { "--h": (item.p || 0) / top }, text: page.inPercent(item.p) }) : null, page.element("span", { class: "bar", style: { "--h": (item.p || 0) / top } }), second ? page.element("span", { class: "bar cut", style: { "--h": (item.q || 0) / top } }) : null),
       page.symbol(item.label),
     ];
     const kind = `${item.chosen ? "chosen" : ""} ${(item.q ?? item.p) === best ? "best" : ""}`;

@@ -24,8 +24,8 @@ page.insideView = (section, shared) => {
 
   const reach = (found) => {
     const { symbols } = found, length = symbols.length;
-    const heat = page.heat({ rows: symbols, columns: symbols, texts: false, extra: "middle", label: "How much the prediction after the row's symbol changes when the column's symbol is replaced",
-      cell: (i, j) => ({ v: found.reach[i][j], spoken: `after ${symbols[i]}, replacing ${symbols[j]} at ${j}: ${percent(found.reach[i][j])}` }),
+    const heat = page.heat({ rows: symbols, columns: symbols, texts: length <= 16, extra: "middle", label: "How much the prediction after the row's symbol changes when the column's symbol is replaced",
+      cell: (i, j) => ({ v: found.reach[i][j], texts: ["", j && j <= i ? percent(found.reach[i][j]) : ""], spoken: `after ${symbols[i]}, replacing ${symbols[j]} at ${j}: ${percent(found.reach[i][j])}` }),
       onhover: (i, j) => say(i, j) });
     const said = element("p", { class: "note", "aria-live": "polite" });
     const say = (i, j) => {
@@ -66,18 +66,28 @@ page.insideView = (section, shared) => {
     layer = Math.min(layer, found.attention.length - 1);
     head = Math.min(head, found.attention[0].length - 1);
     const lines = element("div"), maps = element("div", { class: "heads" });
-    const show = () => fill(lines, arcs(found, found.attention[layer][head]));
-    const layers = page.choice("Layer", found.attention.map((_, l) => [String(l), String(l + 1)]), String(layer), (value) => { layer = Number(value); show(); });
-    const heads = page.choice("Head", found.attention[0].map((_, k) => [String(k), String(k + 1)]), String(head), (value) => { head = Number(value); show(); });
+    const pick = (l, k) => {
+      [layer, head] = [l, k];
+      layers.select(String(l));
+      heads.select(String(k));
+      fill(lines, arcs(found, found.attention[l][k]));
+      [...maps.children].forEach((one, at) => one.classList.toggle("shown", at === l * found.attention[0].length + k));
+    };
+    const layers = page.choice("Layer", found.attention.map((_, l) => [String(l), String(l + 1)]), String(layer), (value) => pick(Number(value), head));
+    const heads = page.choice("Head", found.attention[0].map((_, k) => [String(k), String(k + 1)]), String(head), (value) => pick(layer, Number(value)));
     maps.style.setProperty("--heads", found.attention[0].length);
-    found.attention.forEach((row, l) => row.forEach((weight, k) => maps.append(map(`layer ${l + 1}, head ${k + 1}`, weight, found.symbols, false, 1, true))));
-    show();
+    found.attention.forEach((row, l) => row.forEach((weight, k) => {
+      const one = map(`layer ${l + 1}, head ${k + 1}`, weight, found.symbols, false, 1, true, (i, j) => `after ${found.symbols[i]}, looks at ${found.symbols[j]}: ${percent(weight[i][j])}`);
+      one.addEventListener("click", () => pick(l, k));
+      maps.append(one);
+    }));
+    pick(layer, head);
     return card("Attention", element("p", { class: "note", text: "From each letter below to the letters above that the head looks at; thicker is more." }), element("div", { class: "cards pairs" },
-      element("div", { class: "cards" }, element("div", { class: "toolbar" }, layers, heads), lines), element("div", { class: "cards" }, element("h3", { text: "Every head as a map: the row looks at the column" }), maps)));
+      element("div", { class: "cards" }, element("div", { class: "toolbar" }, layers, heads), lines), element("div", { class: "cards" }, element("h3", { text: "Every head as a map: the row looks at the column; click one to see its lines" }), maps)));
   };
 
-  // A map on a canvas: the colours of the page, one pixel for each number
-  const map = (title, rows, symbols, signed, scale, square) => {
+  // A map on a canvas: the colours of the page, one pixel for each number, which `tell` puts into words under the pointer
+  const map = (title, rows, symbols, signed, scale, square, tell) => {
     const canvas = element("canvas", { width: rows[0].length, height: rows.length, role: "img", "aria-label": title }), style = getComputedStyle(canvas.isConnected ? canvas : document.body);
     const probe = element("i", { hidden: true });
     document.body.append(probe);
@@ -97,14 +107,21 @@ page.insideView = (section, shared) => {
     canvas.style.aspectRatio = square ? "1" : "1.25";
     const time = element("div", { class: "time", dir: "ltr" }, ...(symbols.length <= 24 ? symbols.map((label) => element("span", {}, symbol(label))) : []));
     const down = square && symbols.length <= 24 ? element("div", { class: "down" }, ...symbols.map((label) => element("span", {}, symbol(label)))) : element("span");
-    return element("figure", { class: "map", style: { margin: 0, "--n": symbols.length } }, element("figcaption", { class: "note", text: title }), element("div", { class: "body" }, down, canvas, element("span"), time));
+    const caption = element("figcaption", { class: "note", text: title });
+    canvas.addEventListener("pointermove", (event) => {
+      const { left, top, width, height } = canvas.getBoundingClientRect(), { clientX, clientY } = event;
+      const i = Math.floor((rows.length * (clientY - top)) / height), j = Math.floor((rows[0].length * (clientX - left)) / width);
+      if (rows[i]?.[j] !== undefined) caption.textContent = tell(i, j);
+    });
+    canvas.addEventListener("pointerleave", () => { caption.textContent = title; });
+    return element("figure", { class: "map", style: { margin: 0, "--n": symbols.length } }, caption, element("div", { class: "body" }, down, canvas, element("span"), time));
   };
 
   const panels = (found) => {
     if (!found.panels.length) return card("States and gates", element("p", { class: "note", text: "This model shows no activations along the line." }));
     const across = (rows) => rows[0].map((_, unit) => rows.map((row) => row[unit]));
     return card("States and gates along the line", element("p", { class: "note", text: "Time from left to right; each row is a unit, in order of its mean. Blue is positive, orange negative." }),
-      element("div", { class: "maps" }, ...found.panels.map((panel) => map(`${panel.title}: ${panel.units} units, ${panel.signed ? `±${panel.scale.toFixed(1)}` : `0 to ${panel.scale.toFixed(1)}`}`, across(panel.value), found.symbols, panel.signed, panel.scale, false))));
+      element("div", { class: "maps" }, ...found.panels.map((panel) => map(`${panel.title}: ${panel.units} units, ${panel.signed ? `±${panel.scale.toFixed(1)}` : `0 to ${panel.scale.toFixed(1)}`}`, across(panel.value), found.symbols, panel.signed, panel.scale, false, (unit, t) => `${panel.title} after ${found.symbols[t]}: ${page.format(panel.value[t][unit])}`))));
   };
 
   input.addEventListener("input", () => {

@@ -1,6 +1,12 @@
 "use strict";
 // New lines, as they are drawn; each replayed letter by letter.
 
+// A log-probability as a chance: 1 in so many
+page.oneIn = (logProb) => {
+  const many = Math.exp(-logProb);
+  return many < 1e12 ? `1 in ${page.count(Number(many.toPrecision(2)))}` : `1 in 10^${Math.round(-logProb / Math.LN10)}`;
+};
+
 page.makeView = (section, shared) => {
   const { element, symbol, word, fill, card, format, ask } = page;
   const runs = element("select", { "aria-label": "Run" }), runsLabel = element("label", { class: "plain" }, element("span", { text: "run" }), runs);
@@ -16,7 +22,7 @@ page.makeView = (section, shared) => {
   const K = [null, 20, 15, 10, 8, 6, 5, 4, 3, 2, 1];
   const topK = page.slider("top-k", K.length, 0, (index) => { wanted.top_k = K[index]; return K[index] === null ? "all" : String(K[index]); });
   const topP = page.slider("top-p", 20, 0, (index) => { wanted.top_p = Math.round(100 - 5 * index) / 100; return wanted.top_p.toFixed(2); });
-  const told = element("p", { class: "lead", "aria-live": "polite" }), changed = element("p", { class: "notice", role: "status", hidden: true, text: "The run has changed since these lines were drawn; draw again." }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
+  const told = element("p", { class: "lead", "aria-live": "polite" }), changed = element("p", { class: "notice", role: "status", hidden: true, text: "The run has changed since these lines were drawn; draw again." }), heading = element("p", { class: "note" }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
   let timer = null, arriving = [], drawn = null, asked = 0, replays = 0;
 
   const stop = () => {
@@ -41,11 +47,14 @@ page.makeView = (section, shared) => {
       drawn = null;
       refresh();
       fill(list);
+      fill(heading);
       fill(told, element("span", { class: "notice", text: error.message }));
       return;
     }
     fill(list);
     const news = found.novelty;
+    const one = found.lines.find((line) => line.log_prob !== null);
+    fill(heading, "Beside each line stands its log-probability, ln P(line), in nats", one ? `: ${format(one.log_prob, 2)} is ${page.oneIn(one.log_prob)}` : "", ".", now.temperature === 0 || now.top_k === 1 ? element("strong", { text: ` ${now.temperature === 0 ? "At temperature 0" : "With top-k 1"} the most likely symbol is always taken and the random number changes nothing, so all lines are equal.` }) : null);
     const many = `${found.lines.length} ${found.lines.length === 1 ? "line" : "lines"}`;
     fill(told, news ? `${many}: ${news.new} new, ${news.in_train} in train, ${news.in_held_out} held out. ` : `${many}. `, element("span", { class: "note", text: `${news ? "" : "The data of this run is not at hand, so which of them are new is not known. "}Click a line to see how it was drawn.` }));
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -125,6 +134,6 @@ page.makeView = (section, shared) => {
     slider.show();
     slider.input.addEventListener("change", make);
   }
-  fill(section, form, told, changed, list, replayed);
+  fill(section, form, told, heading, changed, list, replayed);
   return { refresh, focus: () => prefix.focus() };
 };

@@ -13,13 +13,21 @@ page.typeView = (section, shared) => {
     const text = shared.text, names = [...chosen];
     found = await Promise.all(names.map(async (run) => {
       try {
-        return { run, ...(await ask("type", { run, text })) };
+        const read = await ask("type", { run, text });
+        return { run, ...read, smaller: await smaller(run, text, read) };
       } catch (error) {
         return { run, error: error.message };
       }
     }));
     draw();
   });
+
+  // The line in lower-case letters, if the model reads more of it then
+  const smaller = async (run, text, read) => {
+    const lower = text.toLowerCase();
+    if (!read.problem || lower === text) return null;
+    return (await ask("type", { run, text: lower })).symbols.length > read.symbols.length ? lower : null;
+  };
 
   // Where the models differ most in how surprised they are by the same letter
   const disagreement = () => {
@@ -70,7 +78,8 @@ page.typeView = (section, shared) => {
     };
     const next = element("button", { class: "letter shade", style: { "--v": 0 }, "data-key": `${one.run}/next`, "aria-pressed": place === last ? "true" : "false", title: "what comes next", "aria-label": "what comes next", onclick: () => { looked.delete(one.run); draw(); } }, symbol("?"), element("span", { class: "number", text: "next" }));
     const strip = element("div", { class: "strip", dir: "ltr" }, ...one.symbols.map((label, t) => letter(label, one.nats[t], t)), one.problem ? null : next,
-      one.problem ? element("div", { class: "unknown" }, one.unread.length ? word(one.unread, "unread") : null, element("span", { class: "note", text: one.problem })) : null);
+      one.problem ? element("div", { class: "unknown" }, one.unread.length ? word(one.unread, "unread") : null, element("span", { class: "note", text: one.problem })) : null,
+      one.smaller ? element("button", { class: "primary", text: `Read ${one.smaller.slice(0, 20)}`, onclick: () => setText(one.smaller) }) : null);
     const prob = one.prob[place - one.first];
     const items = one.bars.map(([token, label], k) => ({ token, label, p: prob[k], key: `${one.run}/bar/${token}`, fixed: token === 0, chosen: place < last && label === one.symbols[place] }));
     const onpick = async (item) => {
@@ -81,10 +90,11 @@ page.typeView = (section, shared) => {
         draw();
       }
     };
-    const likely = [...items].sort((a, b) => b.p - a.p).slice(0, 3).map((item) => `${item.label} ${percent(item.p)}`).join(", ");
-    const caption = place === last ? [`Next ${unit}: ${likely}.`, one.problem ? "" : " Click a bar to append it."] : [`Expected instead of `, symbol(one.symbols[place]), `: ${likely}.`];
+    const here = items.find((item) => item.chosen);
+    const likely = items.filter((item) => item !== here).sort((a, b) => b.p - a.p).slice(0, 3).map((item) => `${item.label} ${percent(item.p)}`).join(", ");
+    const caption = place === last ? [`Next ${unit}: ${likely}.`, one.problem ? "" : " Click a bar to append it."] : [`Expected instead of `, symbol(one.symbols[place]), here ? ` (${percent(here.p)})` : "", `: ${likely}.`];
     return element("section", { class: "card reader" }, element("header", {}, title, about, sum), strip, element("p", { class: "note" }, ...caption),
-      page.bars(items, { most: top, onpick: place === last && !one.problem ? onpick : null, label: `the next ${unit} for ${one.run}` }));
+      page.bars(items, { most: top, onpick: place === last && !one.problem ? onpick : null, numbers: true, label: `the next ${unit} for ${one.run}` }));
   };
 
   const setText = (text) => {
@@ -111,6 +121,6 @@ page.typeView = (section, shared) => {
     update();
   };
   fill(section, element("div", { class: "asking" }, input, chips), differing, readers,
-    element("p", { class: "note", text: "The number under a letter is its surprisal, −ln P(letter | what stands before it), in nats. Click a letter for what the model expected there." }));
+    element("p", { class: "note", text: "The number under a letter is its surprisal, −ln P(letter | what stands before it), in nats. Click a letter for what the model expected there. A number over a bar is a percentage." }));
   return { refresh, focus: () => input.focus() };
 };

@@ -380,7 +380,8 @@ def test_the_table_is_of_the_data_of_the_first_run_as_it_is_now(gru, corpus, tmp
 
 
 def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
-    monkeypatch.setattr(shelf, "GRU", SIZES | {"steps": 20})
+    monkeypatch.setattr(shelf, "GRU", {"embed": 5, "steps": 20})
+    monkeypatch.setattr(shelf, "HIDDEN", 13)
     monkeypatch.setattr(shelf, "EVALUATE_EVERY", 10)
     monkeypatch.setattr(mm, "baselines", lambda corpus: {"uniform": 3.0})
     live = LiveRun(corpus)
@@ -394,7 +395,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     assert live.rows[-1]["dev"] == pytest.approx(dev, abs=1e-6)
     assert live.done
     assert live.baselines == {"uniform": 3.0}
-    assert Shelf([], live).describe()[0]["version"] == "step 20"
+    assert Shelf([], live).describe()[0]["version"] == "training 1, step 20"
 
 
 # The server

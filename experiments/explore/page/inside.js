@@ -50,7 +50,7 @@ page.insideView = (section, shared) => {
 
   const arcs = (found, weight) => {
     const { symbols } = found, step = 46, width = Math.max(200, step * symbols.length), depth = Math.min(190, 30 + 13 * symbols.length);
-    const picture = element("svg", { class: "arcs", viewBox: `0 0 ${width} ${depth + 74}`, role: "img", "aria-label": "attention as lines between letters", style: { "max-width": `${1.6 * width}px` } });
+    const picture = element("svg", { class: "arcs", viewBox: `0 0 ${width} ${depth + 74}`, role: "img", "aria-label": "attention as lines between letters", style: { "max-width": `${2.6 * width}px` } });
     const x = (t) => step * (t + 0.5), top = 24, bottom = depth + 46;
     weight.forEach((line, t) => line.forEach((w, s) => {
       if (s <= t && w > 0.02) picture.append(element("path", { d: `M${x(t)} ${bottom - 14}C${x(t)} ${(bottom + top) / 2} ${x(s)} ${(bottom + top) / 2} ${x(s)} ${top + 8}`, "stroke-width": (0.5 + 5.5 * w).toFixed(2), opacity: (0.12 + 0.88 * w).toFixed(2) }));

@@ -6,7 +6,7 @@ page.insideView = (section, shared) => {
   const runs = element("select", { "aria-label": "Run" });
   const input = element("input", { class: "typed", type: "text", value: shared.text, maxlength: shared.maxText, spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-label": "A line", dir: "auto" });
   const problem = element("p", { class: "notice", hidden: true }), body = element("div", { class: "cards" });
-  let known = "", layer = 0, head = 0;
+  let known = "", layer = 0, head = 0, next = () => {}; // to another head
 
   const update = page.latest(async () => {
     if (!runs.value) return;
@@ -62,6 +62,7 @@ page.insideView = (section, shared) => {
   };
 
   const attention = (found) => {
+    next = () => {};
     if (!found.attention) return null;
     layer = Math.min(layer, found.attention.length - 1);
     head = Math.min(head, found.attention[0].length - 1);
@@ -82,6 +83,10 @@ page.insideView = (section, shared) => {
       maps.append(one);
     }));
     pick(layer, head);
+    next = (by) => {
+      const many = found.attention[0].length, at = layer * many + head + by;
+      if (at >= 0 && at < many * found.attention.length) pick(Math.floor(at / many), at % many);
+    };
     return card("Attention", element("p", { class: "note", text: "From each letter below to the letters above that the head looks at; thicker is more." }), element("div", { class: "cards pairs" },
       element("div", { class: "cards" }, element("div", { class: "toolbar" }, layers, heads), lines), element("div", { class: "cards" }, element("h3", { text: "Every head as a map: the row looks at the column; click one to see its lines" }), maps)));
   };
@@ -129,17 +134,25 @@ page.insideView = (section, shared) => {
     update();
   });
   runs.addEventListener("change", update);
+  const kept = () => ({ run: runs.value, text: shared.text });
+  const restore = ({ run, text }) => {
+    if (text !== undefined) shared.text = text;
+    fillRuns();
+    if (run && shared.runs.some((other) => other.name === run[0])) runs.value = run[0];
+  };
+  const fillRuns = () => {
+    const now = JSON.stringify(shared.runs.map((run) => run.name));
+    if (now === known) return;
+    const before = runs.value;
+    fill(runs, ...shared.runs.map((run) => element("option", { value: run.name, text: run.name })));
+    if (before) runs.value = before;
+    known = now;
+  };
   const refresh = () => {
     if (input.value !== shared.text) input.value = shared.text;
-    const now = JSON.stringify(shared.runs.map((run) => run.name));
-    if (now !== known) {
-      const before = runs.value;
-      fill(runs, ...shared.runs.map((run) => element("option", { value: run.name, text: run.name })));
-      if (before) runs.value = before;
-      known = now;
-    }
+    fillRuns();
     update();
   };
   fill(section, element("div", { class: "asking" }, input, runs), problem, body);
-  return { refresh, redraw: update, focus: () => input.focus() };
+  return { refresh, kept, restore, redraw: update, focus: () => input.focus(), forward: () => next(1), back: () => next(-1) };
 };

@@ -25,7 +25,7 @@ page.start = async (top, main) => {
   section("make").append(element("p", { class: "note", text: "The page computes all of this itself. Its random numbers are its own: with the same seed, makemore_jax draws other lines." }));
   page.theme(theme);
   const show = page.tabs(names, (name) => views[name].refresh(), () => "type");
-  show(location.hash.slice(1));
+  show(page.viewInAddress());
 };
 
 page.start(document.querySelector(".top"), document.querySelector("main")).catch((error) =>

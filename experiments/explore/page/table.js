@@ -233,5 +233,12 @@ page.tableView = (section, data, linesWith) => {
   if (l) steps.show();
   restart(Math.max(0, data.uniform.findIndex((_, key) => nameLength(key) >= 4 && nameLength(key) <= 8))); // a name worth showing
   refresh();
-  return { restart, step, state };
+  const kept = () => ({ smoothing: state.smoothing, seed: walk.key });
+  const restore = (values) => {
+    const seed = Number(values.seed);
+    if (s && values.smoothing !== undefined) smoothing.set(Math.max(0, s.smoothing.indexOf(Number(values.smoothing))));
+    if (values.seed !== undefined && data.uniform[seed] && seed !== walk.key) restart(seed);
+  };
+  const back = () => { stop(); restart(walk.key); };
+  return { kept, restore, back, forward: () => { stop(); step(); }, play: () => play.click() };
 };

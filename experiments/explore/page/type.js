@@ -102,13 +102,27 @@ page.typeView = (section, shared) => {
     if (input.value !== text) input.value = text;
     looked.clear();
     update();
+    section.dispatchEvent(new Event("change", { bubbles: true }));
   };
   input.addEventListener("input", () => setText(input.value));
+  const kept = () => ({ run: [...chosen], text: shared.text });
+  const restore = ({ run, text }) => {
+    if (text !== undefined) shared.text = text;
+    if (!run) return;
+    chosen.clear();
+    for (const name of run) chosen.add(name);
+    known = ""; // the boxes are drawn anew
+  };
+  const move = (by) => {
+    for (const one of found) if (!one.error) looked.set(one.run, Math.max(0, Math.min(one.nats.length, placeIn(one) + by)));
+    draw();
+  };
 
   const refresh = () => {
     const now = JSON.stringify(shared.runs.map((run) => [run.name, run.version]));
     if (input.value !== shared.text) input.value = shared.text;
     if (now !== known) {
+      for (const name of chosen) if (!shared.runs.some((run) => run.name === name)) chosen.delete(name);
       if (!chosen.size) for (const run of shared.runs.slice(0, 2)) chosen.add(run.name);
       fill(chips, ...shared.runs.map((run) => element("label", {}, element("input", { type: "checkbox", checked: chosen.has(run.name), "aria-label": run.name, onchange: (event) => {
         if (event.target.checked) chosen.add(run.name);
@@ -122,5 +136,5 @@ page.typeView = (section, shared) => {
   };
   fill(section, element("div", { class: "asking" }, input, chips), differing, readers,
     element("p", { class: "note", text: "The number under a letter is its surprisal, −ln P(letter | what stands before it), in nats. Click a letter for what the model expected there. A number over a bar is a percentage." }));
-  return { refresh, focus: () => input.focus() };
+  return { refresh, kept, restore, focus: () => input.focus(), forward: () => move(1), back: () => move(-1) };
 };

@@ -255,7 +255,6 @@ page.chart = ({ curves, levels = [], xlabel, ylabel, xlog = false, marker, xtick
   picture.append(element("text", { class: "axis", x: 10, y: (top + height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 10 ${(top + height - bottom) / 2})`, text: ylabel }));
   for (const level of levels) {
     picture.append(element("line", { class: "level", x1: left, x2: width - right, y1: y(level.y), y2: y(level.y) }));
-    picture.append(element("text", { class: "tick", x: width - right, y: y(level.y) - 4, "text-anchor": "end", text: level.name }));
   }
   if (marker !== undefined) picture.append(element("line", { class: "marker", x1: x(marker), x2: x(marker), y1: top, y2: height - bottom }));
   for (const curve of curves) {
@@ -269,6 +268,7 @@ page.chart = ({ curves, levels = [], xlabel, ylabel, xlog = false, marker, xtick
       picture.append(element("circle", { class: `lowest ${curve.kind}`, cx: x(a), cy: y(b), r: 6 }), element("text", { class: "tick", x: x(a), y: y(b) - 12, "text-anchor": "middle", text: `lowest ${page.format(b, 4)}` }));
     }
   }
+  for (const level of levels) picture.append(element("text", { class: "tick", x: width - right, y: y(level.y) - 4, "text-anchor": "end", text: level.name }));
   const legend = element("p", { class: "legend" }, ...curves.map((curve) => element("span", { class: curve.kind, text: curve.name })));
   return element("div", { class: "figure" }, picture, legend);
 };

@@ -24,7 +24,7 @@ def draw_terminal(text: str, path: Path) -> None:
     """Two columns of white on black, as in a terminal; the second starts at section 7."""
     lines = text.splitlines()
     middle = next(i for i, line in enumerate(lines) if line.startswith("7. "))
-    figure = Figure(figsize=(12.4, 0.16 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")
+    figure = Figure(figsize=(12.4, 0.149 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")
     FigureCanvasAgg(figure)
     for x, column in ((0.01, lines[:middle]), (0.505, lines[middle:])):
         style = {"family": "monospace", "fontsize": 8.6, "color": "#e8e8e8", "va": "top", "parse_math": False}

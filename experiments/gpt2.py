@@ -24,6 +24,8 @@ from makemore_jax.learning.finetune import shorten
 from .shared import cli
 from .shared.flags import Seed, Typed
 
+LENGTH = 40  # tokens to add, or as many as the model has positions for
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Seed):
@@ -35,8 +37,8 @@ class Config(Seed):
     """Text to continue; without a prompt, each text starts a new document."""
     n: int = 1
     """Number of texts to sample."""
-    length: int = 40
-    """Number of tokens to add at most; a text ends earlier if the model draws <|endoftext|>."""
+    length: int | None = None
+    """Number of tokens to add at most, by default 40; a text ends earlier if the model draws <|endoftext|>."""
     seed: int = 1
     """Random seed; the same seed gives the same texts."""
     greedy: bool = False
@@ -54,7 +56,8 @@ class Config(Seed):
 def run(config: Config) -> dict:
     """Load the weights, sample, and print the texts."""
     whole = gpt2.open(config.folder)
-    context = len(whole.vocab.encode(config.prompt)) + config.length
+    given = len(whole.vocab.encode(config.prompt))
+    context = given + (config.length or min(LENGTH, max(1, whole.context - given)))
     fits = f"prompt and `length` make {context} tokens; the model has {whole.context} positions, so ask for fewer"
     require(context <= whole.context, fits)
     sampling = SamplingParams(temperature=0.0) if config.greedy else config.sampling

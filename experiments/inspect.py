@@ -19,7 +19,8 @@ from makemore_jax.analysis import influence
 from makemore_jax.data.formats import Source
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import Tokens, tokenize
-from makemore_jax.errors import InputError, require, require_positive
+from makemore_jax.errors import InputError, require_positive
+from makemore_jax.inference.reading import reading
 from makemore_jax.inference.trained import Activations, Trained
 from makemore_jax.runs.folder import read_config
 
@@ -52,7 +53,7 @@ class Config(Seed, Reads):
 
 
 def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
-    """Read the lines that fit into the model's context; return them as tokens and as text."""
+    """Read the lines that fit into the model's context, or else their beginnings; return them as tokens and as text."""
     trained_on = read_config(config.run) or {}
     path = config.data or trained_on.get("data")
     if path is None:
@@ -62,19 +63,27 @@ def readable(config: Config, trained: Trained) -> tuple[Tokens, list[str]]:
     reading = config.reading_as(trained_on | {"lowercase": trained.vocab.lowercase})
     lines = read_lines(path, *reading)[: 10 * config.lines]
     tokens = tokenize(lines, trained.vocab)
-    fits = [line for line, length in zip(lines, tokens.length_N, strict=True) if length < trained.context]
-    require(bool(fits), f"{path}: every line is longer than the {trained.context - 1} symbols that the model can read")
+    fits = [line for line, length in zip(lines, tokens.length_N, strict=True) if length <= trained.context]
+    if not fits:
+        print(f"every line is longer than the {trained.context - 1} symbols that the model reads; it reads as many")
+        fits = [beginning(trained, line) for line in lines]
     return tokenize(fits, trained.vocab), fits
 
 
+def beginning(trained: Trained, line: str) -> str:
+    """As much of a line as the model can read: up to its length, and up to the first unknown word."""
+    return trained.vocab.decode(reading(trained, line).ids)
+
+
 def line_to_read(config: Config, trained: Trained, lines: list[str]) -> Activations:
-    """The activations along the requested line, or along the longest of the first hundred."""
+    """The activations along the requested line, or along the longest of the first hundred that the model knows."""
     if config.line:
         return mm.activations(trained, config.line)
     for line in sorted(lines[:100], key=len, reverse=True):
         with contextlib.suppress(InputError):  # an unknown word
             return mm.activations(trained, line)
-    raise InputError("the first hundred lines all have unknown words; name another with `line`")
+    print("the first hundred lines all have unknown words: the longest beginning without one is read")
+    return mm.activations(trained, max((beginning(trained, line) for line in lines[:100]), key=len))
 
 
 def run(config: Config) -> dict:

@@ -7,7 +7,7 @@ Expect:   a table of dev losses with their range over seeds, and a figure of the
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import makemore_jax as mm
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_float, require_nonempty, require_positive
+from makemore_jax.learning.sweep import EVALUATIONS
 from makemore_jax.models.registry import NEURAL, resolve
 
 from .shared import cli
@@ -33,8 +34,8 @@ class Config(Output, Trains, Text):
     """Number of seeds for each learning rate."""
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
     """Learning rates to compare."""
-    evaluations: int = 10
-    """Number of evaluations on dev during each run."""
+    evaluations: int | None = None
+    """Number of evaluations on dev during each run; by default 10, or one after each step of a shorter run."""
     out: Path = Path("runs/sweep")
     """Folder for the figure and the summary."""
 
@@ -50,8 +51,9 @@ class Config(Output, Trains, Text):
 
 def run(config: Any) -> dict:
     """Train all runs, and print the dev loss for each learning rate with its range over seeds."""
-    evaluations, steps = config.evaluations, config.recipe.steps
+    steps, evaluations = config.recipe.steps, config.evaluations or min(EVALUATIONS, config.recipe.steps)
     require(evaluations <= steps, f"`evaluations` is {evaluations}; it must be from 1 to {steps} (steps)")
+    config = replace(config, evaluations=evaluations)
     corpus = config.load()
     with cli.claim(config, config.out, corpus.digest, ("sweep.png",)) as folder:
         count = config.seeds * len(config.rates)

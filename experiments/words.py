@@ -12,6 +12,7 @@ import contextlib
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -43,6 +44,7 @@ NEURAL = {  # sizes and recipes for about ten thousand distinct words, and a mil
     ),
 }
 CHARACTER_ORDER, WORD_ORDERS = 8, (2, 4)  # of the n-grams with back-off
+MIN_COUNT = 3  # of a known word
 PREFIX = "In the beginning"
 EVALUATE_EVERY = 500  # steps; the best weights on dev are kept
 QUICK_STEPS, QUICK_LINES = 20, Split(train=1000, dev=100, test=100)
@@ -60,8 +62,9 @@ class Config(Study, Seed, Text):
     tokenizer: Hidden = None
     separator: Hidden = None
     context_length: Hidden = None
-    min_count: int = 3
-    """Treat words that occur fewer times than this in the train lines as one unknown word."""
+    min_count: int | None = None
+    """Treat words that occur fewer times than this in the train lines as one unknown word; by default 3, or fewer
+    where no word occurs as often."""
     prefix: Typed | None = None
     """Text that every sample starts with; by default "In the beginning", or nothing if its words are unknown."""
     samples: int = 5
@@ -82,7 +85,7 @@ class Config(Study, Seed, Text):
 
 def run(config: Config) -> dict:
     """Train the models, compare them, and sample verses."""
-    words, characters = load(config)
+    config, words, characters = load(config)
     config = replace(config, prefix=find_prefix(config.prefix, words))  # before anything is written
     with keep(config, words.digest, experiment="words") as kept:
         introduce(config, words)
@@ -113,15 +116,18 @@ def find_prefix(prefix: str | None, words: mm.Corpus) -> str:
     return prefix
 
 
-def load(config: Config) -> tuple[mm.Corpus, mm.Corpus]:
-    """Load the same lines as words and as characters; with `quick`, only the first ones."""
+def load(config: Config) -> tuple[Config, mm.Corpus, mm.Corpus]:
+    """Load the same lines as words and as characters, with `quick` only the first ones; decide on the `min_count`."""
     lines = read_lines(config.data, *config.reading)
     parts = split(lines)
     if config.quick:
         parts = Split(*(part[:count] for part, count in zip(parts, QUICK_LINES, strict=True)))
-    encodings = Encoding("word", config.lowercase, config.min_count), Encoding("character", config.lowercase)
+    counts = Counter(word for line in parts.train for word in split_words(line))
+    fitting = min(MIN_COUNT, max(counts.values(), default=1))
+    least = fitting if config.min_count is None else config.min_count
+    encodings = Encoding("word", config.lowercase, least), Encoding("character", config.lowercase)
     words, characters = (encode(parts, digest(lines), encoding, str(config.data)) for encoding in encodings)
-    return words, characters
+    return replace(config, min_count=least), words, characters
 
 
 def introduce(config: Config, words: mm.Corpus) -> None:
@@ -129,6 +135,7 @@ def introduce(config: Config, words: mm.Corpus) -> None:
     lines = ", ".join(f"{name} {len(part):,}" for name, part in words.lines.items())
     known, test_M = words.vocab.size - 2, words.tokens.test.stream_M
     print(f"{cli.shown(config.data)}: {lines} lines; {known:,} known words, {np.sum(test_M > 0):,} words in test")
+    print(f"a known word occurs at least {config.min_count} times in train")
     unknown = np.mean(test_M == UNKNOWN)
     print(f"{unknown:.2%} of the test tokens are unknown words; the bits include spelling them")
     print("backoff N: the n-gram of order N with back-off")
@@ -138,7 +145,7 @@ def introduce(config: Config, words: mm.Corpus) -> None:
     print(f"{start}\n")
     if unknown > np.mean(test_M > UNKNOWN):
         few = f"{config.data}: most test words are unknown, so there is little to learn"
-        warnings.warn(f"{few}; lower --min-count, or choose a text whose words recur", stacklevel=2)
+        warnings.warn(f"{few}; choose a text whose words recur", stacklevel=2)
 
 
 def compare(config: Config, words: mm.Corpus, characters: mm.Corpus, kept: Rows) -> dict[str, dict]:

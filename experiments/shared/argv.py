@@ -5,18 +5,32 @@ import itertools
 import re
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import tyro
 
 from makemore_jax.errors import require
 from makemore_jax.runs.folder import read_config
 
+
+def unescape(text: str) -> str:
+    """Replace what a shell leaves as it is typed: \\n by a line end, \\t by a tab, and \\\\ by one backslash."""
+    return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
+
+
 Hidden = tyro.conf.Suppress[tyro.conf.Fixed[Any]]  # the type of a field that is not a flag
+Typed = Annotated[  # the type of every flag that takes text, with the escapes of `unescape`
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="TEXT",
+        instance_from_str=lambda texts: unescape(texts[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+]
 DECIDING = {"model", "preset"}  # flags that decide which others exist
 EACH_PROCESS = {"coordinator", "processes", "process"}  # flags in which the processes of a run differ
-
-
 OTHER_NAMES = {"order": "count"}  # parameters of the library whose flag is called otherwise
 
 
@@ -41,16 +55,16 @@ def spelled(message: str, flags: set[str]) -> str:
     return re.sub(r"`(\w+)`", spell, message)
 
 
-def flag_names(config_type: Any) -> set[str]:
-    """The names of the fields that are flags, those of nested dataclasses and of every subcommand included."""
+def flag_types(config_type: Any) -> dict[str, Any]:
+    """The fields that are flags, with their types; those of nested dataclasses and of every subcommand are included."""
     if not dataclasses.is_dataclass(config_type):
-        return set().union(*map(flag_names, get_args(config_type)))
-    names = set()
+        return dict(itertools.chain(*(flag_types(kind).items() for kind in get_args(config_type))))
+    types = {}
     for field in dataclasses.fields(config_type):
         inner = getattr(field.type, "__origin__", field.type)
         if field.type != Hidden:
-            names |= flag_names(inner) if dataclasses.is_dataclass(inner) else {field.name}
-    return names
+            types |= flag_types(inner) if dataclasses.is_dataclass(inner) else {field.name: field.type}
+    return types
 
 
 def with_recalled(config_type: Any, flags: list[str] | None = None) -> list[str]:
@@ -58,20 +72,26 @@ def with_recalled(config_type: Any, flags: list[str] | None = None) -> list[str]
 
     A flag that is given again counts, and `claim` refuses it if the result depends on it and it differs.
     """
-    flags, names = sys.argv[1:] if flags is None else flags, flag_names(config_type)
-    if "--resume" not in flags or "resume" not in names:
+    flags, types = sys.argv[1:] if flags is None else flags, flag_types(config_type)
+    if "--resume" not in flags or "resume" not in types:
         return flags
     default = config_type.out or Path("runs") / last_value(flags, "model", config_type.model)
     settings = read_config(Path(last_value(flags, "out", str(default)))) or {}
-    recalled = [flag(name, value) for name, value in settings.items() if name in names - EACH_PROCESS]
-    return [*itertools.chain(*recalled), *flags]
+    return [*as_flags(config_type, settings), *flags]
 
 
-def flag(name: str, value: Any) -> list[str]:
-    """The flag that gives a field this value from JSON; none for False and None, which are defaults."""
-    name = "--" + name.replace("_", "-")
-    if value is None or value is False:
-        return []
-    if isinstance(value, list):
-        return [name, *map(str, value)]
-    return [name] if value is True else [f"{name}={value}"]
+def as_flags(config_type: Any, settings: dict[str, Any]) -> list[str]:
+    """The flags of a command that give it these settings from JSON; None and False are defaults, and need none.
+
+    Those in which the processes of a run differ are left out.
+    """
+    flags = []
+    for name, kind in flag_types(config_type).items():
+        value, option = None if name in EACH_PROCESS else settings.get(name), "--" + name.replace("_", "-")
+        if Typed in (kind, *get_args(kind)):
+            value = value and value.replace("\\", "\\\\")  # which `unescape` undoes
+        if isinstance(value, list):
+            flags += [option, *map(str, value)]
+        elif value is not None and value is not False:
+            flags += [option if value is True else f"{option}={value}"]
+    return flags

@@ -26,7 +26,7 @@ from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
-from .argv import DECIDING, flag_names, spelled
+from .argv import DECIDING, flag_types, spelled
 from .cells import clip, pad
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
@@ -56,12 +56,12 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    as_flags = lambda message: spelled(str(message), flags)
-    warnings.showwarning = lambda message, *_: print(f"warning: {printable(as_flags(message))}", file=sys.stderr)
+    spell = lambda message: printable(spelled(str(message), flags))
+    warnings.showwarning = lambda message, *_: print(f"warning: {spell(message)}", file=sys.stderr)
     keep_compilations()
     try:
         with stop_on_signals():
-            flags = flag_names(wanted := config_type())
+            flags = set(flag_types(wanted := config_type()))
             config = parse(wanted)
             if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
                 make_cores_devices()
@@ -71,7 +71,7 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
                 print_json(summary)
             sys.stdout.flush()
     except InputError as error:
-        fail(as_flags(error))
+        fail(spelled(str(error), flags))
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

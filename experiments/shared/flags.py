@@ -27,27 +27,11 @@ from makemore_jax.models.registry import MODELS, NEURAL, PRESETS
 from makemore_jax.recipe import Recipe
 from makemore_jax.runs.folder import open_run
 
-from .argv import Hidden, last_value, with_recalled
+from .argv import Hidden, Typed, last_value, with_recalled
 from .reading import File, Reads
 from .usage import called
 
-
-def unescape(text: str) -> str:
-    """Replace what a shell leaves as it is typed: \\n by a line end, \\t by a tab, and \\\\ by one backslash."""
-    return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
-
-
 MAX_SEEDS = 1000  # one run each, all in memory at once
-Typed = Annotated[  # the type of every flag that takes text, with the escapes of `unescape`
-    str,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="TEXT",
-        instance_from_str=lambda texts: unescape(texts[0]),
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [value],
-    ),
-]
 
 
 def one_of(choices: Iterable[str]) -> tyro.constructors.PrimitiveConstructorSpec:

@@ -1,7 +1,6 @@
 """What a run starts from: a trained model that it fine-tunes, symbols that are new to it, a run that was shorter."""
 
 import json
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from makemore_jax.inference import gpt2
 from makemore_jax.runs.folder import read_config, states
 
 from . import cli
-from .argv import EACH_PROCESS, flag, flag_names
+from .argv import as_flags
 from .flags import is_ours, read_vocab
 from .usage import command_line
 
@@ -43,13 +42,6 @@ def continued(encoding: Encoding, config: Any, out: Path) -> Encoding:
     return encoding._replace(vocab=read_vocab(path, encoding.lowercase), grow=True)
 
 
-def introduce_new_symbols(old: Vocab, new: Vocab) -> None:
-    """Print the symbols that fine-tuning adds, if any."""
-    if added := new.symbols[old.size :]:
-        shown = " ".join(map(visible, added[:SHOWN])) + " ..." * (len(added) > SHOWN)
-        print(f"new symbols, {len(added):,}, each of which begins as the mean of the others: {shown}")
-
-
 def refuse_longer(config: Any, out: Path) -> None:
     """Raise `InputError` if the folder holds a run of fewer steps; say how another run goes on from its weights.
 
@@ -60,8 +52,14 @@ def refuse_longer(config: Any, out: Path) -> None:
     if config.overwrite or not states(out) or type(taken) is not int or taken >= steps:
         return
     usual = json.loads(to_json(cli.settings(type(config)(), "")))
-    names = flag_names(type(config)) - EACH_PROCESS - {"steps", "init_from"}
-    own = [flag(name, value) for name, value in kept.items() if name in names and value != usual.get(name)]
+    own = {name: kept[name] for name in kept if kept[name] != usual.get(name) and name not in ("steps", "init_from")}
     to = ["--steps", str(steps), "--init-from", out, "--out", f"{out}-longer"]
-    again = command_line("train", *chain(*own), *to)
+    again = command_line("train", *as_flags(type(config), own), *to)
     raise InputError(f"{str(out)!r}: a run of {taken:,} steps; to train longer, start from its weights: {again}")
+
+
+def introduce_new_symbols(old: Vocab, new: Vocab) -> None:
+    """Print the symbols that fine-tuning adds, if any."""
+    if added := new.symbols[old.size :]:
+        shown = " ".join(map(visible, added[:SHOWN])) + " ..." * (len(added) > SHOWN)
+        print(f"new symbols, {len(added):,}, each of which begins as the mean of the others: {shown}")

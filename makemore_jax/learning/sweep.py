@@ -18,6 +18,8 @@ from makemore_jax.models.registry import resolve
 from makemore_jax.progress import progress_bar
 from makemore_jax.recipe import Recipe
 
+EVALUATIONS = 10  # by default
+
 
 class SweepResult(NamedTuple):
     """R runs, each evaluated E times: all seeds of the first learning rate, then those of the next, and so on."""
@@ -40,15 +42,16 @@ def sweep(
     recipe: Recipe | None = None,
     *,
     preset: str = "quick",
-    evaluations: int = 10,
+    evaluations: int | None = None,
     spread: Callable[[Any], Any] = lambda states: states,
     progress: bool = True,
     **overrides: Any,
 ) -> SweepResult:
     """Train every seed with every learning rate as one program, with the same results as one by one.
 
-    Without `rates`, the recipe's learning rate is used. `spread` divides the runs among devices, as
-    `distributed.mesh.spread` does. The other arguments are as in `train`.
+    Without `rates`, the recipe's learning rate is used. By default there are 10 evaluations on dev, or one after each
+    step of a shorter run. `spread` divides the runs among devices, as `distributed.mesh.spread` does. The others are as
+    in `train`.
 
     Raises:
       InputError: as for `train`; the data is streamed; `seeds` or `rates` is empty.
@@ -57,6 +60,7 @@ def sweep(
     require_lists(seeds=seeds, rates=() if rates is None else rates)
     model, recipe = resolve(model, corpus.sizes, recipe, overrides, preset)
     require(not corpus.streamed, "a sweep needs its data in memory; leave out `stream`")
+    evaluations = min(EVALUATIONS, recipe.steps) if evaluations is None else evaluations
     rates = [recipe.learning_rate] if rates is None else list(rates)
     require(len(seeds) > 0, "`seeds` is empty; give at least one")
     require(len(rates) > 0, "`rates` is empty; give at least one")

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 
 from experiments.shared import cli
-from experiments.shared.argv import OTHER_NAMES, Hidden, flag_names, spelled, with_recalled
+from experiments.shared.argv import OTHER_NAMES, Hidden, flag_types, spelled, with_recalled
 from experiments.shared.flags import Output, Seed, Text, Trains, one_of, parse, with_model
 from makemore_jax.files import write_json
 from makemore_jax.models.registry import NEURAL
@@ -26,7 +26,7 @@ class Config(Output, Seed, Trains, Text):
     min_count: Hidden = 1
 
 
-GIVEN = ["--model", "wavenet", "--layers", "2", "--separator", "\\n\\n", "--lowercase", "--context-length", "9"]
+GIVEN = ["--model", "wavenet", "--layers", "2", "--separator", "\\n\\\\n", "--lowercase", "--context-length", "9"]
 GIVEN += ["--learning-rate", "1e-5", "--micro-batches", "2", "--dropout", "0.5", "--widths", "3", "5"]
 GIVEN += ["--data", "a b.txt"]
 
@@ -65,10 +65,11 @@ def test_without_resume_or_a_run_nothing_is_recalled(parsed):
 
 
 def test_the_names_of_flags():
-    assert {"model", "data", "seed", "widths", "no_figures"} < flag_names(Config)
-    assert "min_count" not in flag_names(Config)
-    assert {"layers", "steps"} < flag_names(with_model(Config, ["--model", "wavenet"]))
-    assert not {"vocab", "sizes", "recipe"} & flag_names(with_model(Config, ["--model", "wavenet"]))
+    assert {"model", "data", "seed", "widths", "no_figures"} < flag_types(Config).keys()
+    assert "min_count" not in flag_types(Config)
+    whole = flag_types(with_model(Config, ["--model", "wavenet"])).keys()
+    assert {"layers", "steps"} < whole
+    assert not {"vocab", "sizes", "recipe"} & whole
 
 
 def test_a_name_is_spelled_as_a_flag_where_the_command_has_it():
@@ -97,7 +98,7 @@ def fields(path):
 def test_every_name_in_a_message_is_a_flag():
     """Of some command; so nobody is sent to a flag that does not exist."""
     flags = {name for path in SOURCES if path.is_relative_to(ROOT / "experiments") for name in fields(path)}
-    flags |= set().union(*(flag_names(with_model(Config, ["--model", name])) for name in NEURAL))
+    flags |= set().union(*(flag_types(with_model(Config, ["--model", name])) for name in NEURAL))
     flags |= fields(ROOT / "makemore_jax/making.py") | fields(ROOT / "makemore_jax/inference/sampler.py")
     named = {name: path for path in SOURCES for text in messages(path) for name in re.findall(r"`(\w+)`", text)}
     assert len(named) > 50

@@ -22,7 +22,7 @@ import pytest
 
 import makemore_jax as mm
 from experiments.shared import cli
-from experiments.shared.flags import unescape
+from experiments.shared.argv import unescape
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read
@@ -120,7 +120,7 @@ def test_escapes_in_text_that_is_typed(typed, text):
 
 @pytest.mark.parametrize("name", sorted((MODULES | PACKAGES) - {"__main__", "benchmark"}))
 def test_every_flag_that_takes_text_takes_escapes(name):
-    """Plain strings are only a regular expression, which has escapes of its own, and the names of machines."""
+    """Plain strings are only a regular expression, which has escapes of its own, and names of machines and columns."""
     module = importlib.import_module(f"experiments.{name}" + ".__main__" * (name in PACKAGES))
     fields, plain = list(get_type_hints(module.Config, include_extras=True).items()), set()
     for field, kind in fields:
@@ -128,7 +128,7 @@ def test_every_flag_that_takes_text_takes_escapes(name):
             fields += get_type_hints(nested, include_extras=True).items()
         if str in (kind, *get_args(kind)) and get_origin(kind) is not Annotated:
             plain.add(field)
-    assert plain <= {"coordinator", "match", "target"}
+    assert plain <= {"coordinator", "match", "target", "column", "weights", "encoding"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))
@@ -613,6 +613,27 @@ def test_a_sweep_is_one_program_with_a_range(command, file, tmp_path, compilatio
     assert "nats per character" in out
 
 
+def test_a_short_sweep_is_evaluated_after_each_step(command, file, tmp_path):
+    flags = ["--model", "bigram", "--steps", 3, "--seeds", 1, "--rates", 0.1, "--no-figures", "--json"]
+    status, out, err = command("sweep", *flags, "--data", file, "--out", tmp_path / "run", "--batch", 8)
+    assert (status, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["steps"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("cut", ["windows", "words"])
+def test_looking_at_a_run_whose_lines_do_not_fit_reads_what_fits(command, names, tmp_path, cut):
+    """Documents that were read in windows, or lines with an unknown word each: nobody named a line."""
+    (tmp_path / "text.txt").write_text("\n".join(f"the {name} {name[::-1]} is here" for name in names[:60]))
+    how = ["--context-length", 7] if cut == "windows" else ["--tokens", "word", "--min-count", 9]
+    where = ["--data", tmp_path / "text.txt", "--out", tmp_path / "run"]
+    assert command("train", *SMALL, "--steps", 2, *how, *where)[0] == 0
+    status, out, err = command("inspect", tmp_path / "run", "--lines", 9, "--out", tmp_path / "pictures")
+    assert (status, err) == (0, "")
+    said = "longer than the 6 symbols" if cut == "windows" else "all have unknown words"
+    assert said in out
+    assert "as it reads the" in out
+
+
 def test_a_diverged_run_is_never_the_best(command, file, tmp_path, monkeypatch):
     """Its first evaluation, after one step at a rate that still rises, is the best of all: the others hardly learn."""
     drawn = []
@@ -642,7 +663,7 @@ def test_a_diverged_run_is_never_the_best(command, file, tmp_path, monkeypatch):
         (["--rates"], "--rates is empty"),
         (["--seeds", 10**9], "--seeds is 1000000000; it must be from 1 to 1,000"),
         (["--seeds", 900], "--rates x --seeds are 3,600 runs; at most 1,000 are trained at once"),
-        (["--steps", 3], "--evaluations is 10; it must be from 1 to 3"),
+        (["--steps", 3, "--evaluations", 4], "--evaluations is 4; it must be from 1 to 3"),
     ],
     ids=str,
 )

@@ -792,7 +792,7 @@ def test_missing_packages_are_named(command, gru, tmp_path, monkeypatch):
 
 def test_without_a_browser_it_says_so(monkeypatch, capsys):
     monkeypatch.setattr(explore.webbrowser, "open", lambda address: False)
-    explore.open_browser("http://127.0.0.1:1/")
+    explore.open_browser("http://127.0.0.1:1/once", "http://127.0.0.1:1/")
     assert capsys.readouterr().out == "no browser was found; open http://127.0.0.1:1/ yourself\n"
 
 
@@ -806,7 +806,7 @@ def address(gru, corpus, names, tmp_path_factory):
     from experiments.explore.server import app
 
     folder, runs = tmp_path_factory.mktemp("page"), []
-    hostile = encode(split(HOSTILE * 20 + corpus.lines.train[:50]), "")
+    hostile = encode(split(HOSTILE + corpus.lines.train[:50]), "")
     other = untrained("bigram", hostile)
     for name, trained in (("gru", gru), ("transformer", untrained("transformer", corpus)), ("<b>odd</b>", other)):
         path = folder / f"{name.replace('/', '∕')}.safetensors"

@@ -105,6 +105,16 @@ def test_a_prefix_that_cannot_be_read_is_named(told):
     assert not (config.out / "other").exists()
 
 
+def test_what_nobody_gave_is_fitted(told, tmp_path, names):
+    """No word of these lines occurs three times or stands in the default prefix."""
+    config, _ = told
+    (tmp_path / "own.txt").write_text("\n".join(f"{name} {name}son" for name in sorted({*names})[:300]))
+    chosen, corpus, _ = words.load(dataclasses.replace(config, data=tmp_path / "own.txt", min_count=None))
+    assert (chosen.min_count, words.find_prefix(None, corpus)) == (1, "")
+    with pytest.raises(InputError, match="no word occurs 3 times"):
+        words.load(dataclasses.replace(config, data=tmp_path / "own.txt", min_count=3))
+
+
 def test_bad_flags(command, tmp_path):
     (tmp_path / "few.txt").write_text("\n".join(f"said {a} and {b}" for a in "abcdefgh" for b in "ijklmnop"))
     for flags, message in (

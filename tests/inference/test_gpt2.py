@@ -205,6 +205,13 @@ def test_the_command_continues_a_prompt(command, gpt2_folder):
     assert greedy[0] == greedy[1]
 
 
+def test_the_default_length_is_what_the_model_can_hold(command, gpt2_folder):
+    """Eleven positions instead of forty tokens."""
+    status, out, err = command("gpt2", gpt2_folder, "--prompt", "mary", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["samples"][0]["text"].startswith("mary")
+
+
 def test_the_greedy_command_takes_the_likeliest_of_the_whole_forward_pass(command, gpt2_folder):
     """The cached sampler against `apply` on the text so far, token by token."""
     import tokenizers

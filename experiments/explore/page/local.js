@@ -47,7 +47,7 @@ page.filterLogits = (logits, { temperature, top_k, top_p }) => {
 page.inverseCdf = (uniform, prob) => {
   const total = prob.reduce((sum, p) => sum + p, 0);
   let sum = 0;
-  const found = prob.findIndex((p) => (sum += p) > uniform * total && p > 0);
+  const found = prob.findIndex((p) => (sum += p) > uniform * total);
   return found < 0 ? prob.findLastIndex((p) => p > 0) : found;
 };
 

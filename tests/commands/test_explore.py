@@ -1009,6 +1009,12 @@ def test_without_a_run_a_model_trains_until_ctrl_c(browser, tmp_path, names):
         tab.page.locator("#train .samples tbody tr").first.wait_for()
         tab.page.locator("#train path.curve").first.wait_for()
         tab.open("type").locator(".reader", has_text="live").wait_for()
+        train = tab.open("train")
+        train.get_by_label("units").fill("5")
+        train.get_by_role("button", name="Start anew").click()
+        train.get_by_text("A small GRU of 5 units trains").wait_for()
+        train.get_by_role("button", name="Pause").click()
+        train.get_by_text("A small GRU of 5 units waits").wait_for()  # until Ctrl-C, which ends it all the same
         tab.context.close()
         assert tab.problems == []
         child.send_signal(signal.SIGINT)

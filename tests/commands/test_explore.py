@@ -380,7 +380,8 @@ def test_the_table_is_of_the_data_of_the_first_run_as_it_is_now(gru, corpus, tmp
 
 
 def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
-    monkeypatch.setattr(shelf, "GRU", SIZES | {"steps": 20})
+    monkeypatch.setattr(shelf, "GRU", {"embed": 5, "steps": 20})
+    monkeypatch.setattr(shelf, "HIDDEN", 13)
     monkeypatch.setattr(shelf, "EVALUATE_EVERY", 10)
     monkeypatch.setattr(mm, "baselines", lambda corpus: {"uniform": 3.0})
     live = LiveRun(corpus)
@@ -394,7 +395,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     assert live.rows[-1]["dev"] == pytest.approx(dev, abs=1e-6)
     assert live.done
     assert live.baselines == {"uniform": 3.0}
-    assert Shelf([], live).describe()[0]["version"] == "step 20"
+    assert Shelf([], live).describe()[0]["version"] == "training 1, step 20"
 
 
 # The server
@@ -1008,6 +1009,12 @@ def test_without_a_run_a_model_trains_until_ctrl_c(browser, tmp_path, names):
         tab.page.locator("#train .samples tbody tr").first.wait_for()
         tab.page.locator("#train path.curve").first.wait_for()
         tab.open("type").locator(".reader", has_text="live").wait_for()
+        train = tab.open("train")
+        train.get_by_label("units").fill("5")
+        train.get_by_role("button", name="Start anew").click()
+        train.get_by_text("A small GRU of 5 units trains").wait_for()
+        train.get_by_role("button", name="Pause").click()
+        train.get_by_text("A small GRU of 5 units waits").wait_for()  # until Ctrl-C, which ends it all the same
         tab.context.close()
         assert tab.problems == []
         child.send_signal(signal.SIGINT)

@@ -23,7 +23,7 @@ html_title = "makemore_jax"
 copyright = "the authors of makemore_jax"
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "docs/api/*.rst", "lessons/README.md", "lessons/*.ipynb", "data/README.md"]
-exclude_patterns = [".*", "runs", "experiments", "makemore_jax", "tests", "docs/teaching/*/slides.md"]
+exclude_patterns = [".*", "runs", "experiments", "makemore_jax", "tests"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode"]
 nitpicky = True
 

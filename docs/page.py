@@ -46,8 +46,6 @@ def table(page: Page) -> None:
     """A name drawn half-way, the lines of a pair, and the learned table after 20 steps."""
     page.locator(".heat.big").wait_for()
     page.get_by_label("learned", exact=True).wait_for()
-    for _ in range(2):
-        page.get_by_role("button", name="New key").click()
     for _ in range(3):
         page.get_by_role("button", name="Step", exact=True).click()
     page.locator("#table .heat.big td[data-i='17'][data-j='21']").click()

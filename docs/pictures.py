@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 DOCS = Path(__file__).parent
 
@@ -14,7 +15,8 @@ def main() -> None:
     """Run the bigram command, copy its heat map, and draw what it printed."""
     command = [sys.executable, "-m", "experiments.bigram"]
     out = subprocess.run(command, cwd=DOCS.parent, check=True, stdout=subprocess.PIPE, text=True).stdout
-    (DOCS / "counts.png").write_bytes((DOCS.parent / "runs/bigram/counts.png").read_bytes())
+    counts = Image.open(DOCS.parent / "runs/bigram/counts.png").convert("RGB")
+    counts.resize((1400, 1400)).quantize(64).save(DOCS / "counts.png", optimize=True)
     draw_terminal("$ python -m experiments.bigram\n" + out, DOCS / "output.png")
 
 
@@ -22,7 +24,7 @@ def draw_terminal(text: str, path: Path) -> None:
     """Two columns of white on black, as in a terminal; the second starts at section 7."""
     lines = text.splitlines()
     middle = next(i for i, line in enumerate(lines) if line.startswith("7. "))
-    figure = Figure(figsize=(15.6, 0.16 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")
+    figure = Figure(figsize=(12.4, 0.149 * max(middle, len(lines) - middle) + 0.3), facecolor="#1b1b1b")
     FigureCanvasAgg(figure)
     for x, column in ((0.01, lines[:middle]), (0.505, lines[middle:])):
         style = {"family": "monospace", "fontsize": 8.6, "color": "#e8e8e8", "va": "top", "parse_math": False}

@@ -11,7 +11,7 @@ Then:     python -m experiments.sample runs/compare     sample from the mixture
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 import makemore_jax as mm
-from makemore_jax.data.corpus import encode, makemore_split
+from makemore_jax.data.corpus import encode
+from makemore_jax.data.peer_split import makemore_split
 from makemore_jax.distributed.mesh import spread
 from makemore_jax.errors import require, require_nonempty, require_positive
 from makemore_jax.inference.evaluate import line_nll, standard_error
@@ -29,7 +30,7 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import MODELS, NEURAL, PRESETS, resolve
 
 from .shared import cli
-from .shared.figures import drawing
+from .shared.figures import comparison, drawing
 from .shared.flags import Text, key_for, one_of, require_seeds
 from .shared.rows import Study, keep, model_files
 from .shared.usage import command_line
@@ -226,30 +227,6 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     print("backoff: the n-gram with back-off; CPU s: processor time of a run over all cores, compilation included")
     print("±: half the range over seeds; lines ±: the standard error of the test loss over the test lines")
     print()
-
-
-def comparison(loss_S: Mapping[str, np.ndarray], baseline: str, path: Path, unit: str) -> None:
-    """Draw the test losses, best first: a dot for each seed, a bar at the mean, a dashed line at the baseline."""
-    ranked = sorted(loss_S, key=lambda name: np.mean(loss_S[name]))
-    figure = mm.plot.figure(8, 0.4 * len(ranked) + 1.2)
-    axes = figure.subplots()
-    label = f"{baseline}: counting, without training"
-    axes.axvline(float(np.mean(loss_S[baseline])), color="0.5", linestyle="--", linewidth=1, label=label)
-    for row, name in enumerate(ranked):
-        values = np.asarray(loss_S[name])
-        axes.plot(values, np.full(len(values), row), "o", color="C0", alpha=0.5, markersize=5)
-        axes.plot([values.mean()], [row], "|", color="C0", markersize=18, markeredgewidth=2)
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the dashed line
-        offset = {"xytext": (10, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(f"{values.mean():.4f}", (values.max(), row), **offset, bbox=box)
-    axes.set_yticks(range(len(ranked)), ranked)
-    axes.set_ylim(len(ranked) - 0.4, -0.6)  # the best at the top, and room for every bar
-    axes.margins(x=0.12)
-    axes.set(xlabel=f"test loss, nats per {unit}")
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))  # above the rows, so that none is covered
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(left=False)
-    mm.plot.save(figure, path)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,17 @@ from makemore_jax.data.lines import read_lines
 from makemore_jax.errors import InputError, require
 from makemore_jax.files import embedded, to_json
 from makemore_jax.learning.candidates import Deadline, Learned, learn
-from makemore_jax.making import Made, Wanted, find_lines, first_handful, in_pieces, known_lines, make_more, read
+from makemore_jax.making import (
+    DRAWING,
+    Made,
+    Wanted,
+    find_lines,
+    first_handful,
+    in_pieces,
+    known_lines,
+    make_more,
+    read,
+)
 from makemore_jax.progress import progress_bar
 from makemore_jax.runs.folder import identity, read_config
 
@@ -90,7 +100,7 @@ def run(config: Config) -> dict:
         return report(draw(mm.open(out), n=config.n, seed=config.seed), config)
     with cli.claim(depends, out, corpus.digest, held_out=held_out) as folder:
         learned = learn_aloud(config, corpus, deadline)
-        made = draw(learned.best.trained, n=config.n, seed=config.seed, until=lambda: deadline.left < 0)
+        made = draw(learned.best.trained, n=config.n, seed=config.seed, until=lambda: deadline.left < -DRAWING)
         folder.save_best(made.trained)
         summary = {"experiment": "make", "nats": learned.nats, "chosen": learned.best.name, **cli.environment()}
         summary |= {"step": learned.best.step} | report(made, config)

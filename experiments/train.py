@@ -23,7 +23,7 @@ from makemore_jax.data.corpus import Encoding
 from makemore_jax.data.token_files import first_lines
 from makemore_jax.distributed.mesh import Layout, lay_out, shards_to_fit
 from makemore_jax.distributed.processes import agreed, alone, gather, in_turn, is_first, require_same
-from makemore_jax.errors import InputError, require, require_float, require_positive
+from makemore_jax.errors import require, require_float, require_positive
 from makemore_jax.inference.evaluate import bits_per_byte, exact_loss
 from makemore_jax.learning.training import first_state
 from makemore_jax.models.interface import Model, num_params
@@ -31,7 +31,7 @@ from makemore_jax.models.registry import NEURAL, resolve
 from makemore_jax.runs.saved_run import Evaluation, SavedRun
 
 from .shared import cli
-from .shared.figures import drawing
+from .shared.figures import drawing, tensorboard
 from .shared.flags import Output, Seed, Text, Trains, chosen_sizes, one_of, with_model
 from .shared.signals import REQUEST, Stopped
 from .shared.starting import continued, introduce_new_symbols, refuse_longer, starting_point
@@ -46,6 +46,8 @@ class Config(Output, Seed, Trains, Text):
 
     model: Annotated[str, one_of(NEURAL)] = "transformer"
     """Model to train. The flags below are for its sizes and recipe; see --model NAME --help for those of another."""
+    holdout: float | None = None
+    """Share of the lines to hold out for dev, and for test; by default a tenth. 0 trains on all lines, to the end."""
     stream: bool = False
     """For data larger than memory: encode the text into files beside the data, and read batches from these files."""
     evaluate_every: int = 500
@@ -90,7 +92,7 @@ class Config(Output, Seed, Trains, Text):
     @property
     def encoded(self) -> Encoding:
         """How these flags turn text into tokens."""
-        return continued(super().encoded, self, self.folder)
+        return continued(super().encoded._replace(holdout=self.holdout), self, self.folder)
 
 
 def run(config: Any) -> dict:
@@ -110,7 +112,8 @@ def train_and_report(config: Any) -> dict:
     with agreed():
         corpus = corpus or config.load()
         model, recipe = resolve(config.model, corpus.sizes, config.recipe, chosen_sizes(config))
-    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256}
+        recipe = recipe.fitted(len(corpus.tokens.train.length_N))
+    identity = {"files": ("loss.png",), "resume": config.resume, "init_sha256": init_sha256, "batch": recipe.batch}
     with cli.claim(config, out, corpus.digest, **identity) as folder:
         require_same(folder.identity)
         layout, key = fitting_layout(layout, model, recipe, config), jax.random.key(config.seed)
@@ -154,7 +157,9 @@ def introduce(config: Any, corpus: mm.Corpus, summary: dict, layout: Layout) -> 
     units = "windows" if config.context_length else "documents" if config.separator else "lines"
     print(f"{lines} {units}, {corpus.vocab.size:,} symbols")
     if (unknown := corpus.vocab.unknown) > 0:
-        print(f"{np.mean(corpus.tokens.dev.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
+        print(f"{np.mean(corpus.judged.stream_M == unknown):.2%} of the dev tokens are unknown {config.unit}s")
+    if config.holdout == 0:
+        print("nothing is held out: dev below means the train lines, so it cannot show whether the model only copies")
     if config.max_length:
         print(f"lines are cut to {config.max_length:,} characters")
     if layout.devices > 1:
@@ -207,6 +212,7 @@ def losses(config: Any, corpus: mm.Corpus, training: SavedRun) -> dict:
     layout, measured = training.layout, corpus.tokens
     if corpus.streamed:
         measured = measured._replace(train=first_lines(measured.train))
+    measured = {name: part for name, part in measured.items() if len(part.length_N)}
     params = layout.copy(training.now.best)
     nats = {name: exact_loss(training.model, params, part, layout.score_batch).nats for name, part in measured.items()}
     print("  ".join(f"{name} {value:.4f}" for name, value in nats.items()), f" nats per {config.unit}")
@@ -234,15 +240,6 @@ def novelty(config: Any, corpus: mm.Corpus, trained: mm.Trained) -> dict:
     new = corpus.novelty(texts)
     print(f"of {config.samples:,} samples {new['new']:,} are new", end="; ")
     return {"novelty": new, "samples": texts[:20]}
-
-
-def tensorboard(out: Path) -> Any:
-    """Open a writer of TensorBoard event files."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise InputError("`tensorboard` needs another package: pip install '.[tensorboard]'") from None
-    return SummaryWriter(str(out))
 
 
 if __name__ == "__main__":

@@ -507,7 +507,7 @@ mm.sample(jax.random.key(3), trained, 10)
 # ## Teach it to add
 #
 # The lecture's second exercise is a transformer that adds. The trick is to write the sum *backwards*, lowest digit
-# first, because that is the order in which a carry is known: 7 and 95 give the line `07+95=201`, for the sum 102.
+# first, because that is the order in which a carry is known: 7 and 95 give the line `07+95=201`.
 #
 # `makemore_jax.analysis.sources` draws such lines. They are split like names, by a hash, so no sum is both in train and
 # held out. **Will a network that was shown about half of all sums learn them by heart, or learn to add?**

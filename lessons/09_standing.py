@@ -6,7 +6,8 @@
 # all. The lectures have no such chapter; it is what we would add to them.
 #
 # **Time:** 60 minutes, and 40 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
-# need** [lesson 2](02_counting.ipynb); the models are those of lessons 3 to 8.
+# need** [lesson 2](02_counting.ipynb), and a clone of the repository, whose results one section reads; the models are
+# those of lessons 3 to 8.
 
 # %%
 import os

@@ -28,6 +28,7 @@ from makemore_jax.inference.sampler import Samples, SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.learning.candidates import Deadline, Learned, learn
 
+DRAWING = 5.0  # seconds after the deadline in which lines are drawn
 SHORT = 500  # different lines; with fewer, none is held out
 WINDOW = 256  # tokens; lines of more than `LONGEST_LINE` characters are cut into windows unless they were asked for
 
@@ -105,9 +106,7 @@ class Made(NamedTuple):
     accepted: int  # the number of these that were wanted
     new: float  # the share of these that are not in the data
     distance: float | None  # median distance of the new lines to the nearest line of the data, in characters
-    usual: (
-        float | None
-    )  # the same for lines of the data: from held-out lines to train, or from each to the nearest other
+    usual: float | None  # the same for lines of the data: held-out ones to train, or each to the nearest other
 
 
 def make(
@@ -138,7 +137,7 @@ def make(
     corpus = read(data, Encoding(**settings))
     corpus.vocab.encode_line(wanted.start)  # refuses an impossible start before learning
     learned = deque(learn(corpus, deadline), maxlen=1).pop()
-    made = make_more(learned.best.trained, corpus, n, wanted, seed, lambda: deadline.left < 0)
+    made = make_more(learned.best.trained, corpus, n, wanted, seed, lambda: deadline.left < -DRAWING)
     return made._replace(learned=learned)
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-NEWTON_SCHULZ = 3  # more steps bring the singular values nearer to 1, take longer, and gain nothing on names
+NEWTON_SCHULZ = 3  # five bring the singular values nearer to 1, and take longer for the same dev loss on names
 
 
 def orthogonal_momentum(steps: int = NEWTON_SCHULZ) -> optax.GradientTransformation:

@@ -87,6 +87,13 @@ def compilations():
     return record
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of commands run them whole, so they are slow."""
+    for item in items:
+        if "commands" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
+
+
 def run_command(module, *flags):
     """Run a command as the shell would, in this process; its exit status."""
     with pytest.MonkeyPatch.context() as patch:

@@ -68,6 +68,7 @@ def test_a_deck_is_one_file_that_needs_no_network(lecture, tmp_path, capsys):
         f"{lecture}-quiz.html",
         f"{lecture}.html",
     ]
+    assert not [path for path in tmp_path.iterdir() if 'href="' in path.read_text()]
     html = (tmp_path / f"{lecture}.html").read_text()
     assert not re.findall(r"(?:src|srcset)=\"(?!data:)|<link|@import|url\(|fetch\(", html)
     assert html.count("<img") == sum(len(slide.figures) for slide in slides_of(lecture))

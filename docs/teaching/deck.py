@@ -140,6 +140,7 @@ def build(lecture: str, out: Path) -> None:
     deck.write_text(page("presenter.html", title, "\n".join(map(render_slide, slides))), encoding="utf-8")
     for kind in ("handout", "quiz"):
         text = (HERE / lecture / f"{kind}.md").read_text(encoding="utf-8")
+        text = re.sub(r"\[([^]]+)\]\(\.[^)]*\)", r"\1", text)  # it travels alone: no links into the project
         sheet = page("sheet.html", f"{title}: {kind}", MARKDOWN.render(text))
         (out / f"{lecture}-{kind}.html").write_text(sheet, encoding="utf-8")
     print(f"{deck}: {len(slides)} slides, {deck.stat().st_size // 1000} kB, {minutes(slides):.0f} minutes of speech")

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 
 import makemore_jax as mm
-from makemore_jax.data.corpus import encode, makemore_split
+from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import Split
+from makemore_jax.data.peer_split import makemore_split
 from makemore_jax.errors import require
 from makemore_jax.learning.fit import follow
 

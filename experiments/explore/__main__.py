@@ -129,18 +129,18 @@ def load_server() -> Any:
     def serve(shelf: Shelf, tables: TableOnDisk, tokens: tuple[str, str], listening: socket.socket) -> None:
         serving = server(app(shelf, tables, *tokens), HEADERS)
         stopped = threading.Event()
-        working = [threading.Thread(target=warm_up, args=(shelf, stopped), daemon=True)]
-        working += [shelf.live.thread] if shelf.live else []
-        for thread in working:
-            thread.start()
+        warming = threading.Thread(target=warm_up, args=(shelf, stopped), daemon=True)
+        warming.start()
+        if shelf.live:
+            shelf.live.thread.start()
         try:
             serving.run(sockets=[listening])
         finally:
             stopped.set()
             if shelf.live:
                 shelf.live.stop()
-            for thread in working:  # exiting while JAX computes in a thread would crash
-                thread.join()
+                shelf.live.thread.join()  # exiting while JAX computes in a thread would crash
+            warming.join()
 
     return serve
 

@@ -27,7 +27,9 @@ from .table import Table
 
 LOOK_EVERY = 1.0  # seconds between checks of whether a file has changed
 START = 2**16  # bytes of a file that are checked: a whole configuration, the checksum of weights
-GRU: dict[str, Any] = {"embed": 32, "hidden": 64, "steps": 3000}  # the model that is trained if no run is given
+GRU: dict[str, Any] = {"embed": 32, "steps": 3000}  # the model that is trained if no run is given
+HIDDEN, MOST_HIDDEN = 64, 256  # its units
+RATE, RATES = 2e-3, (1e-5, 1.0)  # its learning rate, and what may be asked for
 EVALUATE_EVERY = 50
 SAMPLES = 6  # samples at each evaluation
 
@@ -95,22 +97,46 @@ def digest_of(*parts: bytes) -> str:
 
 
 class LiveRun:
-    """A small GRU that trains in its own thread."""
+    """A small GRU that trains in its own thread, can be paused, and can start anew with another size and rate."""
 
     name = "live"
 
     def __init__(self, corpus: mm.Corpus):
         """Prepare to train on this corpus; the caller starts `thread`."""
-        self.corpus, self.now = corpus, None
+        self.corpus, self.baselines, self.trainings = corpus, {}, 0
+        self._going = threading.Event()
+        self._prepare(HIDDEN, RATE)
+
+    def _prepare(self, hidden: int, rate: float) -> None:
+        self.hidden, self.rate, self.now, self.problem = hidden, rate, None, None
         self.rows: list[dict] = []
-        self.baselines: dict[str, float] = {}
-        self.problem: str | None = None
         self.done = self.stopped = False
+        self.trainings += 1
+        self._going.set()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
+    @property
+    def paused(self) -> bool:
+        """Whether the training waits."""
+        return not self._going.is_set()
+
+    def pause(self, wanted: bool) -> None:
+        """Wait after the next evaluation, or go on."""
+        self._going.clear() if wanted else self._going.set()
+
     def stop(self) -> None:
-        """Stop at the next evaluation."""
+        """Stop at the next evaluation, also while it waits."""
         self.stopped = True
+        self._going.set()
+
+    def start_anew(self, hidden: int, rate: float) -> None:
+        """Leave this training at its next evaluation and begin another, with this many units and this learning rate."""
+        require(1 <= hidden <= MOST_HIDDEN, f"the size is {hidden}; it must be from 1 to {MOST_HIDDEN}")
+        require(RATES[0] <= rate <= RATES[1], f"the rate is {rate:g}; it must be from {RATES[0]:g} to {RATES[1]:g}")
+        self.stop()
+        self.thread.join()
+        self._prepare(hidden, rate)
+        self.thread.start()
 
     def refresh(self) -> None:
         """Do nothing, since the thread updates the run itself."""
@@ -119,10 +145,12 @@ class LiveRun:
         try:
             batch = min(64, len(self.corpus.lines.train))
             options: dict[str, Any] = {"evaluate_every": EVALUATE_EVERY, "batch": batch, **GRU}
+            options |= {"hidden": self.hidden, "learning_rate": self.rate}
             model, _, values = follow(jax.random.key(0), "gru", self.corpus, **options)
             for run in values:
                 if run.dev is not None:
                     self._note(model, run)
+                self._going.wait()
                 if self.stopped:
                     break
         except InputError as error:
@@ -131,7 +159,7 @@ class LiveRun:
 
     def _note(self, model: mm.Model, run: Progress) -> None:
         trained = mm.Trained(model, keep(run.state.weights), self.corpus.vocab, self.corpus.context)
-        self.now = Opened(trained, f"step {run.step}", lambda: self.corpus.lines)
+        self.now = Opened(trained, f"training {self.trainings}, step {run.step}", lambda: self.corpus.lines)
         samples = [[label(c) for c in text] for text in mm.sample(jax.random.key(1), trained, SAMPLES)]
         self.rows.append({"step": run.step, "train": run.train, "dev": run.dev, "samples": samples})
         if not self.baselines:

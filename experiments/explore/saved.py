@@ -22,8 +22,9 @@ from .open_runs import Shelf
 from .table import Table
 
 PAGE = Path(__file__).parent / "page"
-TABLE = ("common.js", "table.js", "saved.js")
-MODELS = ("common.js", "tabs.js", "type.js", "make.js", "interpret.js", "vocabulary.js", "local.js", "models.js")
+TABLE = ("common.js", "large.js", "table.js", "saved.js")
+MODELS = ("common.js", "large.js", "tabs.js", "type.js", "make.js")
+MODELS += ("interpret.js", "vocabulary.js", "local.js", "models.js")
 MOST_PARAMETERS = 10_000_000  # of all models on a page: some 50 MB, and a tenth of a second for a letter
 
 
@@ -56,7 +57,7 @@ def _runnable(shelf: Shelf, name: str) -> dict:
         "constants": base64.b64encode(gzip.compress(traced.constants, mtime=0)).decode(),
         "vocabulary": vocab.to_dict(),
         "barred": np.flatnonzero(~vocab.sampleable_V).tolist(),  # symbols that are never drawn
-        "context": context,
+        "context": min(context, model.context or context),
     }
 
 

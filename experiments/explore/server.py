@@ -31,7 +31,7 @@ from makemore_jax.errors import InputError, require
 
 from ..shared.symbols import label
 from . import inside, views
-from .open_runs import Opened, Shelf, TableOnDisk
+from .open_runs import LiveRun, Opened, Shelf, TableOnDisk
 
 PAGE = Path(__file__).parent / "page"
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
@@ -45,7 +45,7 @@ HEADERS = {  # on every answer, by `connections.server`
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-LIVE = ("rows", "baselines", "done", "problem")  # fields of the run in training that the page shows
+LIVE = ("rows", "baselines", "done", "problem", "paused", "hidden", "rate", "trainings")  # shown of the run in training
 WANTED = {"n": int, "prefix": str, "seed": int, "temperature": float, "top_k": (int, None), "top_p": float}
 
 
@@ -125,6 +125,19 @@ def app(shelf: Shelf, tables: TableOnDisk, token: str, once: str | None = None) 
         require(known, "there is no such symbol")
         return {"text": views.append(run.trained, text(asked), token)}
 
+    def pause(asked: dict) -> dict:
+        live().pause(field(asked, "paused", bool))
+        return {}
+
+    def anew(asked: dict) -> dict:
+        live().start_anew(field(asked, "hidden", int), field(asked, "rate", float))
+        return {}
+
+    def live() -> LiveRun:
+        if not shelf.live:
+            raise InputError("no model is in training on this page")
+        return shelf.live
+
     def replay(run: Opened, asked: dict) -> dict:
         same = field(asked, "version", str) == run.version
         require(same, "the run has changed since these lines were drawn; draw again")
@@ -144,6 +157,8 @@ def app(shelf: Shelf, tables: TableOnDisk, token: str, once: str | None = None) 
         "lines": lines,
         "type": of_run(lambda run, asked: views.type_line(run.trained, text(asked))),
         "append": of_run(append),
+        "pause": pause,
+        "anew": anew,
         "make": of_run(lambda run, asked: views.make(run.trained, wanted(asked), run.lines)),
         "replay": of_run(replay),
         "inside": of_run(lambda run, asked: inside.inside(run.trained, text(asked))),

@@ -38,7 +38,7 @@ VIEW = ("out", "overwrite", "resume", "json", "no_figures", "tensorboard", "save
 RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True}
 # Flags that are recorded only if they differ from these defaults, so that earlier runs can be resumed.
 ADDED = dict.fromkeys(
-    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", *Source._fields)
+    ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", "holdout", *Source._fields)
 )
 ADDED |= {"optimizer": "adamw"}
 
@@ -51,11 +51,11 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
     `every_core` is for commands that train many models: on a CPU, JAX gets one device for each core, and the devices
     share the runs. A command whose `--devices` is above 1 gets these devices as well.
     """
+    flags = DECIDING
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows escapes instead of failing
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    flags = DECIDING
     spell = lambda message: printable(spelled(str(message), flags))
     warnings.showwarning = lambda message, *_: print(f"warning: {spell(message)}", file=sys.stderr)
     keep_compilations()

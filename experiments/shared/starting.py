@@ -1,4 +1,4 @@
-"""What a run starts from: a trained model that it fine-tunes, and the symbols that are new to this model."""
+"""What a run starts from: a trained model that it fine-tunes, symbols that are new to it, a run that was shorter."""
 
 import json
 from pathlib import Path

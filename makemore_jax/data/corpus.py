@@ -28,6 +28,7 @@ class Encoding(NamedTuple):
     separator: str | None = None  # between documents
     context_length: int | None = None
     grow: bool = False  # add the symbols of the text to the given vocabulary
+    holdout: float | None = None  # the share of dev, and that of test; by default a tenth
     column: str | int | None = None  # this and the next three: of a file, see `Source`
     weights: str | int | None = None
     encoding: str | None = None
@@ -90,6 +91,11 @@ class Corpus(NamedTuple):
         return self.in_memory
 
     @property
+    def judged(self) -> Tokens:
+        """The lines by which training is judged: dev, or train if nothing is held out."""
+        return self.tokens.dev if len(self.tokens.dev.length_N) else self.tokens.train
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The sizes of a model that follow from the data."""
         return {"vocab": self.vocab.size, "context": self.context}
@@ -134,6 +140,7 @@ def load(
     separator: str | None = None,
     context_length: int | None = None,
     grow: bool = False,
+    holdout: float | None = None,
     **source: Any,
 ) -> Corpus:
     """Read a text file with one item per line, and hold out a tenth of the lines for dev and a tenth for test.
@@ -152,17 +159,22 @@ def load(
       separator: the text between two documents, such as a blank line, "\\n\\n".
       context_length: cut lines and documents into windows of this many tokens; see `tokenize`.
       grow: add the symbols that `vocab` lacks, so that a model with that vocabulary can be trained on this data.
+      holdout: the share of the lines in dev, and in test; 0 holds nothing out, and dev and test are empty.
       **source: the `column` and the `weights` of a table, the `encoding` of a file, or its `errors`; see `Source`.
 
     Raises:
       InputError: the file cannot be read, is not text, or has too few lines to hold some out; or the text does not fit
         the vocabulary.
     """
-    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow
+    made = tokens, lowercase, min_count, max_length, vocab_size, vocab, separator, context_length, grow, holdout
     encoding = Encoding(*made, **source)
     encoding.require_consistent()
     lines, name = gather(path, encoding)
-    return encode(split(lines), digest(lines), encoding, name)
+    if holdout == 0:
+        return encode_whole(lines, encoding, name)
+    share = 0.1 if holdout is None else holdout
+    require(0 < share < 0.5, f"`holdout` is {share:g}; it must be at least 0 and below 0.5")
+    return encode(split(lines, holdout=share), digest(lines), encoding, name)
 
 
 def encode(lines: Split[list[str]], digest: str, encoding: Encoding = Encoding(), source: str = "the data") -> Corpus:
@@ -186,30 +198,6 @@ def _encode(lines: Split[list[str]], digest: str, encoding: Encoding, source: st
     vocab = encoding.find_vocab(lines.train if learned else everything)
     tokens = lines.map(lambda part: tokenize(part, vocab, encoding.context_length))
     return Corpus(vocab, lines, tokens, digest, longest_line(tokens, encoding, source))
-
-
-def makemore_split(path: str | Path, reading: Reading = Reading()) -> tuple[Split[list[str]], str]:
-    """Split the lines of a file as makemore.py does, and return them with their digest.
-
-    The held-out lines, at most 1,000, are the ones that makemore.py draws with its default seed. Some of them are in
-    train as well, because lines repeat, and dev and test are the same lines. Losses are therefore too low: compare them
-    only with published figures.
-    """
-    lines = read_lines(path, *reading)
-    require(len(lines) >= 10, f"{str(path)!r}: {len(lines)} lines are too few to hold a tenth out; add more")
-    shuffled, held_out = [lines[i] for i in _torch_permutation(3407, len(lines))], min(1000, len(lines) // 10)
-    train, test = shuffled[:-held_out], shuffled[-held_out:]
-    return Split(train, test, test), digest(lines)
-
-
-def _torch_permutation(seed: int, count: int) -> list[int]:
-    """Return `torch.randperm(count)` after `torch.manual_seed(seed)`: a shuffle by the Mersenne Twister, on the CPU."""
-    order, bits = list(range(count)), np.random.MT19937()
-    bits._legacy_seeding(seed)
-    for i, raw in enumerate(bits.random_raw(count - 1).tolist()):
-        j = i + raw % (count - i)
-        order[i], order[j] = order[j], order[i]
-    return order
 
 
 def novelty(samples: Sequence[str], train: Iterable[str], held_out: Iterable[str]) -> dict:

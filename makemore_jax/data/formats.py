@@ -76,10 +76,10 @@ def decode(raw: bytes, name: str, encoding: str | None = None, errors: str | Non
     known = errors in (None, "strict", "replace", "skip")
     require(known, f"`errors` is {errors!r}; it must be one of strict, replace, skip")
     try:
-        text = raw.decode(encoding or "utf-8-sig", "replace" if errors in ("replace", "skip") else "strict")
+        text = raw.decode(encoding or "utf-8", "replace" if errors in ("replace", "skip") else "strict")
     except UnicodeError as error:
         raise wrong_bytes(raw, getattr(error, "start", 0), name, encoding=encoding) from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return without_wrong(text, name) if errors == "skip" else text
 
 

@@ -192,8 +192,10 @@ def frequent(counts: Mapping[str, int], total: int, different: int) -> frozenset
     return frozenset(line for line, count in counts.items() if count * min(different, 300) > 3 * total)
 
 
-def split(lines: Sequence[str], kept: Collection[str] | None = None) -> Split[list[str]]:
-    """Divide lines into train, dev (a tenth) and test (a tenth) by a hash of each line (BLAKE2b of its UTF-8).
+def split(lines: Sequence[str], kept: Collection[str] | None = None, holdout: float = 0.1) -> Split[list[str]]:
+    """Divide lines into train, dev and test by a hash of each line (BLAKE2b of its UTF-8, as a fraction of 1).
+
+    `holdout` is the share of dev, and that of test.
 
     Equal lines land in the same split, and adding lines to the file moves none of the others. But a `frequent` line,
     which would fill a split and never be learned, stays in train. `kept` names these if `lines` are a part of the data.
@@ -202,7 +204,7 @@ def split(lines: Sequence[str], kept: Collection[str] | None = None) -> Split[li
         kept = frequent(counts := Counter(lines), len(lines), len(counts))
     parts = Split([], [], [])
     for line in lines:
-        tenth = 10 * int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8).digest(), "big") >> 64
-        part = parts.train if tenth > 1 or line in kept else parts.dev if tenth else parts.test
+        place = int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8).digest(), "big") / 2**64
+        part = parts.train if place >= 2 * holdout or line in kept else parts.dev if place >= holdout else parts.test
         part.append(line)
     return parts

@@ -46,16 +46,15 @@ def load(
 ) -> Corpus:
     """Load data larger than memory, as `corpus.load` does for smaller data.
 
-    The tokens stay in files beside the text, and the lines are not kept. The files are written if they are missing,
-    damaged or out of date; `progress` shows a bar, and `report` is called with the reason. They are out of date if the
-    text has changed; see `_source`. Only the first `EVALUATED` lines of dev and of test are used.
-
-    Raise `InputError` as `corpus.load` does, or if the token files cannot be written.
+    The tokens stay in files beside the text. These are written if they are missing, damaged or older than the text (see
+    `_source`); `progress` shows a bar, and `report` is called with the reason. Lines are not kept. Only the first
+    `EVALUATED` lines of dev and of test are used. Raise `InputError` as `corpus.load` does, or if files can't be written.
     """
     encoding.require_consistent()
     plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))
     advice = "convert the file, or leave out `stream`"
     require(plain, f"{str(path)!r}: only plain lines in UTF-8 can be streamed; {advice}")
+    require(encoding.holdout is None, "streamed data holds a tenth out for dev and for test; leave out `holdout`")
     path = Path(path)
     require(path.is_file(), f"{str(path)!r}: no such file; name a text file")
     words = [encoding.tokens, "lowercase" if encoding.lowercase else "", encoding.min_count, encoding.max_length or ""]

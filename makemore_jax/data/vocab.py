@@ -17,7 +17,7 @@ import numpy as np
 from makemore_jax.data import bpe
 from makemore_jax.data.lines import normalize, visible
 from makemore_jax.data.tokenizers import MARK, Tokenizer, find_tokenizer
-from makemore_jax.data.words import split_words
+from makemore_jax.data.words import UNKNOWN_SYMBOL, split_words
 from makemore_jax.errors import InputError, require
 
 MARKS = (".", "⏎", "<mark>")  # how the mark is shown: the first that is not a symbol of the data
@@ -89,7 +89,8 @@ class Vocab:
         """Add the symbols of `other` that this vocabulary lacks, after its own; byte pairs lack none."""
         if self.tokens == "bpe":
             return self
-        symbols = dict.fromkeys((*self.symbols[1:], *other.symbols[1:]))
+        more = (symbol for symbol in other.symbols[1:] if symbol != UNKNOWN_SYMBOL)  # which has a place of its own
+        symbols = dict.fromkeys((*self.symbols[1:], *more))
         mark = next(mark for mark in (self.symbols[0], *MARKS) if mark not in symbols)
         return replace(self, symbols=(mark, *symbols))
 
@@ -140,7 +141,7 @@ class Vocab:
         text = normalize(text, self.lowercase)
         ids_N = self._tokenizer.encode(text, self._table)
         if ids_N.min(initial=MARK) < MARK:
-            raise self._lacks(text[int(np.argmin(ids_N))])
+            raise self._not_in_data(text[int(np.argmin(ids_N))])
         return ids_N
 
     def encode_line(self, text: str) -> np.ndarray:
@@ -148,17 +149,17 @@ class Vocab:
         require(self.multiline or "\n" not in text, f"{text!r} has a line end inside; give one line")
         ids_N, unknown = self.encode(text), self.unknown
         if unknown > 0 and unknown in ids_N:
-            raise self._has_no(text, int(np.argmax(ids_N == unknown)))
+            raise self._not_in_vocabulary(text, int(np.argmax(ids_N == unknown)))
         return ids_N
 
-    def _lacks(self, character: str) -> InputError:
+    def _not_in_data(self, character: str) -> InputError:
         """Return the error for a character that cannot be encoded."""
         alphabet = "".join(self.symbols[1:])
         more = f"... ({len(alphabet):,} in all)" if len(alphabet) > 80 else ""
         what = f"{character!r} (U+{ord(character):04X}) is not in the vocabulary"
         return InputError(f"{what}; its characters are: {visible(alphabet[:80])}{more}")
 
-    def _has_no(self, text: str, place: int) -> InputError:
+    def _not_in_vocabulary(self, text: str, place: int) -> InputError:
         """Return the error for a typed text whose word or character at this place is unknown."""
         text = normalize(text, self.lowercase)
         what = (split_words(text) if self.tokens == "word" else text)[place]

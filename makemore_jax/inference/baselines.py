@@ -41,7 +41,7 @@ def baselines(corpus: Corpus) -> dict[str, float]:
     The n-grams back off to shorter contexts, as in `count`; for streamed data they are dense tables of orders 1 and 2.
     """
     require_kinds(corpus=corpus)
-    dev, losses = corpus.tokens.dev, {"uniform": math.log(corpus.vocab.size)}
+    dev, losses = corpus.judged, {"uniform": math.log(corpus.vocab.size)}
     for name, order in (("unigram", 1), ("bigram", 2), ("backoff", 5)):
         fits = order <= 2 and corpus.vocab.size**order <= ngram.MAX_CELLS
         if corpus.streamed and not fits:

@@ -187,7 +187,7 @@ def follow(
     built, recipe = resolve(wanted, corpus.sizes, recipe, overrides, preset)
     params = initial_params(model, built, corpus) if isinstance(model, Trained) else None
     init, steps = training(built, corpus, recipe, in_place=True)
-    dev_loss = lambda params: exact_loss(built, params, corpus.tokens.dev).nats
+    dev_loss = lambda params: exact_loss(built, params, corpus.judged).nats
     return Followed(built, recipe, fit(steps, begin(init, key, params), recipe.steps, dev_loss, evaluate_every))
 
 
@@ -202,7 +202,7 @@ def train(
     progress: bool = True,
     **overrides: Any,
 ) -> Trained:
-    """Train a model on a corpus, and return its best weights on dev.
+    """Train a model on a corpus, and return its best weights on dev, or on train if nothing is held out.
 
     Args:
       key: determines the run: initial weights and batches.

@@ -85,7 +85,7 @@ def sweep(
             weights_R = jax.device_get(state_R.weights)
             for r in range(len(seed_R)):
                 params = jax.device_put(jax.tree.map(lambda leaf, r=r: leaf[r], weights_R))
-                dev = exact_loss(model, params, corpus.tokens.dev).nats
+                dev = exact_loss(model, params, corpus.judged).nats
                 dev_RE[r, e] = np.inf if np.isnan(dev) else dev  # so that `argmin` never picks it
                 if dev_RE[r, : e + 1].argmin() == e:
                     best[r], best_step_R[r] = Trained(model, params, corpus.vocab, corpus.context), last

@@ -153,7 +153,7 @@ class SavedRun:
         self.evaluating = True
         try:
             whole = self.layout.copy(weights)
-            return exact_loss(self.model, whole, self.corpus.tokens.dev, self.layout.score_batch).nats
+            return exact_loss(self.model, whole, self.corpus.judged, self.layout.score_batch).nats
         except KeyboardInterrupt:
             raise Interrupted from None
         finally:

@@ -30,6 +30,7 @@ def changes(model, params, line, start, symbols):
     return np.abs(prob_BTV[1:] - prob_BTV[0]).sum(-1) / 2
 
 
+@pytest.mark.slow
 def test_substitution_is_its_definition(monkeypatch):
     """One line, one place, one replacement at a time, by the parallel form of the model."""
     model, params = make("gru", embed=5, hidden=11)
@@ -61,6 +62,7 @@ def test_lines_are_spread_over_the_data():
     assert few.symbols_K.tolist() == [0, 1, 2, 3, 5]
 
 
+@pytest.mark.slow
 def test_reach_is_its_definition(monkeypatch):
     """With two symbols, equally frequent, each is replaced by the other or not at all, and places can be enumerated."""
     monkeypatch.setattr(influence, "BATCH_LOGITS", 900)
@@ -115,6 +117,7 @@ def test_what_cannot_be_measured_is_refused():
         reach(KEY, model, params, tokenize(["aa", "a"], VOCAB))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sizes"), [("gru", {"embed": 5, "hidden": 11}), ("bigram", {})])
 def test_along_a_line_is_its_definition(name, sizes):
     model, params = make(name, **sizes)

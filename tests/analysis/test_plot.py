@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments import compare, excess
+from experiments import excess
 from experiments.benchmark import scale
+from experiments.shared import figures
 from makemore_jax.analysis import plot
 from makemore_jax.analysis.influence import Substitution
 from makemore_jax.errors import InputError
@@ -162,7 +163,7 @@ def test_nothing_that_a_study_draws_is_cut(monkeypatch):
     """Bars and markers have their size around their points; panels belong to what was measured."""
     drawn = []
     monkeypatch.setattr(plot, "save", lambda figure, path: drawn.append(figure))
-    compare.comparison({"backoff": np.array([2.0]), "mlp": np.array([2.1, 2.0])}, "backoff", None, "character")
+    figures.comparison({"backoff": np.array([2.0]), "mlp": np.array([2.1, 2.0])}, "backoff", None, "character")
     bottom, top = drawn[-1].axes[0].get_ylim()
     assert (bottom, top) == (pytest.approx(1.6), pytest.approx(-0.6))
     for values in ([0.61, 0.6, 0.59], [1.2, 0.2, 1e-6]):

@@ -26,7 +26,7 @@ from experiments.shared.argv import unescape
 from experiments.shared.signals import REQUEST, SIGNALS, Stopped, stop_on_signals
 from makemore_jax.analysis.laws import fit_law
 from makemore_jax.checkpoint import read
-from makemore_jax.data.corpus import _torch_permutation, makemore_split
+from makemore_jax.data.peer_split import _torch_permutation, makemore_split
 from makemore_jax.models.registry import MODELS, build
 from makemore_jax.runs.folder import states
 from tests.conftest import ROOT, run_command
@@ -120,7 +120,7 @@ def test_escapes_in_text_that_is_typed(typed, text):
 
 @pytest.mark.parametrize("name", sorted((MODULES | PACKAGES) - {"__main__", "benchmark"}))
 def test_every_flag_that_takes_text_takes_escapes(name):
-    """Plain strings are only a regular expression, which has escapes of its own, and the names of machines."""
+    """Plain strings are only a regular expression, which has escapes of its own, and names of machines and columns."""
     module = importlib.import_module(f"experiments.{name}" + ".__main__" * (name in PACKAGES))
     fields, plain = list(get_type_hints(module.Config, include_extras=True).items()), set()
     for field, kind in fields:
@@ -128,7 +128,7 @@ def test_every_flag_that_takes_text_takes_escapes(name):
             fields += get_type_hints(nested, include_extras=True).items()
         if str in (kind, *get_args(kind)) and get_origin(kind) is not Annotated:
             plain.add(field)
-    assert plain <= {"coordinator", "match", "target"}
+    assert plain <= {"coordinator", "match", "target", "column", "weights", "encoding"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES | PACKAGES))
@@ -492,7 +492,7 @@ def test_what_comes_next_is_told_by_name(command, whole):
     assert printed[0].split()[0] == f"{rows[0]['probability']:.4%}"
     assert sum(line.endswith("   end of the line") for line in printed) == 1
     assert len(printed) == len(found)
-    assert "'é' (U+00E9) is not in" in command("sample", whole, "--next", "é")[2]
+    assert "'é' (U+00E9) is not in the vocabulary" in command("sample", whole, "--next", "é")[2]
 
 
 def test_plain_samples_are_lines_alone(command, whole):

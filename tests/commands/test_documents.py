@@ -17,8 +17,8 @@ from makemore_jax.learning import training
 from makemore_jax.models import interface
 from tests.conftest import ROOT
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "lessons/README.md", ROOT / "data/README.md"]
-TEXT = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted(PAGES)}
+PAGES = sorted(path for glob in ("*.md", "docs/**/*.md", "*/README.md") for path in ROOT.glob(glob))
+TEXT = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 README = TEXT["README.md"]
 SOURCES = [path.read_text() for folder in ("experiments", "makemore_jax") for path in ROOT.glob(f"{folder}/**/*.py")]
 IMAGINED = {"makemore_jax/models/pair.py", "lessons/NN_name.py"}  # files that a reader would add

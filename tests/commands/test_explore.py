@@ -380,7 +380,8 @@ def test_the_table_is_of_the_data_of_the_first_run_as_it_is_now(gru, corpus, tmp
 
 
 def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
-    monkeypatch.setattr(shelf, "GRU", SIZES | {"steps": 20})
+    monkeypatch.setattr(shelf, "GRU", {"embed": 5, "steps": 20})
+    monkeypatch.setattr(shelf, "HIDDEN", 13)
     monkeypatch.setattr(shelf, "EVALUATE_EVERY", 10)
     monkeypatch.setattr(mm, "baselines", lambda corpus: {"uniform": 3.0})
     live = LiveRun(corpus)
@@ -394,7 +395,7 @@ def test_a_model_trains_while_the_page_is_open(corpus, monkeypatch):
     assert live.rows[-1]["dev"] == pytest.approx(dev, abs=1e-6)
     assert live.done
     assert live.baselines == {"uniform": 3.0}
-    assert Shelf([], live).describe()[0]["version"] == "step 20"
+    assert Shelf([], live).describe()[0]["version"] == "training 1, step 20"
 
 
 # The server
@@ -791,7 +792,7 @@ def test_missing_packages_are_named(command, gru, tmp_path, monkeypatch):
 
 def test_without_a_browser_it_says_so(monkeypatch, capsys):
     monkeypatch.setattr(explore.webbrowser, "open", lambda address: False)
-    explore.open_browser("http://127.0.0.1:1/")
+    explore.open_browser("http://127.0.0.1:1/once", "http://127.0.0.1:1/")
     assert capsys.readouterr().out == "no browser was found; open http://127.0.0.1:1/ yourself\n"
 
 
@@ -805,7 +806,7 @@ def address(gru, corpus, names, tmp_path_factory):
     from experiments.explore.server import app
 
     folder, runs = tmp_path_factory.mktemp("page"), []
-    hostile = encode(split(HOSTILE * 20 + corpus.lines.train[:50]), "")
+    hostile = encode(split(HOSTILE + corpus.lines.train[:50]), "")
     other = untrained("bigram", hostile)
     for name, trained in (("gru", gru), ("transformer", untrained("transformer", corpus)), ("<b>odd</b>", other)):
         path = folder / f"{name.replace('/', '∕')}.safetensors"
@@ -1008,6 +1009,12 @@ def test_without_a_run_a_model_trains_until_ctrl_c(browser, tmp_path, names):
         tab.page.locator("#train .samples tbody tr").first.wait_for()
         tab.page.locator("#train path.curve").first.wait_for()
         tab.open("type").locator(".reader", has_text="live").wait_for()
+        train = tab.open("train")
+        train.get_by_label("units").fill("5")
+        train.get_by_role("button", name="Start anew").click()
+        train.get_by_text("A small GRU of 5 units trains").wait_for()
+        train.get_by_role("button", name="Pause").click()
+        train.get_by_text("A small GRU of 5 units waits").wait_for()  # until Ctrl-C, which ends it all the same
         tab.context.close()
         assert tab.problems == []
         child.send_signal(signal.SIGINT)

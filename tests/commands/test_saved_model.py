@@ -15,11 +15,13 @@ import pytest
 from jax import lax
 
 import makemore_jax as mm
-from experiments.explore import saved, symbols, views
+from experiments.explore import saved, views
 from experiments.explore.open_runs import describe
+from experiments.shared.symbols import label as shown
 from makemore_jax.analysis.program import trace
 from makemore_jax.data.vocab import Vocab
 from makemore_jax.errors import InputError
+from makemore_jax.inference.reading import log_probs
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.registry import build
@@ -196,7 +198,7 @@ def test_what_the_page_cannot_run_is_refused_by_name(function, words):
 
 ODD = ["in the beginning", "The cat's 3.5 «mice», don't! (No?)", '"a" b', "naïve re\u0301sume\u0301 İstanbul ΟΔΟΣ"]
 ODD += ["日本 x²³ ½ Ⅳ", "tab\there\x1f\x85end", "  two  spaces ", "a\ufeffb 👩\u200d🔬", "it's we'll I'd 's"]
-ODD += ["x'y-z’w -a 1,000.5.", "אבג \u202eabc"]
+ODD += ['they "say" so, "and so" on', "x'y-z’w -a 1,000.5.", "אבג \u202eabc"]
 READING = """
 return asked.map(({ about, texts }) => {
   const vocabulary = page.vocabulary(about), model = { vocabulary, context: 1000 };
@@ -207,18 +209,19 @@ return asked.map(({ about, texts }) => {
 
 
 @pytest.mark.parametrize("tokens", ["character", "word", "byte", "bpe"])
-def test_text_becomes_the_same_tokens_and_the_same_text(tokens):
+def test_text_becomes_the_same_tokens_and_the_same_text(tokens, names):
     if tokens == "bpe":
         pytest.importorskip("tokenizers")
-    size = {"vocab_size": 290} if tokens == "bpe" else {}
-    lines = ODD * 3 + ["theatre then"] * 5
+    size = {"vocab_size": 350} if tokens == "bpe" else {}
+    lines = ODD * 3 + ["theatre then"] * 5 + names[:200]
     vocabs = [Vocab.of(lines, tokens, lowercase, **size) for lowercase in (False, True)]
-    texts = [*ODD, "", "aaaaaa thethethe", "b zebra, ünd the"]
+    texts = [*ODD, "", "aaaaaa thethethe", "b zebra, ünd the", *names[200:250]]
     answers = node(READING, [{"about": vocab.to_dict(), "texts": texts} for vocab in vocabs])
     for vocab, found in zip(vocabs, answers, strict=True):
-        assert found["labels"] == [symbols.label(symbol) for symbol in (*vocab.symbols, "\u0301")]
+        trained = Trained(SimpleNamespace(context=None), None, vocab, 1000)
+        assert found["labels"] == [shown(symbol) for symbol in (*vocab.symbols, "\u0301")]
         for text, ids, back in zip(texts, found["lines"], found["texts"], strict=True):
-            assert ids == views.reading(Trained(None, None, vocab, 1000), text).ids.tolist(), text
+            assert ids == views.reading(trained, text).ids.tolist(), text
             assert back == vocab.decode(ids), text
 
 
@@ -286,7 +289,7 @@ def test_lines_are_drawn_as_the_settings_say():
         assert [step["symbol"] for step in steps] == line["symbols"] + ["."] * line["ended"]
         assert "".join(line["symbols"]).startswith(one["prefix"])
         assert line["ended"] or len(ids) == trained.context
-        log_prob_TV = views.log_probs(trained, np.array(ids[:-1], np.int32))
+        log_prob_TV = log_probs(trained, np.array(ids[:-1], np.int32))
         assert line["log_prob"] == pytest.approx(log_prob_TV[np.arange(len(ids)), ids].sum(), abs=1e-3)
         cut_TV = views._cut(np.float32(log_prob_TV), *SamplingParams(*list(one.values())[3:]).arrays)
         for place, step in enumerate(steps):
@@ -304,7 +307,7 @@ def test_a_line_depends_on_the_seed_and_its_number_alone():
     assert many["lines"][:3] == few["lines"]
     assert other["lines"] != few["lines"]
     first = [line["symbols"][0] if line["symbols"] else "." for line in many["lines"] + last["lines"]]
-    expected_V = np.exp(views.log_probs(trained, np.zeros(0, np.int32))[0])
+    expected_V = np.exp(log_probs(trained, np.zeros(0, np.int32))[0])
     found_V = np.array([first.count(symbol) for symbol in trained.vocab.symbols]) / len(first)
     assert np.abs(found_V - expected_V).sum() < 0.3  # of 200 draws
 
@@ -331,14 +334,14 @@ def test_ties_filters_and_symbols_that_may_not_be_drawn():
 
 def test_a_wrong_question_gets_one_line():
     wrong = {
-        "this model does not know the symbol X": {"prefix": "X"},
+        "this model does not know the symbol 'X'": {"prefix": "X"},
         "this model reads up to 11 symbols": {"prefix": "a" * 20},
         "the number of lines must be from 1 to 100": {"n": 101},
         "the seed must be from 0 to 4294967295": {"seed": 1.5},
     }
     questions = [("make", WANTED | asked) for asked in wrong.values()] + [("append", {"text": "X", "token": 1})]
     answers = node(ANSWERS, {"runs": page_of(small(Vocab.of(["ava"])))[1], "questions": questions})
-    assert [answer["error"] for answer in answers] == [*wrong, "this model does not know the symbol X"]
+    assert [answer["error"] for answer in answers] == [*wrong, "this model does not know the symbol 'X'"]
 
 
 # The page

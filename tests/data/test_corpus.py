@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import makemore_jax as mm
 from makemore_jax.data import token_files
 from makemore_jax.data.corpus import load
 from makemore_jax.errors import InputError
@@ -39,3 +40,17 @@ def test_too_few_lines_to_hold_some_out_are_counted_and_so_are_the_different_one
         for reader in (load, partial(token_files.load, progress=False)):
             with pytest.raises(InputError, match=f"lines.txt: {message}.* to hold some out .*; add other lines"):
                 reader(path)
+
+
+def test_the_share_that_is_held_out_is_a_setting():
+    lines = [f"line {number}" for number in range(200)]
+    tenth, fifth = mm.load(lines), mm.load(lines, holdout=0.2)
+    assert [len(part) for part in fifth.lines] != [len(part) for part in tenth.lines]
+    assert 25 < len(fifth.lines.dev) < 55
+    whole = mm.load(lines, holdout=0)
+    assert [len(part) for part in whole.lines] == [200, 0, 0]
+    assert whole.judged is whole.tokens.train
+    assert tenth.judged is tenth.tokens.dev
+    for share in (-0.1, 0.5, float("nan")):
+        with pytest.raises(InputError, match="`holdout` is"):
+            mm.load(lines, holdout=share)

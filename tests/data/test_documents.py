@@ -146,6 +146,7 @@ def test_the_loss_of_windows_is_that_of_each_window_by_itself(novel):
         mm.train(jax.random.key(0), short, corpus, steps=1, batch=2)
 
 
+@pytest.mark.slow
 def test_the_command(command, novel, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     quick = ["--model", "bigram", "--data", novel, "--steps", 2, "--batch", 4, "--samples", 0, "--no-figures"]
@@ -156,7 +157,8 @@ def test_the_command(command, novel, tmp_path, monkeypatch, capsys):
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["separator"], config["context_length"]) == ("\n\n", 8)
     texts = ["Page 1\nof many.", "Page"]
-    assert sample.novelty(lines_of(tmp_path / "run", mm.open(tmp_path / "run").vocab), texts)["novelty"]["new"] == 1
+    lines = lines_of(tmp_path / "run", mm.open(tmp_path / "run").vocab)
+    assert sample.novelty(lines, texts, print)["novelty"]["new"] == 1
     capsys.readouterr()
     plain = tmp_path / "plain.txt"
     plain.write_text("\n".join(f"ab {number}" for number in range(40)))

@@ -5,9 +5,10 @@ import gzip
 import pytest
 
 from makemore_jax.data import token_files
-from makemore_jax.data.corpus import Encoding, load, makemore_split
+from makemore_jax.data.corpus import Encoding, load
 from makemore_jax.data.formats import MOST_REPEATED, Source, fasta, plain, smiles, table
 from makemore_jax.data.lines import Reading, read_lines
+from makemore_jax.data.peer_split import makemore_split
 from makemore_jax.errors import InputError
 
 
@@ -82,13 +83,13 @@ def test_sequences_and_molecules():
 @pytest.mark.parametrize(
     ("name", "raw", "message"),
     [
-        ("a.gz", gzip.compress(b"ada\n" * 99)[:-9], "a damaged gzip file; copy or compress it again"),
+        ("a.gz", gzip.compress(b"ada\n" * 99, mtime=0)[:-9], "a damaged gzip file; copy or compress it again"),
         ("a.gz", b"ada\n", "a damaged gzip file"),
-        ("a.txt", gzip.compress(b"ada\n"), "a gzip file; let its name end in .gz"),
+        ("a.txt", gzip.compress(b"ada\n", mtime=0), "a gzip file; let its name end in .gz"),
         ("a.xlsx", b"PK\x03\x04\x00\xff", "a zip archive or an office document; save it as text, such as CSV"),
         ("a.csv", b"PK\x03\x04\x00\xff", "a zip archive or an office document"),
         ("a.csv", b"a\nb\xe9\n", r"line 2: not UTF-8 \(byte 0xe9\); save the file as UTF-8, name its `encoding`"),
-        ("a.csv.gz", gzip.compress(b"\xe9"), "line 1: not UTF-8"),
+        ("a.csv.gz", gzip.compress(b"\xe9", mtime=0), "line 1: not UTF-8"),
         ("a.csv", "ab".encode("utf-16"), "line 1: not UTF-8"),
     ],
 )
@@ -103,6 +104,8 @@ def test_encodings(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffzoé\r\n\x85\rada".encode("utf-16-le"))
     assert read_lines(path, source=Source(encoding="utf-16-le")) == ["zoé", "ada"]
+    (tmp_path / "a.csv").write_bytes("\ufeffname,n\r\nzoé,1\r\nada,2\r\n".encode("utf-16-le"))
+    assert read_lines(tmp_path / "a.csv", source=Source("name", encoding="utf-16-le")) == ["zoé", "ada"]
     for encoding in ("klingon", "hex", "a\0"):
         with pytest.raises(InputError, match=r"`encoding` is .*, which is unknown; try latin-1, cp1252 or utf-16"):
             load(path, encoding=encoding)

@@ -123,6 +123,7 @@ def test_words_are_what_a_reader_calls_words():
     assert not CLOSING & OPENING
 
 
+@pytest.mark.slow
 def test_nearly_every_verse_comes_back_as_it_was():
     lines = read_lines(ROOT / "data/verses.txt")
     changed = [line for line in lines if join_words(split_words(line)) != line]

@@ -51,6 +51,7 @@ def runs(corpus):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["replicas", "shards"])
 def test_the_run_on_two_devices_is_the_run_on_one(runs, name):
     (one, _), (two, _) = runs["one"], runs[name]
@@ -100,6 +101,7 @@ def test_evaluation_is_shared_out_and_exact(runs, corpus):
     np.testing.assert_allclose(shared, alone, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_are_divided_among_devices_which_exchange_nothing(corpus):
     """Three runs on two devices: the third is repeated; each run is as it is alone."""
     recipe = Recipe(batch=13, steps=3, warmup=0)

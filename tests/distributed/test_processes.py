@@ -31,6 +31,7 @@ def words(text):
     return set(re.findall("[A-Za-z]+", text))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path, names):
     """Two with two devices each, the state split, streamed: equal losses, and only process 0 speaks and writes."""
     data = tmp_path / "names.txt"

@@ -98,6 +98,7 @@ def test_a_large_vocabulary_is_gathered_to_the_same_loss(batch, monkeypatch):
     chex.assert_trees_all_close(token_nll(*batch[:2]), expected_BT)
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_is_scored_in_chunks(monkeypatch):
     """Same loss, same gradient, and never all logits in memory; the last of 8 chunks is padded."""
     model = build("transformer", vocab=1009, context=37, layers=1, heads=1, embed=5, tied=True)
@@ -128,6 +129,7 @@ def test_gradients_are_summed_over_chunks_in_float32(monkeypatch):
     np.testing.assert_allclose(gradient["head"]["b"].astype(jnp.float32), prob_V - jnp.eye(V)[1], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_go_in_chunks(monkeypatch):
     shapes, model = [], build("gru", vocab=V, embed=3, hidden=7)
     spy = model._replace(head=lambda params, hidden: shapes.append(hidden.shape) or model.head(params, hidden))

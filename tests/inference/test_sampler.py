@@ -119,6 +119,7 @@ def test_inverse_cdf_is_exact_at_the_steps():
     assert inverse_cdf(uniform_B[-1:], thirds_V[None]) == 29_999
 
 
+@pytest.mark.slow
 def test_inverse_cdf_never_takes_what_is_ruled_out():
     """As many symbols as GPT-2's, most of them ruled out, at random numbers that lie on a step of the sums."""
     random = np.random.default_rng(0)

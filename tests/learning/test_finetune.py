@@ -111,6 +111,7 @@ def test_new_symbols_leave_the_logits_of_the_others(case):
     np.testing.assert_allclose(logits_BTV[..., V:], np.repeat(mean_BT1, 2, -1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_new_letters_are_learned(bigram, tmp_path):
     """A corpus that grows the vocabulary of the model, in memory and from files."""
     path, trained = tmp_path / "capitals.txt", bigram[1]
@@ -150,6 +151,7 @@ def test_gpt2_small_can_be_built():
     assert num_params(jax.eval_shape(model.init, jax.random.key(0))) == 124_439_808
 
 
+@pytest.mark.slow
 def test_the_command(command, bigram, tmp_path, monkeypatch, gpt2_folder):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     first, second = tmp_path / "first.safetensors", tmp_path / "second"
@@ -183,6 +185,7 @@ def test_the_command(command, bigram, tmp_path, monkeypatch, gpt2_folder):
         assert message in err
 
 
+@pytest.mark.slow
 def test_the_command_adds_new_symbols_and_goes_on(command, bigram, tmp_path, monkeypatch):
     monkeypatch.setattr(counting, "baselines", lambda corpus: {})  # which take long to compile
     first, part = tmp_path / "first.safetensors", tmp_path / "part.txt"

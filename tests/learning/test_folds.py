@@ -3,6 +3,7 @@
 import chex
 import jax
 import numpy as np
+import pytest
 
 from makemore_jax.data.corpus import encode_whole
 from makemore_jax.data.tokens import select, tokenize
@@ -53,6 +54,7 @@ def test_equal_lines_share_a_fold_and_the_folds_share_the_different_ones():
     assert deal(TOKENS, 99).count == len(set(LINES))
 
 
+@pytest.mark.slow
 def test_the_run_on_all_lines_is_an_ordinary_run():
     init, steps = training(MODEL, CORPUS, RECIPE)
     state, reached = init(KEY), []

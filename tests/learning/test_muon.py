@@ -80,6 +80,7 @@ def updates_of(recipe, params, grads):
     return transform.update(grads, state, params)[0]
 
 
+@pytest.mark.slow
 def test_each_optimiser_has_its_rate_and_decay_is_for_both():
     recipe = Recipe(steps=9, warmup=1, final=1, weight_decay=0.5, learning_rate=0.01, optimizer="muon")
     params = {
@@ -102,6 +103,7 @@ def test_each_optimiser_has_its_rate_and_decay_is_for_both():
         chex.assert_trees_all_close(updates, adamw, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_seeds_and_rates_at_once_are_the_runs_alone():
     options = {"recipe": dataclasses.replace(RECIPE, average=0.9), "evaluations": 1, "progress": False}
     runs = mm.sweep(MODEL, CORPUS, [0, 1], [0.01, 0.1], **options)
@@ -112,6 +114,7 @@ def test_seeds_and_rates_at_once_are_the_runs_alone():
         chex.assert_trees_all_close(runs.best[r].params, alone.best[0].params, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_saved_and_resumed_is_the_run_bit_for_bit():
     """With all options that a recipe has for this model."""
     options = {"dropout": 0.1, "average": 0.9, "micro_batches": 2, "bfloat16": True, "muon_rate": 0.02}
@@ -125,6 +128,7 @@ def test_a_run_that_is_saved_and_resumed_is_the_run_bit_for_bit():
     assert not np.allclose(state.weights["hidden"]["w"], state.params["hidden"]["w"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_run_on_two_shards_is_the_run_on_one_device(monkeypatch):
     """A shard is a part of every matrix, and an update needs the whole."""
     monkeypatch.setattr(mesh, "SMALL", 2)
@@ -137,6 +141,7 @@ def test_the_run_on_two_shards_is_the_run_on_one_device(monkeypatch):
     chex.assert_trees_all_close(*(jax.device_get(state.params) for state in states), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_recompiled_block_has_the_same_update():
     model = build("transformer", vocab=CORPUS.vocab.size, context=7, layers=2, heads=1, embed=6)
     states = []

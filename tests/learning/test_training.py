@@ -208,6 +208,7 @@ def test_dropout_is_drawn_anew_in_each_step():
         assert len(set(losses_N.tolist())) == (1 if rate == 0 else 3)
 
 
+@pytest.mark.slow
 def test_a_model_computes_its_blocks_again_with_the_same_gradient():
     """With dropout, whose masks must be the same too; the memory no longer grows with the activations of all layers."""
     model, programs = build("transformer", vocab=CORPUS.vocab.size, context=7, layers=5, heads=1, embed=6), []

@@ -31,6 +31,7 @@ def test_the_fused_form_is_the_readable_one_with_its_gradient_and_under_vmap():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "dtype", "calls"), [("gpu", "bfloat16", 2), ("gpu", "float32", 0), ("cpu", "bfloat16", 0)]
 )

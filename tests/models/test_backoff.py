@@ -86,6 +86,7 @@ def test_order_zero_is_refused():
         backoff.Config(V, 0)
 
 
+@pytest.mark.slow
 def test_padded_parameters_are_the_same_models_in_one_shape():
     longest, orders = backoff.Config(V, 4), (1, 3, 4)
     data = [tokenize(lines, VOCAB).pairs for lines in (LINES, LINES[:3], ["cc"])]

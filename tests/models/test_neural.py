@@ -94,6 +94,7 @@ def test_dropout_is_a_random_network_with_the_mean_of_the_whole(case):
         assert np.array_equal(other, whole)
 
 
+@pytest.mark.slow
 def test_remat_computes_again_with_the_same_gradient(case):
     """Marked, the gradient of a model that supports it holds a checkpoint; that of another is what it was."""
     with jax.enable_x64(True):

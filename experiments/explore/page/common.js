@@ -112,6 +112,10 @@ page.slider = (label, count, value, oninput) => {
   return whole;
 };
 
+// The shades leave out those between light and dark, on which text of neither colour would be easy to read.
+page.isStrong = (v) => v > 0.56;
+page.shade = (v) => (page.isStrong(v) ? 0.67 + 0.75 * (v - 0.56) : v);
+
 // A heat map as a table: arrows move in it, Enter is a click. `cell(i, j)` gives v (0 to 1), and may give `below`
 // (whether the value is negative), `texts` to stand in it, and `spoken` for a screen reader.
 page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true, extra = "" }) => {
@@ -174,7 +178,7 @@ page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true,
     const found = where(event);
     if (!found) return;
     const [i, j] = found;
-    const moves = { ArrowUp: [i - 1, j], ArrowDown: [i + 1, j], ArrowLeft: [i, j - 1], ArrowRight: [i, j + 1], Home: [i, 0], End: [i, columns.length - 1] };
+    const moves = { ArrowUp: [i - 1, j], ArrowDown: [i + 1, j], ArrowLeft: [i, j - 1], ArrowRight: [i, j + 1], Home: [i, 0], End: [i, columns.length - 1], PageUp: [Math.max(0, i - 8), j], PageDown: [Math.min(rows.length - 1, i + 8), j] };
     if (event.key in moves) {
       const [a, b] = moves[event.key];
       if (cells[a] && cells[a][b]) cells[a][b].focus();
@@ -188,8 +192,8 @@ page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true,
     for (let i = 0; i < rows.length; i++) {
       for (let j = 0; j < columns.length; j++) {
         const { v, below, texts: written } = cell(i, j), one = cells[i][j];
-        one.style.setProperty("--v", v.toFixed(3));
-        one.classList.toggle("strong", v > 0.58);
+        one.style.setProperty("--v", page.shade(v).toFixed(3));
+        one.classList.toggle("strong", page.isStrong(v));
         one.classList.toggle("below", Boolean(below));
         if (texts && written) for (let k = 0; k < 2; k++) if (one.children[k].textContent !== written[k]) one.children[k].textContent = written[k];
       }
@@ -200,15 +204,18 @@ page.heat = ({ rows, columns, cell, label, onhover, onpick, onrow, texts = true,
   return { table, cells, update, light };
 };
 
+// A probability over its bar, where one in two hundred is the least that is worth a number
+page.inPercent = (p) => (p >= 0.0095 ? (100 * p).toFixed(0) : p >= 0.005 ? (100 * p).toFixed(1).slice(1) : "");
+
 // Bars that stand side by side, one for each symbol; a button where there is something to click.
-page.bars = (items, { most, onpick, second, label } = {}) => {
+page.bars = (items, { most, onpick, second, label, numbers } = {}) => {
   const top = most || Math.max(1e-9, ...items.map((item) => Math.max(item.p || 0, item.q || 0)));
   const best = Math.max(...items.map((item) => item.q ?? item.p ?? 0));
   const long = items.some((item) => item.label.length > 3) ? "long" : "";
   return page.element("div", { class: `bars ${long} ${second ? "two" : ""}`, role: "group", "aria-label": label }, ...items.map((item) => {
     const said = `${item.label}: ${page.percent(item.p)}${second ? `, ${page.percent(item.q)} ${second}` : ""}`;
     const parts = [
-      page.element("span", { class: "column" }, page.element("span", { class: "bar", style: { "--h": (item.p || 0) / top } }), second ? page.element("span", { class: "bar cut", style: { "--h": (item.q || 0) / top } }) : null),
+      page.element("span", { class: "column" }, numbers ? page.element("span", { class: "number", style: { "--h": (item.p || 0) / top }, text: page.inPercent(item.p) }) : null, page.element("span", { class: "bar", style: { "--h": (item.p || 0) / top } }), second ? page.element("span", { class: "bar cut", style: { "--h": (item.q || 0) / top } }) : null),
       page.symbol(item.label),
     ];
     const kind = `${item.chosen ? "chosen" : ""} ${(item.q ?? item.p) === best ? "best" : ""}`;
@@ -221,7 +228,7 @@ page.bars = (items, { most, onpick, second, label } = {}) => {
 page.ranking = (items) => {
   const top = Math.max(1e-9, ...items.map((item) => item.p));
   return page.element("ol", { class: "ranking" }, ...items.map((item) =>
-    page.element("li", { style: { "--w": item.p / top } }, page.symbol(item.label), page.element("span", { class: "bar" }), page.element("span", { class: "number", text: item.text }))));
+    page.element("li", { class: item.chosen ? "chosen" : "", style: { "--w": item.p / top } }, page.symbol(item.label), page.element("span", { class: "bar" }), page.element("span", { class: "number", text: item.text }))));
 };
 
 // Curves in an SVG: each has a name, a class, and points [x, y]; levels are dashed lines; a marker is a vertical line.
@@ -248,7 +255,6 @@ page.chart = ({ curves, levels = [], xlabel, ylabel, xlog = false, marker, xtick
   picture.append(element("text", { class: "axis", x: 10, y: (top + height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 10 ${(top + height - bottom) / 2})`, text: ylabel }));
   for (const level of levels) {
     picture.append(element("line", { class: "level", x1: left, x2: width - right, y1: y(level.y), y2: y(level.y) }));
-    picture.append(element("text", { class: "tick", x: width - right, y: y(level.y) - 4, "text-anchor": "end", text: level.name }));
   }
   if (marker !== undefined) picture.append(element("line", { class: "marker", x1: x(marker), x2: x(marker), y1: top, y2: height - bottom }));
   for (const curve of curves) {
@@ -257,7 +263,12 @@ page.chart = ({ curves, levels = [], xlabel, ylabel, xlog = false, marker, xtick
     picture.append(element("path", { class: `curve ${curve.kind}`, d: drawn }));
     const near = points.find(([a]) => a === marker);
     if (near) picture.append(element("circle", { class: `dot ${curve.kind}`, cx: x(near[0]), cy: y(near[1]), r: 4 }));
+    if (curve.lowest && points.length) {
+      const [a, b] = points.reduce((low, point) => (point[1] < low[1] ? point : low));
+      picture.append(element("circle", { class: `lowest ${curve.kind}`, cx: x(a), cy: y(b), r: 6 }), element("text", { class: "tick", x: x(a), y: y(b) - 12, "text-anchor": "middle", text: `lowest ${page.format(b, 4)}` }));
+    }
   }
+  for (const level of levels) picture.append(element("text", { class: "tick", x: width - right, y: y(level.y) - 4, "text-anchor": "end", text: level.name }));
   const legend = element("p", { class: "legend" }, ...curves.map((curve) => element("span", { class: curve.kind, text: curve.name })));
   return element("div", { class: "figure" }, picture, legend);
 };

@@ -32,14 +32,14 @@ page.softmax = (logits) => page.logSoftmax(logits).map(Math.exp);
 page.filterLogits = (logits, { temperature, top_k, top_p }) => {
   const top = logits.reduce((most, value) => Math.max(most, value), -Infinity);
   const scaled = logits.map((value) => (value - top) / (temperature || 1));
-  const order = [...scaled.keys()].sort((i, j) => scaled[j] - scaled[i] || i - j);
-  const first = order.slice(0, temperature === 0 ? 1 : top_k ?? order.length), prob = page.softmax(first.map((i) => scaled[i]));
-  let before = 0;
-  const left = new Set(first.filter((_, rank) => {
-    const kept = rank === 0 || top_p >= 1 || before < top_p;
-    before += prob[rank];
-    return kept;
-  }));
+  if (temperature > 0 && top_k === null && top_p >= 1) return scaled;
+  const order = [...scaled.keys()].sort((i, j) => scaled[j] - scaled[i] || i - j).slice(0, temperature === 0 ? 1 : top_k ?? undefined);
+  const prob = page.softmax(order.map((i) => scaled[i])), left = new Set();
+  let sum = 0;
+  order.forEach((i, rank) => {
+    if (rank === 0 || top_p >= 1 || sum < top_p) left.add(i);
+    sum += prob[rank];
+  });
   return scaled.map((value, i) => (left.has(i) ? value : -Infinity));
 };
 
@@ -47,7 +47,7 @@ page.filterLogits = (logits, { temperature, top_k, top_p }) => {
 page.inverseCdf = (uniform, prob) => {
   const total = prob.reduce((sum, p) => sum + p, 0);
   let sum = 0;
-  const found = prob.findIndex((p) => (sum += p) > uniform * total && p > 0);
+  const found = prob.findIndex((p) => (sum += p) > uniform * total);
   return found < 0 ? prob.findLastIndex((p) => p > 0) : found;
 };
 
@@ -73,6 +73,7 @@ page.openModel = async (saved) => {
   const vocabulary = page.vocabulary(saved.vocabulary), labels = vocabulary.symbols.map(page.label);
   return { ...saved, ...loadModel(saved, bytes), vocabulary, labels, barred: new Set(saved.barred) };
 };
+
 page.reading = ({ vocabulary, context }, typed) => {
   const pieces = vocabulary.pieces(vocabulary.normalize(typed.replaceAll("\n", " "))), tokens = pieces.map(vocabulary.encode);
   const unknown = tokens.includes(undefined) ? tokens.indexOf(undefined) : pieces.length, ids = tokens.slice(0, unknown).flat();
@@ -80,7 +81,7 @@ page.reading = ({ vocabulary, context }, typed) => {
   if (ids.length >= context) {
     return { ids: ids.slice(0, context - 1), unread: vocabulary.decode(ids.slice(context - 1)) + unread, problem: `this model reads up to ${page.count(context - 1)} symbols` };
   }
-  return { ids, unread, problem: unknown < pieces.length ? `this model does not know the ${vocabulary.kind} ${page.label(pieces[unknown])}` : null };
+  return { ids, unread, problem: unknown < pieces.length ? `this model does not know the ${vocabulary.kind} '${page.label(pieces[unknown])}'` : null };
 };
 
 // The log-probabilities of the symbol after the mark and after each symbol; what was read before is not read again
@@ -98,9 +99,11 @@ page.logProbs = async (model, ids) => {
   return read.rows;
 };
 
-page.barTokens = (prob) => {
-  const all = [...prob.keys()];
-  return prob.length <= page.MAX_ALL ? all : all.sort((i, j) => prob[j] - prob[i] || i - j).slice(0, page.BARS);
+page.finite = (value) => (Number.isFinite(value) ? value : null);
+
+page.barTokens = (logProb) => {
+  const all = [...logProb.keys()];
+  return all.length <= page.MAX_ALL ? all : all.sort((i, j) => logProb[j] - logProb[i] || i - j).slice(0, page.BARS);
 };
 
 page.checkWanted = (model, { n, seed, prefix }) => {
@@ -127,13 +130,12 @@ page.drawing = function* (model, wanted, index) {
 page.answers = {
   async type(model, { text }) {
     const { ids, unread, problem } = page.reading(model, text), rows = await page.logProbs(model, ids);
-    const finite = (value) => (Number.isFinite(value) ? value : null), nats = ids.map((id, t) => -rows[t][id]);
-    const sum = nats.reduce((total, value) => total + value, 0), end = -rows.at(-1)[page.MARK], bars = page.barTokens(rows.at(-1).map(Math.exp));
-    const shown = Array.from(unread, page.label);
+    const nats = ids.map((id, t) => -rows[t][id]), sum = nats.reduce((total, value) => total + value, 0), end = -rows.at(-1)[page.MARK];
+    const bars = page.barTokens(rows.at(-1)), rest = Array.from(unread, page.label);
     return {
-      symbols: ids.map((id) => model.labels[id]), nats: nats.map(finite), end: finite(end), sum: finite(sum), total: finite(sum + end),
-      unread: shown.length > 200 ? [...shown.slice(0, 200), "…"] : shown, problem, bars: bars.map((id) => [id, model.labels[id]]),
-      first: 0, prob: rows.map((row) => bars.map((id) => Math.exp(row[id]))),
+      symbols: ids.map((id) => model.labels[id]), nats: nats.map(page.finite), end: page.finite(end), sum: page.finite(sum), total: page.finite(sum + end),
+      unread: rest.length > 200 ? [...rest.slice(0, 200), "…"] : rest, problem,
+      bars: bars.map((id) => [id, model.labels[id]]), first: 0, prob: rows.map((row) => bars.map((id) => Math.exp(row[id]))),
     };
   },
 
@@ -147,23 +149,27 @@ page.answers = {
     page.checkWanted(model, wanted);
     const lines = [];
     for (let index = 0; index < wanted.n; index++) {
-      const steps = [...page.drawing(model, wanted, index)], ended = steps.at(-1).token === page.MARK;
-      const tokens = steps.map((step) => step.token).slice(0, ended ? -1 : undefined);
-      const logProb = steps.reduce((total, step) => total + step.logProb[step.token], 0);
-      lines.push({ symbols: tokens.map((id) => model.labels[id]), log_prob: Number.isFinite(logProb) ? logProb : null, ended, where: null });
-      await page.pause();
+      const line = { symbols: [], log_prob: 0, ended: false, where: null };
+      for (const { token, logProb } of page.drawing(model, wanted, index)) {
+        line.log_prob += logProb[token];
+        line.ended = token === page.MARK;
+        if (!line.ended) line.symbols.push(model.labels[token]);
+        await page.pause();
+      }
+      lines.push({ ...line, log_prob: page.finite(line.log_prob) });
     }
     return { lines, novelty: null };
   },
 
   async replay(model, wanted) {
-    const steps = [...page.drawing(model, wanted, wanted.index)].map(({ token, given, uniform, logProb, cut }) => {
-      const prob = logProb.map(Math.exp), most = page.barTokens(prob), bars = most.includes(token) ? most : [...most, token];
-      return {
-        symbol: model.labels[token], given, random: uniform, bars: bars.map((id) => model.labels[id]), prob: bars.map((id) => prob[id]),
-        cut: bars.map((id) => cut[id]), below: cut.slice(0, token).reduce((sum, p) => sum + p, 0), chosen: bars.indexOf(token),
-      };
-    });
+    const steps = [];
+    for (const { token, given, uniform, logProb, cut } of page.drawing(model, wanted, wanted.index)) {
+      const most = page.barTokens(logProb), bars = most.includes(token) ? most : [...most, token];
+      steps.push({
+        symbol: model.labels[token], given, random: uniform, bars: bars.map((id) => model.labels[id]), chosen: bars.indexOf(token),
+        prob: bars.map((id) => Math.exp(logProb[id])), cut: bars.map((id) => cut[id]), below: cut.slice(0, token).reduce((sum, p) => sum + p, 0),
+      });
+    }
     return { steps };
   },
 };

@@ -9,7 +9,20 @@
   const shared = { text: "", runs: [], maxText: 5000, maxLines: 100 };
   const views = {};
   let current = null, live = null, tableWanted = true;
-  page.theme(document.getElementById("theme"), () => views.inside?.redraw());
+  const theme = document.getElementById("theme");
+  theme.before(page.largeButton());
+  page.theme(theme, () => views.inside?.redraw());
+
+  const guide = page.guide(document.querySelector("main"));
+  const wait = () => { document.getElementById("waiting").hidden = shared.runs.length > 0 || !live || live.done || current === "table" || current === "train"; };
+
+  // What is shown goes into the address, soon after it has changed
+  let noting = null;
+  const note = () => {
+    clearTimeout(noting);
+    noting = setTimeout(() => { if (current && views[current]) page.address.write(current, views[current].kept?.()); }, 250);
+  };
+  for (const change of ["input", "change", "click", "keyup"]) addEventListener(change, note);
 
   const openTable = async () => {
     if (!tableWanted) return;
@@ -17,7 +30,8 @@
     fill(section("table"), element("p", { class: "lead", text: "Counting…" }));
     try {
       const data = await ask("table");
-      page.tableView(section("table"), data, (first, second) => ask("lines", { version: data.version, first, second }));
+      views.table = page.tableView(section("table"), data, (first, second) => ask("lines", { version: data.version, first, second }));
+      if (current === "table") views.table.restore(page.address.read());
     } catch (error) {
       tableWanted = true;
       fill(section("table"), element("p", { class: "notice", text: error.message }));
@@ -26,10 +40,25 @@
 
   const show = page.tabs(names, (name) => {
     current = name;
+    guide(name);
+    wait();
+    views[name]?.restore?.(page.address.read());
     if (name === "table") openTable();
     else if (name !== "train") views[name]?.refresh();
+    note();
   }, () => (live ? "train" : "table"));
-  for (const name of names) tab(name).addEventListener("click", () => { show(name); views[name]?.focus?.(); });
+  for (const name of names) {
+    tab(name).addEventListener("click", (event) => {
+      show(name);
+      if (views[name]?.focus) views[name].focus();
+      else if (event.detail) tab(name).blur(); // the keys of a clicker go to the view
+    });
+  }
+  page.keys(names, (name) => {
+    if (tab(name).hidden) return;
+    document.activeElement.blur();
+    show(name);
+  }, () => views[current]);
 
   let before = "", counted = null;
   const look = async () => {
@@ -39,6 +68,7 @@
       Object.assign(shared, { runs: state.runs, maxText: state.max_text, maxLines: state.max_lines });
       live = state.live;
       tab("train").hidden = !live;
+      wait();
       views.train?.refresh(live);
       const now = JSON.stringify(state.runs);
       if (now !== before && current && current !== "table" && current !== "train") views[current]?.refresh();
@@ -57,7 +87,7 @@
   if (!shared.text) shared.text = "emma";
   Object.assign(views, { type: page.typeView(section("type"), shared), make: page.makeView(section("make"), shared), inside: page.insideView(section("inside"), shared), train: page.trainView(section("train")) });
   views.train.refresh(live);
-  show(location.hash.slice(1) || (live ? "train" : shared.runs.length ? "type" : "table"));
+  show(page.viewInAddress() || (live ? "train" : shared.runs.length ? "type" : "table"));
   const again = async () => {
     if (!document.hidden) await look();
     setTimeout(again, live && !live.done ? 1000 : 2500);

@@ -1,6 +1,12 @@
 "use strict";
 // New lines, as they are drawn; each replayed letter by letter.
 
+// A log-probability as a chance: 1 in so many
+page.oneIn = (logProb) => {
+  const many = Math.exp(-logProb);
+  return many < 1e12 ? `1 in ${page.count(Number(many.toPrecision(2)))}` : `1 in 10^${Math.round(-logProb / Math.LN10)}`;
+};
+
 page.makeView = (section, shared) => {
   const { element, symbol, word, fill, card, format, ask } = page;
   const runs = element("select", { "aria-label": "Run" }), runsLabel = element("label", { class: "plain" }, element("span", { text: "run" }), runs);
@@ -16,8 +22,8 @@ page.makeView = (section, shared) => {
   const K = [null, 20, 15, 10, 8, 6, 5, 4, 3, 2, 1];
   const topK = page.slider("top-k", K.length, 0, (index) => { wanted.top_k = K[index]; return K[index] === null ? "all" : String(K[index]); });
   const topP = page.slider("top-p", 20, 0, (index) => { wanted.top_p = Math.round(100 - 5 * index) / 100; return wanted.top_p.toFixed(2); });
-  const told = element("p", { class: "lead", "aria-live": "polite" }), changed = element("p", { class: "notice", role: "status", hidden: true, text: "The run has changed since these lines were drawn; draw again." }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
-  let timer = null, arriving = [], drawn = null, asked = 0, replays = 0;
+  const told = element("p", { class: "lead", "aria-live": "polite" }), changed = element("p", { class: "notice", role: "status", hidden: true, text: "The run has changed since these lines were drawn; draw again." }), heading = element("p", { class: "note" }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
+  let timer = null, arriving = [], drawn = null, asked = 0, replays = 0, walk = null; // the line that is replayed
 
   const stop = () => {
     clearInterval(timer);
@@ -28,6 +34,7 @@ page.makeView = (section, shared) => {
     stop();
     for (const waiting of arriving) clearTimeout(waiting);
     fill(replayed);
+    walk = null;
     replays += 1;
     let found;
     const mine = ++asked, now = request();
@@ -41,11 +48,14 @@ page.makeView = (section, shared) => {
       drawn = null;
       refresh();
       fill(list);
+      fill(heading);
       fill(told, element("span", { class: "notice", text: error.message }));
       return;
     }
     fill(list);
     const news = found.novelty;
+    const one = found.lines.find((line) => line.log_prob !== null);
+    fill(heading, "Beside each line stands its log-probability, ln P(line), in nats", one ? `: ${format(one.log_prob, 2)} is ${page.oneIn(one.log_prob)}` : "", ".", now.temperature === 0 || now.top_k === 1 ? element("strong", { text: ` ${now.temperature === 0 ? "At temperature 0" : "With top-k 1"} the most likely symbol is always taken and the random number changes nothing, so all lines are equal.` }) : null);
     const many = `${found.lines.length} ${found.lines.length === 1 ? "line" : "lines"}`;
     fill(told, news ? `${many}: ${news.new} new, ${news.in_train} in train, ${news.in_held_out} held out. ` : `${many}. `, element("span", { class: "note", text: `${news ? "" : "The data of this run is not at hand, so which of them are new is not known. "}Click a line to see how it was drawn.` }));
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -102,19 +112,32 @@ page.makeView = (section, shared) => {
     const move = (by) => { stop(); play.textContent = "Play"; show(Math.max(0, Math.min(steps.length - 1, place + by))); };
     fill(replayed, card("How it was drawn", line, body, said, element("p", { class: "note", text: "Pale: what the model says. Full: what temperature, top-k and top-p leave of it." }),
       element("div", { class: "buttons" }, element("button", { text: "Back", onclick: () => move(-1) }), element("button", { text: "Step", onclick: () => move(1) }), play)));
+    walk = { move, play: () => play.click() };
     show(0);
     replayed.scrollIntoView({ block: "nearest" });
   };
 
+  const fillRuns = () => {
+    const before = runs.value, names = shared.runs.map((run) => run.name);
+    if ([...runs.options].map((option) => option.value).join("\n") === names.join("\n")) return;
+    fill(runs, ...names.map((name) => element("option", { value: name, text: name })));
+    if (names.includes(before)) runs.value = before;
+    runsLabel.hidden = names.length < 2;
+  };
+  const kept = () => ({ run: runs.value, text: prefix.value, seed: seed.value, lines: n.value, temperature: wanted.temperature, top_k: wanted.top_k, top_p: wanted.top_p });
+  const restore = (values) => {
+    fillRuns();
+    if (!Object.keys(values).length) return;
+    if (values.run && shared.runs.some((run) => run.name === values.run[0])) runs.value = values.run[0];
+    for (const [input, name] of [[prefix, "text"], [seed, "seed"], [n, "lines"]]) input.value = values[name] ?? input.value;
+    const at = { temperature: 20 * (values.temperature ?? 1), top_k: Math.max(0, K.indexOf(Number(values.top_k))), top_p: 20 * (1 - (values.top_p ?? 1)) };
+    [[temperature, at.temperature], [topK, at.top_k], [topP, at.top_p]].forEach(([slider, index]) => slider.set(Math.round(index) || 0));
+    const now = request();
+    if (drawn && Object.keys(now).some((name) => now[name] !== drawn[name])) make();
+  };
   const refresh = () => {
-    const before = runs.value;
-    const names = shared.runs.map((run) => run.name);
-    if ([...runs.options].map((option) => option.value).join("\n") !== names.join("\n")) {
-      fill(runs, ...names.map((name) => element("option", { value: name, text: name })));
-      if (names.includes(before)) runs.value = before;
-      runsLabel.hidden = names.length < 2;
-      if (!before && names.length) make();
-    }
+    fillRuns();
+    if (!asked && runs.value) make();
     changed.hidden = !drawn || shared.runs.some((run) => run.name === drawn.run && run.version === drawn.version);
   };
   runs.addEventListener("change", make);
@@ -125,6 +148,7 @@ page.makeView = (section, shared) => {
     slider.show();
     slider.input.addEventListener("change", make);
   }
-  fill(section, form, told, changed, list, replayed);
-  return { refresh, focus: () => prefix.focus() };
+  fill(section, form, told, heading, changed, list, replayed);
+  const move = (by) => (walk ? walk.move(by) : list.querySelector(".made")?.click());
+  return { refresh, kept, restore, focus: () => prefix.focus(), forward: () => move(1), back: () => move(-1), play: () => (walk ? walk.play() : move(1)) };
 };

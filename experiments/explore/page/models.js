@@ -17,7 +17,7 @@ page.start = async (top, main) => {
   for (const saved of runs) page.models.set(saved.name, await page.openModel(saved));
   const theme = element("button", { class: "quiet", text: "◐", title: "Light or dark", "aria-label": "Switch between light and dark" });
   const tabs = names.map((name) => element("button", { role: "tab", id: `tab-${name}`, "aria-controls": name, text: titles[name], onclick: () => { show(name); views[name].focus(); } }));
-  top.append(element("div", { class: "tabs", role: "tablist", "aria-label": "Views" }, ...tabs), theme);
+  top.append(element("div", { class: "tabs", role: "tablist", "aria-label": "Views" }, ...tabs), page.largeButton(), theme);
   page.fill(main, element("p", { class: "busy", id: "busy", role: "status", hidden: true, text: "computing" }),
     ...names.map((name) => element("section", { class: "view", role: "tabpanel", id: name, "aria-labelledby": `tab-${name}`, hidden: true })));
   const shared = { text: page.firstText(page.models.get(runs[0].name)), runs, maxText: page.MAX_TEXT, maxLines: page.MAX_LINES };
@@ -25,7 +25,7 @@ page.start = async (top, main) => {
   section("make").append(element("p", { class: "note", text: "The page computes all of this itself. Its random numbers are its own: with the same seed, makemore_jax draws other lines." }));
   page.theme(theme);
   const show = page.tabs(names, (name) => views[name].refresh(), () => "type");
-  show(location.hash.slice(1));
+  show(page.viewInAddress());
 };
 
 page.start(document.querySelector(".top"), document.querySelector("main")).catch((error) =>

@@ -19,12 +19,15 @@ page.tableView = (section, data, linesWith) => {
   const inked = (p) => (state.scale === "log" ? Math.max(0, 1 - Math.log(Math.max(p, 1e-9)) / FLOOR) : Math.min(1, p / scaleTop));
   let scaleTop = 1;
   const short = (p) => (p >= 0.9995 ? "1.0" : p < 0.0005 ? (p > 0 ? "0+" : "0") : p.toFixed(3).slice(1));
-  const asCount = () => state.show === "count" && state.source === "counted";
+  const asCount = () => state.show === "count";
+  // What a cell counts: what was found, with what is added to it; or what the learned table expects of as many pairs
+  const amount = (i, j) => (state.source === "learned" ? total[i] * learned(i, j) : counts[i][j] + state.smoothing);
+  const shortAmount = (n) => (n >= 9999.5 ? `${Math.round(n / 1000)}k` : n >= 10 || Number.isInteger(n) ? String(Math.round(n)) : n < 0.005 ? "0+" : String(Number(n.toFixed(n < 1 ? 2 : 1))).replace(/^0\./, "."));
   const cell = (i, j) => {
-    const n = counts[i][j], p = prob(i, j);
-    const v = asCount() ? (state.scale === "log" ? Math.log1p(n) / Math.log1p(most) : n / most) : inked(p);
-    const spoken = `${symbols[i]}${symbols[j]}: ${count(n)} times, probability ${percent(p)} after ${symbols[i]}`;
-    return { v, texts: [symbols[i] + symbols[j], asCount() ? String(n) : short(p)], spoken };
+    const n = amount(i, j), p = prob(i, j), top = most + (state.source === "learned" ? 0 : state.smoothing);
+    const v = asCount() ? Math.min(1, state.scale === "log" ? Math.log1p(n) / Math.log1p(top) : n / top) : inked(p);
+    const spoken = `${symbols[i]}${symbols[j]}: ${count(counts[i][j])} times, probability ${percent(p)} after ${symbols[i]}`;
+    return { v, texts: [symbols[i] + symbols[j], asCount() ? shortAmount(n) : short(p)], spoken };
   };
 
   const heading = element("p", { class: "lead" });
@@ -40,16 +43,20 @@ page.tableView = (section, data, linesWith) => {
     state.pair = [i, j];
     const rank = data.rank[i][j], where = counts[i][j] ? `${count(rank)} of ${count(vocab * vocab)} pairs` : "never seen";
     const fact = (name, value) => element("div", {}, element("dt", {}, ...name), element("dd", { text: value }));
-    const given = ["P(", symbol(symbols[j]), " | ", symbol(symbols[i]), ")"];
+    const given = ["P(", symbol(symbols[j]), " | ", symbol(symbols[i]), ")"], n = counts[i][j];
+    const learns = state.source === "learned", changed = learns ? `, learned ${shortAmount(amount(i, j))}` : state.smoothing ? ` + ${state.smoothing.toLocaleString("en-US")}` : "";
     fill(pair, element("div", { class: "two" }, symbol(symbols[i]), symbol(symbols[j])),
-      element("dl", {}, fact(["count"], count(counts[i][j])), fact(given, prob(i, j).toFixed(4)), fact(["rank"], where)));
+      element("dl", {}, fact(["count"], count(n) + changed), fact(given, prob(i, j).toFixed(4)), fact(["rank"], where)));
   };
-  const listRow = (i) => {
-    row = i;
+  const listRow = (i, drawn = null) => {
+    row = [i, drawn];
     asked += 1;
-    const items = symbols.map((label, j) => ({ label, p: prob(i, j), n: counts[i][j] })).sort((a, b) => b.p - a.p);
+    const items = symbols.map((label, j) => ({ label, p: prob(i, j), chosen: j === drawn })).sort((a, b) => b.p - a.p);
     const head = element("h3", {}, "After ", symbol(symbols[i]), `: ${count(total[i])} pairs, sorted`);
-    fill(below, head, page.ranking(items.map((item) => ({ ...item, text: percent(item.p) }))));
+    const ranking = page.ranking(items.map((item) => ({ ...item, text: percent(item.p) })));
+    fill(below, head, ranking);
+    const chosen = ranking.querySelector(".chosen");
+    if (chosen) ranking.scrollTop = chosen.offsetTop - ranking.offsetTop - ranking.clientHeight / 2; // and not the page
   };
   const listLines = async (i, j) => {
     row = null;
@@ -91,6 +98,15 @@ page.tableView = (section, data, linesWith) => {
     walk.path = [];
   };
   const showName = () => fill(name, symbol(symbols[0], "edge"), ...walk.name.map((j) => symbol(symbols[j])), walk.over ? symbol(symbols[0], "edge") : element("span", { class: "caret" }));
+  const draw = (i, u) => { // the symbol whose part of the row's running sum holds the random number
+    const found = runningSum(i).findIndex((part) => part.to > u);
+    return found < 0 ? side - 1 : found;
+  };
+  const nameLength = (key) => { // Infinity if it does not end
+    let at = 0;
+    const end = data.uniform[key].findIndex((u) => (at = draw(at, u)) === 0);
+    return end < 0 ? Infinity : end;
+  };
   const restart = (key) => {
     clearPath();
     Object.assign(walk, { key, place: 0, at: 0, name: [], over: false });
@@ -101,14 +117,14 @@ page.tableView = (section, data, linesWith) => {
   };
   const step = () => {
     if (walk.over) return restart((walk.key + 1) % data.uniform.length);
-    const u = data.uniform[walk.key][walk.place], parts = runningSum(walk.at);
-    const found = parts.findIndex((part) => part.to > u), j = found < 0 ? side - 1 : found;
+    const u = data.uniform[walk.key][walk.place], parts = runningSum(walk.at), j = draw(walk.at, u);
     for (const one of walk.path) one.classList.remove("now");
     const here = heat.cells[walk.at][j];
     here.classList.add("path", "now");
     walk.path.push(here);
     heat.light(walk.at, j);
     showPair(walk.at, j);
+    listRow(walk.at, j);
     drawStack(parts, u, j);
     fill(said, "After ", symbol(symbols[walk.at]), `: ${u.toFixed(4)} falls between ${parts[j].from.toFixed(4)} and ${parts[j].to.toFixed(4)}, which is `, symbol(symbols[j]), j === 0 ? ": the name ends." : ".");
     walk.place += 1;
@@ -135,15 +151,19 @@ page.tableView = (section, data, linesWith) => {
   const buttons = element("div", { class: "buttons" }, play, element("button", { text: "Step", onclick: () => { stop(); step(); } }), element("button", { text: "New key", onclick: () => { stop(); restart((walk.key + 1) % data.uniform.length); } }), keyShown);
 
   // Smoothing, with the loss of the train counts on train and dev
-  const smoothingChart = element("div"), s = data.smoothing;
+  const smoothingChart = element("div"), explained = element("p", { class: "note", "aria-live": "polite" }), s = data.smoothing;
+  const best = s && s.dev.reduce((low, value, g) => (value !== null && (s.dev[low] === null || value < s.dev[low]) ? g : low), 0);
   const smoothing = s && page.slider("added to each count", s.smoothing.length, 0, (index) => {
+    if (state.smoothing !== s.smoothing[index]) showCounted(); // the learned table has none
     state.smoothing = s.smoothing[index];
     const curve = (kind) => s.smoothing.map((x, g) => [x || s.smoothing[1] / 2, s[kind][g] === null ? Infinity : s[kind][g]]);
-    fill(smoothingChart, page.chart({ curves: [{ name: `train ${format(s.train[index], 4)}`, kind: "a", points: curve("train") }, { name: `dev ${format(s.dev[index], 4)}`, kind: "b", points: curve("dev") }], xlabel: "smoothing", ylabel: "nats per character", xlog: true, xticks: [0.01, 1, 100, 10000], marker: state.smoothing || s.smoothing[1] / 2, height: 150 }));
+    fill(smoothingChart, page.chart({ curves: [{ name: `train ${format(s.train[index], 4)}`, kind: "a", points: curve("train") }, { name: `dev ${format(s.dev[index], 4)}`, kind: "b", points: curve("dev"), lowest: true }], xlabel: "smoothing", ylabel: "nats per character", xlog: true, xticks: [0.01, 1, 100, 10000], marker: state.smoothing || s.smoothing[1] / 2, height: 150 }));
+    fill(explained, s.dev[index] === null ? "The loss on dev is infinite: a dev line holds a pair that train never shows, and its probability is 0. Whatever is added to each count makes it finite." : `Lowest on dev: ${format(s.dev[best], 4)}, with ${s.smoothing[best]} added to each count.`);
+    if (walk.place) restart(walk.key); // its row is another now
+    else drawStack(runningSum(0));
     refresh();
-    return String(state.smoothing);
+    return state.smoothing.toLocaleString("en-US");
   });
-  const best = s && s.dev.reduce((low, value, g) => (value !== null && (s.dev[low] === null || value < s.dev[low]) ? g : low), 0);
 
   // The same table, learned
   let small = null;
@@ -184,16 +204,20 @@ page.tableView = (section, data, linesWith) => {
     heat.update();
     if (small) small.update();
     if (state.pair) showPair(...state.pair);
-    if (row !== null) listRow(row);
-    if (!walk.place) drawStack(runningSum(walk.at));
-    const table = state.source === "learned" ? `The table after ${count(l.steps[state.step])} steps of gradient descent` : asCount() ? "How often the column’s symbol follows the row’s" : `P(column | row), with ${state.smoothing} added to each count`;
+    if (row) listRow(...row);
+    const added = state.smoothing ? `, with ${state.smoothing.toLocaleString("en-US")} added to each count` : "";
+    const table = state.source === "learned" ? `${asCount() ? "The counts that the table expects" : "P(column | row)"} after ${count(l.steps[state.step])} steps of gradient descent` : `${asCount() ? "How often the column’s symbol follows the row’s" : "P(column | row)"}${added}`;
     fill(heading, `${table}. `, element("span", { class: "note" }, symbol(symbols[0], "chip"), " stands for the start and the end of a line."), cut ? element("strong", { text: ` The ${side} most frequent of ${count(vocab)} symbols.` }) : null);
   };
-  const sources = [["counted", "counted"], ["learned", "learned"]];
+  const sources = page.choice("Table", [["counted", "counted"], ["learned", "learned"]], state.source, (value) => { state.source = value; restart(walk.key); refresh(); });
+  const showCounted = () => {
+    state.source = "counted";
+    sources.select("counted");
+  };
   const toolbar = element("div", { class: "toolbar" },
     page.choice("Show", [["count", "counts"], ["prob", "probabilities"]], state.show, (value) => { state.show = value; refresh(); }),
     page.choice("Shade", [["linear", "linear"], ["log", "log"]], state.scale, (value) => { state.scale = value; refresh(); }),
-    l ? page.choice("Table", sources, state.source, (value) => { state.source = value; restart(walk.key); refresh(); }) : null);
+    l ? sources : null);
 
   fill(section, element("div", { class: "split" },
     element("div", { class: "main" }, heading, toolbar, element("div", { class: "wide" }, heat.table)),
@@ -202,12 +226,19 @@ page.tableView = (section, data, linesWith) => {
       card("Draw a name", name, stack, said, buttons, cut ? element("p", { class: "note", text: `Names are drawn among the ${side} symbols shown.` }) : null),
       null),
     element("div", { class: "extra" },
-      s ? card("Smoothing", element("p", { class: "note", text: `Counts of the ${count(s.lines[0])} train lines, scored on them and on ${count(s.lines[1])} dev lines.` }), smoothingChart, smoothing, element("div", { class: "buttons" }, element("button", { text: "Lowest on dev", onclick: () => smoothing.set(best) }), element("button", { text: "None", onclick: () => smoothing.set(0) }))) : null,
+      s ? card("Smoothing", element("p", { class: "note", text: `Counts of the ${count(s.lines[0])} train lines, scored on them and on ${count(s.lines[1])} dev lines.` }), smoothingChart, smoothing, explained, element("div", { class: "buttons" }, element("button", { text: "Lowest on dev", onclick: () => smoothing.set(best) }), element("button", { text: "None", onclick: () => smoothing.set(0) }))) : null,
       card("Learned by gradient descent", l ? element("div", { class: "tight" }, small.table, steps, told, element("div", { class: "buttons" }, replay)) : element("p", { class: "note", text: `With ${count(vocab)} symbols, learning the table would take long; it is left out.` })))));
   showPair(0, Math.min(1, side - 1));
   if (s) smoothing.show();
   if (l) steps.show();
-  restart(0);
+  restart(Math.max(0, data.uniform.findIndex((_, key) => nameLength(key) >= 4 && nameLength(key) <= 8))); // a name worth showing
   refresh();
-  return { restart, step, state };
+  const kept = () => ({ smoothing: state.smoothing, seed: walk.key });
+  const restore = (values) => {
+    const seed = Number(values.seed);
+    if (s && values.smoothing !== undefined) smoothing.set(Math.max(0, s.smoothing.indexOf(Number(values.smoothing))));
+    if (values.seed !== undefined && data.uniform[seed] && seed !== walk.key) restart(seed);
+  };
+  const back = () => { stop(); restart(walk.key); };
+  return { kept, restore, back, forward: () => { stop(); step(); }, play: () => play.click() };
 };

@@ -2,6 +2,7 @@
 // Tabs, of which one is open, and the choice between light and dark.
 
 page.section = (name) => document.getElementById(name);
+page.viewInAddress = () => location.hash.slice(1).split("?")[0]; // as in #make?seed=3
 page.tab = (name) => document.getElementById(`tab-${name}`);
 
 // Returns the function that opens a tab; `opened` is called with its name, `otherwise` names one in place of a hidden one.
@@ -10,13 +11,13 @@ page.tabs = (names, opened, otherwise) => {
   let current = null;
   const show = (name) => {
     if (!names.includes(name) || tab(name).hidden) name = otherwise();
+    if (page.viewInAddress() !== name) history[current ? "pushState" : "replaceState"](null, "", `#${name}`); // so that Back returns
     current = name;
     for (const other of names) {
       section(other).hidden = other !== name;
       tab(other).setAttribute("aria-selected", String(other === name));
       tab(other).tabIndex = other === name ? 0 : -1;
     }
-    if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
     opened(name);
   };
   document.querySelector(".tabs").addEventListener("keydown", (event) => {
@@ -28,7 +29,7 @@ page.tabs = (names, opened, otherwise) => {
     tab(name).focus();
     event.preventDefault();
   });
-  addEventListener("hashchange", () => show(location.hash.slice(1)));
+  addEventListener("popstate", () => show(page.viewInAddress()));
   return show;
 };
 

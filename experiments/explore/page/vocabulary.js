@@ -3,7 +3,7 @@
 
 page.MARK = 0;
 
-// A symbol made visible, as in symbols.py
+// A symbol made visible, as in shared/symbols.py
 page.label = (symbol) => {
   if (symbol === " ") return "␣";
   if (/[\p{C}\p{Z}]/u.test(symbol)) return Array.from(symbol, (c) => `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`).join(" ");

@@ -1,0 +1,16 @@
+"use strict";
+// After the view, the address names what it shows, as in #make?run=gru&seed=3: Back returns to it, a link opens it.
+
+page.address = {
+  // The values by their names; `run` is a list
+  read: () => {
+    const given = new URLSearchParams(location.hash.split("?")[1] || ""), values = Object.fromEntries(given);
+    return given.has("run") ? { ...values, run: given.getAll("run") } : values;
+  },
+
+  write: (view, values = {}) => {
+    const given = Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+    const wanted = `#${view}?${new URLSearchParams(given.filter(([, value]) => value !== null))}`.replace(/\?$/, "");
+    if (location.hash !== wanted) history.replaceState(null, "", wanted);
+  },
+};

@@ -1,0 +1,174 @@
+"""The page of experiments.explore in a lecture hall: large, by keys and links, readable, and a training to steer."""
+
+from pathlib import Path
+
+import pytest
+
+import makemore_jax as mm
+from experiments.explore import open_runs
+from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
+from makemore_jax.data.corpus import encode
+from makemore_jax.data.lines import digest, split
+from makemore_jax.errors import InputError
+from tests.commands.conftest import Tab
+from tests.commands.test_explore import SIZES, TOKEN, serving, untrained
+from tests.conftest import ROOT
+
+VIEWS = {"table": ".heat.big", "type": ".reader", "make": ".made", "inside": ".arcs", "train": ".samples tbody tr"}
+A, N = 1, 14  # the rows of the table
+
+
+@pytest.fixture(scope="module")
+def corpus(names):
+    lines = names[:400]
+    return encode(split(lines), digest(lines))
+
+
+@pytest.fixture(scope="module")
+def live(corpus):
+    """A model that has been trained for 20 steps, and again after it was paused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(open_runs, "GRU", {"embed": 5, "steps": 20})
+        patch.setattr(open_runs, "HIDDEN", 6)
+        patch.setattr(open_runs, "EVALUATE_EVERY", 10)
+        patch.setattr(mm, "baselines", lambda corpus: {"bigram": 2.5})
+        live = LiveRun(corpus)
+        live.pause(True)
+        live.thread.start()
+        with pytest.raises(InputError, match="the size is 0; it must be from 1 to 256"):
+            live.start_anew(0, 0.01)
+        live.start_anew(7, 0.01)  # ends the training that waits
+        live.thread.join()
+    return live
+
+
+@pytest.fixture(scope="module")
+def address(live, corpus, tmp_path_factory):
+    pytest.importorskip("starlette", reason="starlette is not installed")
+    from experiments.explore.server import app
+
+    folder, runs = tmp_path_factory.mktemp("hall"), []
+    for name, sizes in (("transformer", {}), ("gru", SIZES)):
+        mm.save(untrained(name, corpus, **sizes), folder / f"{name}.safetensors")
+        runs.append(RunOnDisk(folder / f"{name}.safetensors"))
+    with serving(app(Shelf(runs, live), TableOnDisk(lambda: (ROOT / "data/names.txt",)), TOKEN)) as address:
+        yield f"{address}?token={TOKEN}"
+
+
+@pytest.fixture
+def tab(browser, address):
+    tab = Tab(browser, address, viewport={"width": 1024, "height": 700})
+    yield tab
+    tab.context.close()
+    assert tab.problems == []
+
+
+def test_a_training_is_paused_and_starts_anew(live):
+    assert (live.hidden, live.rate, live.trainings) == (7, 0.01, 2)
+    assert [row["step"] for row in live.rows] == [10, 20]
+    assert live.now.trained.model.config.hidden == 7
+    assert not live.paused
+
+
+def test_the_table_shows_what_is_set(tab):
+    view = tab.open("table")
+    cell, lead = view.locator(f".heat.big td[data-i='{A}'][data-j='{N}']"), view.locator(".lead").first
+    number = cell.locator("span").nth(1)
+    size = lambda: number.evaluate("cell => parseFloat(getComputedStyle(cell).fontSize)")
+    assert number.inner_text() == "5461"
+    assert size() >= 9
+    tab.page.keyboard.press("l")
+    assert size() >= 12
+    assert tab.fits()
+    view.get_by_label("added to each count").press("End")
+    assert number.inner_text() == "15k"
+    assert "10,000 added to each count" in lead.inner_text()
+    view.get_by_label("learned", exact=True).check()
+    assert 5300 < int(number.inner_text()) < 5600  # counts still, as the button says
+    view.get_by_label("added to each count").press("Home")
+    assert number.inner_text() == "5461"
+    assert "a dev line holds a pair that train never shows" in view.inner_text()
+    assert "lowest 2.46" in view.locator(".chart").inner_html()
+
+
+def test_a_name_is_drawn_by_keys_and_its_row_follows(tab):
+    view = tab.open("table")
+    view.locator(".heat.big").wait_for()
+    tab.page.keyboard.press("Escape")
+    for _ in range(2):
+        tab.page.keyboard.press("ArrowRight")
+    first = view.locator(".name .symbol").nth(1).inner_text()
+    assert view.locator(".below h3").inner_text().startswith(f"After {first}:")
+    drawn = view.locator(".ranking .chosen .symbol").inner_text()
+    assert drawn == view.locator(".name .symbol").nth(2).inner_text()
+    for _ in range(9):
+        tab.page.keyboard.press("ArrowRight")
+        if "the name ends" in view.locator(".walked").inner_text():
+            break
+    assert 4 <= view.locator(".name .symbol").count() - 2 <= 8
+    view.locator(f".heat.big td[data-i='{A}'][data-j='{N}']").click()
+    before = tab.page.evaluate("scrollY")
+    tab.page.keyboard.press("PageDown")
+    assert tab.page.evaluate("document.activeElement.dataset.i") == str(A + 8)
+    assert tab.page.evaluate("scrollY") - before < 250  # the page follows the cell, and does not leap
+
+
+def test_a_line_is_read_in_lower_case_and_its_letter_is_not_expected_instead(tab):
+    view = tab.open("type")
+    view.locator(".typed").fill("Emma")
+    view.get_by_role("button", name="Read emma").first.click()
+    reader = view.locator(".reader").first
+    reader.locator(".letter").nth(4).wait_for()
+    reader.locator(".letter").nth(1).click()
+    said = reader.locator("p.note").inner_text()
+    assert said.startswith("Expected instead of m (")
+    assert "m " not in said.partition(":")[2]
+    shown = sum(float(text) for text in reader.locator(".bars .number").all_inner_texts() if text)
+    assert 90 < shown < 105  # percent
+
+
+def test_an_address_opens_what_it_names_and_back_returns(tab):
+    tab.page.goto(f"{tab.address}#make?run=gru&text=an&seed=7&lines=3&temperature=0")
+    view = tab.page.locator("#make")
+    view.get_by_text("3 lines").wait_for()
+    view.locator(".made").nth(2).wait_for()
+    assert len(set(view.locator(".made .word").all_inner_texts())) == 1
+    assert "so all lines are equal" in view.inner_text()
+    assert "ln P(line), in nats" in view.inner_text()
+    tab.page.keyboard.press("1")
+    tab.page.locator("#table .heat.big").wait_for()
+    tab.page.get_by_label("added to each count").press("End")
+    tab.page.wait_for_url("**/#table?smoothing=10000&seed=*")
+    tab.page.keyboard.press("4")
+    tab.page.wait_for_url("**/#inside?run=transformer&text=emma")
+    tab.page.go_back()
+    tab.page.wait_for_url("**/#table?smoothing=10000&seed=*")
+    tab.page.go_back()
+    tab.page.wait_for_url("**/#make?run=gru&text=an&seed=7&lines=3*")
+    assert view.get_by_label("seed", exact=True).input_value() == "7"
+
+
+def test_a_small_map_selects_its_head_and_tells_its_values(tab):
+    tab.page.goto(f"{tab.address}#inside?run=transformer&text=emma")
+    maps = tab.page.locator("#inside .heads .map")
+    maps.nth(4).click(position={"x": 30, "y": 60})
+    assert tab.page.locator("#inside .choice input:checked").evaluate_all("all => all.map(one => one.value)") == [
+        "1",
+        "1",
+    ]
+    assert "looks at" in maps.nth(4).locator("figcaption").inner_text()
+    assert "shown" in maps.nth(4).get_attribute("class")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, address, scheme):
+    package = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    axe = Path(package.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    tab = Tab(browser, address, color_scheme=scheme, bypass_csp=True)
+    tab.page.evaluate(axe)
+    for view, first in VIEWS.items():
+        tab.open(view).locator(first).first.wait_for()
+        found = tab.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], view
+    tab.context.close()
+    assert tab.problems == []

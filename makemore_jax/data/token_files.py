@@ -48,7 +48,7 @@ def load(
 
     The tokens stay in files beside the text. These are written if they are missing, damaged or older than the text (see
     `_source`); `progress` shows a bar, and `report` is called with the reason. Lines are not kept. Only the first
-    `EVALUATED` lines of dev and of test are used. Raise `InputError` as `corpus.load` does, or if files can't be written.
+    `EVALUATED` lines of dev and of test are used. Raise `InputError` as `corpus.load` does, or if writing fails.
     """
     encoding.require_consistent()
     plain = encoding.reading.source == PLAIN and not ENDING.search(str(path))

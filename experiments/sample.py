@@ -54,9 +54,9 @@ class Config(Seed):
     next: Typed | None = None
     """Print the probability of each symbol that may follow this text instead of sampling; "" starts a line."""
     export: Path | None = None
-    """Write the weights, sizes and vocabulary into this .safetensors file."""
+    """Write the weights, sizes and vocabulary into this .safetensors file or, with --format gpt2, into this folder."""
     format: Annotated[str, one_of(FORMATS)] = "makemore"
-    """Format of --export: makemore, a file that every command opens; or gpt2, a folder that transformers opens."""
+    """Format of --export: makemore, which every command opens; or gpt2, which the package transformers opens."""
     plain: bool = False
     """Print only the sampled lines, for a file or another program; the notes go to standard error."""
     json: bool = False
@@ -65,6 +65,7 @@ class Config(Seed):
     def __post_init__(self):
         super().__post_init__()
         require(0 < self.n <= 10**6, f"`n` is {self.n}; it must be from 1 to 1,000,000")
+        require(self.export is not None or self.format == "makemore", "`format` is for `export`; name a folder there")
         alone = not (self.plain and (self.json or self.score or self.next is not None))
         require(alone, "`plain` prints sampled lines alone; leave it out with `json`, `score` and `next`")
 

@@ -22,8 +22,8 @@ from .open_runs import Shelf
 from .table import Table
 
 PAGE = Path(__file__).parent / "page"
-TABLE = ("common.js", "large.js", "table.js", "saved.js")
-MODELS = ("common.js", "large.js", "tabs.js", "type.js", "make.js")
+TABLE = ("common.js", "chart.js", "large.js", "table.js", "saved.js")
+MODELS = ("common.js", "large.js", "address.js", "tabs.js", "type.js", "make.js")
 MODELS += ("interpret.js", "vocabulary.js", "local.js", "models.js")
 MOST_PARAMETERS = 10_000_000  # of all models on a page: some 50 MB, and a tenth of a second for a letter
 

@@ -13,4 +13,19 @@ page.address = {
     const wanted = `#${view}?${new URLSearchParams(given.filter(([, value]) => value !== null))}`.replace(/\?$/, "");
     if (location.hash !== wanted) history.replaceState(null, "", wanted);
   },
+
+  // Writes what is shown, soon after it has changed; `shown` gives the name of the view and the view. Returns a function
+  // that says that it has.
+  follow: (shown) => {
+    let timer = null;
+    const changed = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        const [name, view] = shown();
+        if (view) page.address.write(name, view.kept?.());
+      }, 250);
+    };
+    for (const change of ["input", "change", "click", "keyup"]) addEventListener(change, changed);
+    return changed;
+  },
 };

@@ -11,10 +11,10 @@ page.GUIDES = {
 
 page.guide = (main) => {
   const { element, fill } = page, list = element("ul");
-  const box = element("details", { class: "guide", open: true }, element("summary", { text: "What to look at first" }), list,
+  const box = element("details", { class: "guide", open: innerWidth > 640 }, element("summary", { text: "What to look at first" }), list,
     element("p", { class: "note", text: "Keys: 1 to 5 open a view, Escape leaves a field, → or space goes on, ← goes back, L is large." }));
   try {
-    box.open = localStorage.getItem("guide") !== "away";
+    box.open &&= localStorage.getItem("guide") !== "away";
   } catch { /* no storage */ }
   box.addEventListener("toggle", () => {
     try {

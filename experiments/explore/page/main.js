@@ -16,13 +16,7 @@
   const guide = page.guide(document.querySelector("main"));
   const wait = () => { document.getElementById("waiting").hidden = shared.runs.length > 0 || !live || live.done || current === "table" || current === "train"; };
 
-  // What is shown goes into the address, soon after it has changed
-  let noting = null;
-  const note = () => {
-    clearTimeout(noting);
-    noting = setTimeout(() => { if (current && views[current]) page.address.write(current, views[current].kept?.()); }, 250);
-  };
-  for (const change of ["input", "change", "click", "keyup"]) addEventListener(change, note);
+  const changed = page.address.follow(() => [current, views[current]]);
 
   const openTable = async () => {
     if (!tableWanted) return;
@@ -45,7 +39,7 @@
     views[name]?.restore?.(page.address.read());
     if (name === "table") openTable();
     else if (name !== "train") views[name]?.refresh();
-    note();
+    changed();
   }, () => (live ? "train" : "table"));
   for (const name of names) {
     tab(name).addEventListener("click", (event) => {

@@ -24,7 +24,14 @@ page.start = async (top, main) => {
   const views = { type: page.typeView(section("type"), shared), make: page.makeView(section("make"), shared) };
   section("make").append(element("p", { class: "note", text: "The page computes all of this itself. Its random numbers are its own: with the same seed, makemore_jax draws other lines." }));
   page.theme(theme);
-  const show = page.tabs(names, (name) => views[name].refresh(), () => "type");
+  let current = null;
+  const changed = page.address.follow(() => [current, views[current]]);
+  const show = page.tabs(names, (name) => {
+    current = name;
+    views[name].restore(page.address.read());
+    views[name].refresh();
+    changed();
+  }, () => "type");
   show(page.viewInAddress());
 };
 

@@ -175,7 +175,8 @@ def report(made: Made, config: Config) -> dict:
     sys.stdout.flush()
     say(f"{made.drawn:,} lines were drawn: {made.new:.0%} are new, and {made.accepted:,} are wanted", end="")
     if made.distance and made.usual:
-        say(f"; {made.distance:g} characters from the nearest line of the data (its own lines: {made.usual:g})", end="")
+        near = f"{made.distance:g} characters (its own: {made.usual:g})"
+        say(f"; distance to the nearest line of the data: {near}", end="")
     say("")
     if len(made.lines) < config.n:
         way_out = "ask for less, or raise --temperature"

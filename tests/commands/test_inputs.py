@@ -169,7 +169,7 @@ def test_what_was_decided_is_said_in_terms_of_flags(make):
     assert "256 tokens; --context-length sets another number\n" in said
     assert "pieces of that length" in said
     assert [len(line) for line in printed.splitlines()] == [256, 256]
-    assert "characters from the nearest line" not in said
+    assert "distance to the nearest line" not in said
 
 
 def test_documents_are_suggested_and_printed_whole(make):

@@ -7,6 +7,7 @@ import pytest
 import makemore_jax as mm
 from experiments.explore import open_runs
 from experiments.explore.open_runs import LiveRun, RunOnDisk, Shelf, TableOnDisk
+from experiments.explore.saved import models_page, write_page
 from makemore_jax.data.corpus import encode
 from makemore_jax.data.lines import digest, split
 from makemore_jax.errors import InputError
@@ -170,5 +171,22 @@ def test_axe_finds_nothing(browser, address, scheme):
         tab.open(view).locator(first).first.wait_for()
         found = tab.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], view
+    tab.context.close()
+    assert tab.problems == []
+
+
+def test_a_link_opens_a_saved_page_where_it_says(browser, corpus, tmp_path):
+    mm.save(untrained("gru", corpus, **SIZES), tmp_path / "gru.safetensors")
+    write_page(models_page(Shelf([RunOnDisk(tmp_path / "gru.safetensors")])), tmp_path / "gru.html")
+    tab = Tab(browser, (tmp_path / "gru.html").as_uri())
+    tab.page.locator("#type .reader").wait_for()
+    tab.page.goto(f"{tab.address}#make?run=gru&text=an&lines=3")
+    tab.page.locator("#make .made").nth(2).wait_for()
+    assert all(text.startswith("an") for text in tab.page.locator("#make .made .word").all_inner_texts())
+    tab.page.locator("#tab-type").click()
+    tab.page.locator(".typed").fill("ann")
+    tab.page.wait_for_url("**/gru.html#type?run=gru&text=ann")
+    tab.page.go_back()
+    tab.page.locator("#make .made").first.wait_for()
     tab.context.close()
     assert tab.problems == []

@@ -188,7 +188,7 @@ def test_standard_input_is_a_file_without_an_ending(command, make, monkeypatch, 
     flags = "--encoding", "latin-1", "--column", 1, "--n", 2, "--out", tmp_path / "piped"
     status, _, said = command("make", "-", *flags)
     assert status == 0, said
-    assert "standard-input: 2 lines" in said
+    assert "standard input: 2 lines" in said
     assert "has learned it already" in command("make", "-", *flags, "--seed", 1)[2]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(b"ada\nbela\n"))))
     standard_input.cache_clear()

@@ -65,7 +65,9 @@ def test_a_tokenizer_is_read_whole_or_refused(folder, tmp_path, part, changes): 
     ours = Vocab.read(tmp_path)
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text in TEXTS:
-        assert [ours.symbols[i] for i in ours.encode(text)] == theirs.encode(text, add_special_tokens=False).tokens, text
+        assert [ours.symbols[i] for i in ours.encode(text)] == theirs.encode(text, add_special_tokens=False).tokens, (
+            text
+        )
 
 
 def test_a_tokenizer_beside_vocabulary_and_merges_is_looked_at(folder, tmp_path):  # noqa: F811

@@ -228,13 +228,13 @@ def test_a_text_of_unknown_words_is_warned_of_and_a_default_prefix_is_no_fault(t
     path = tmp_path / "mostly.txt"
     path.write_text("\n".join(f"{name} said" if number % 3 == 0 else name for number, name in enumerate(names[:300])))
     config = words.Config(data=path, out=tmp_path / "run")
-    corpus, _ = words.load(config)
+    config, corpus, _ = words.load(config)
     assert words.find_prefix(None, corpus) == ""
     with pytest.raises(InputError, match="`prefix` 'In the beginning': "):
         words.find_prefix("In the beginning", corpus)
     with pytest.warns(UserWarning, match="most test words are unknown"):
         words.introduce(config, corpus)
-    verses, _ = words.load(words.Config(data=ROOT / "data/verses.txt", quick=True))
+    _, verses, _ = words.load(words.Config(data=ROOT / "data/verses.txt", quick=True))
     assert words.find_prefix(None, verses) == "In the beginning"
 
 

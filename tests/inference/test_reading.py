@@ -35,10 +35,11 @@ def test_a_line_costs_what_its_symbols_cost(line):
 
 
 def test_an_impossible_line_is_infinite_and_says_why():
-    """The others are scored as if it were not there; its symbols are known up to the one that is not."""
+    """The others are scored as without it, but for rounding: they are packed into rows of another length."""
     lines = ["emma", "emXma", "ava", "emmaem", "em\nma"]
     found = mm.score(MLP, lines)
-    assert [one.nats for one in found[::2][:2]] == [one.nats for one in mm.score(MLP, ["emma", "ava"])]
+    alone = [one.nats for one in mm.score(MLP, ["emma", "ava"])]
+    assert [one.nats for one in found[::2][:2]] == pytest.approx(alone, rel=1e-6)
     assert [np.isinf(one.nats) for one in found] == [False, True, False, True, True]
     assert [one.problem for one in found[1::2]] == [
         "this model does not know the symbol 'X'",

@@ -2,7 +2,7 @@
 
 The folder holds `config.json`, `model.safetensors`, and the tokenizer: `tokenizer.json` for the package tokenizers and,
 for byte pairs, GPT-2's `vocab.json` and `merges.txt`. Tokens keep our numbers, so that the mark, which is called
-<|endoftext|> there, is token 0. It starts every line, as the tokenizer adds it.
+`<|endoftext|>` there, is token 0. It starts every line, as the tokenizer adds it.
 """
 
 from pathlib import Path

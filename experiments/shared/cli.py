@@ -30,7 +30,7 @@ from .argv import DECIDING, flag_types, spelled
 from .cells import clip, pad
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
-from .reading import TEMPORARY
+from .reading import is_standard_input
 from .signals import Stopped, stop_on_signals
 
 # Flags that affect where a run is stored or how it is computed, but not its result.
@@ -181,7 +181,7 @@ def title(text: str) -> None:
 
 def shown(path: Path) -> str:
     """The path as printable text, or what it stands for."""
-    return "standard input" if path.parent.name.startswith(TEMPORARY) else printable(str(path))
+    return "standard input" if is_standard_input(path) else printable(str(path))
 
 
 def columns(texts: dict[str, list[str]]) -> None:

@@ -14,17 +14,20 @@ import tyro
 from makemore_jax.data.formats import GZIP, Source
 from makemore_jax.data.lines import Reading
 
-TEMPORARY = "makemore-"  # how the name of the folder for standard input begins
-
 
 @cache
 def standard_input() -> Path:
     """Copy standard input, which can be read once, to a file that is deleted when the process ends."""
-    raw, folder = sys.stdin.buffer.read(), tempfile.mkdtemp(prefix=TEMPORARY)
+    raw, folder = sys.stdin.buffer.read(), tempfile.mkdtemp(prefix="makemore-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = Path(folder) / ("standard-input.gz" if raw.startswith(GZIP) else "standard-input")
     file.write_bytes(raw)
     return file
+
+
+def is_standard_input(path: Path) -> bool:
+    """Whether this is the copy of standard input, if one was made."""
+    return bool(standard_input.cache_info().currsize) and path == standard_input()
 
 
 File = Annotated[

@@ -35,9 +35,14 @@ class Encoding(NamedTuple):
     errors: str | None = None
 
     @property
+    def source(self) -> Source:
+        """The settings that say how the items are found in a file."""
+        return Source(self.column, self.weights, self.encoding, self.errors)
+
+    @property
     def reading(self) -> Reading:
         """The settings that determine the lines of a file."""
-        return Reading(self.max_length, self.lowercase, self.separator, self.context_length or 0, Source(*self[-4:]))
+        return Reading(self.max_length, self.lowercase, self.separator, self.context_length or 0, self.source)
 
     def find_vocab(self, texts: Iterable[str]) -> Vocab:
         """Return the given vocabulary, or make one from these texts, or both in one."""
@@ -124,7 +129,9 @@ def gather_list(data: Sequence[str], encoding: Encoding) -> list[str]:
     lines = [normalize(line.strip(), encoding.lowercase)[: encoding.max_length].rstrip() for line in data]
     lines = [line for line in lines if line]
     require(bool(lines), "the list holds no lines; give some")
-    require(encoding[-4:] == Source(), "`column`, `weights`, `encoding` and `errors` are for files, and this is a list")
+    require(
+        encoding.source == Source(), "`column`, `weights`, `encoding` and `errors` are for files, and this is a list"
+    )
     return lines
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -69,3 +70,7 @@ def test_the_results_are_there_where_a_figure_is_not(command, monkeypatch, tmp_p
 def test_commands_need_no_backend_of_matplotlib():
     env = os.environ | {"MPLBACKEND": "none-such"}
     subprocess.run([sys.executable, "-c", "import experiments.bigram.figures"], cwd=ROOT, env=env, check=True)
+
+
+def test_a_path_is_shown_as_it_is_whatever_its_folder_is_called():
+    assert cli.shown(Path("makemore-lists/towns.txt")) == "makemore-lists/towns.txt"

@@ -8,6 +8,7 @@ Run it:   python -m experiments.benchmark counts
           python -m experiments.benchmark reach --peer CLONE --data names.txt
           python -m experiments.benchmark scale
           python -m experiments.benchmark length
+          python -m experiments.benchmark steps --devices 2
 Expect:   the tables of docs/speed.md
 Takes:    from 10 seconds to 10 minutes each on 2 CPU cores
 """
@@ -15,7 +16,7 @@ Takes:    from 10 seconds to 10 minutes each on 2 CPU cores
 from typing import Any, Union
 
 from ..shared import cli
-from . import counting, length, models, scale, time_to_loss
+from . import counting, length, models, scale, steps, time_to_loss
 from .timing import processor
 
 RUN = {
@@ -27,6 +28,7 @@ RUN = {
     time_to_loss.Reach: time_to_loss.benchmark_reach,
     scale.Scale: scale.benchmark_scale,
     length.Length: length.benchmark_length,
+    steps.Steps: steps.benchmark_steps,
 }
 
 

@@ -143,6 +143,7 @@ def benchmark_train(config: Train) -> dict:
     corpus, rows, lines = mm.load(config.data), {}, config.batch * config.steps * config.seeds
     peak = matrix_rate(jnp.bfloat16 if config.bfloat16 else jnp.float32)
     print(f"a large matrix product: {peak / 1e9:,.0f} GFLOP per second, which is 100% MFU")
+    print("every step is one of AdamW, makemore.py's optimiser")
     print(f"speeds are medians of the turns{f'; {RATIO_NOTE}' if config.peer else ''}\n")
     formats = {"compile s": ">11.1f", "ms/step": ">10.3f", "MFU": ">8.1%", "lines/s": ">12,.0f"}
     table = cli.Table(model="<12", **formats, **config.columns)

@@ -64,7 +64,9 @@ def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core:
         with stop_on_signals():
             flags = set(flag_types(wanted := config_type()))
             config = parse(wanted)
-            if every_core or ((getattr(config, "devices", None) or 1) > 1 and not config.coordinator):
+            in_one_process = not getattr(config, "coordinator", None)
+            several_devices = (getattr(config, "devices", None) or 1) > 1
+            if every_core or (several_devices and in_one_process):
                 make_cores_devices()
             with jax.transfer_guard("allow"):  # a command may copy data to and from the device
                 summary = run(config)

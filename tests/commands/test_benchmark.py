@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import makemore_jax as mm
-from experiments.benchmark import counting, length, models, peer, scale, time_to_loss
+from experiments.benchmark import counting, length, models, peer, scale, steps, time_to_loss
 from experiments.benchmark import timing as turns
 from makemore_jax.inference.baselines import count
 from makemore_jax.inference.sampler import Samples
@@ -195,6 +195,28 @@ def test_the_time_for_a_token_is_drawn_against_the_length(command, quick, tmp_pa
     assert ["500", "2.00", "-"] in rows
     assert json.loads(out.splitlines()[-1])["us/token"] == {"4": {"bigram": 250, "mlp": 250}, "500": {"bigram": 2}}
     assert (tmp_path / "length.png").stat().st_size > 5_000
+
+
+def test_a_step_is_compared_between_optimisers_and_numbers_of_devices(command, quick, few, monkeypatch):
+    """Each contestant trains with its own optimiser, on its own devices, in a program of its own."""
+    asked = []
+
+    def step_call(model, corpus, recipe, devices):
+        asked.append((model.config.vocab, recipe.optimizer, devices))
+        return steps_of_run(model, corpus, recipe, 1)
+
+    steps_of_run = steps.step_call
+    monkeypatch.setattr(steps, "step_call", step_call)
+    seconds = {"adamw": 0.1, "muon": 0.12, "2 devices": 0.05}
+    turns = lambda calls, rounds: {name: call() or np.full(rounds, seconds[name]) for name, call in calls.items()}
+    monkeypatch.setattr(steps, "take_turns", turns)
+    flags = ["--models", "rnn", "--data", few, "--rounds", 3, "--devices", 2, "--json"]
+    status, out, err = command("benchmark", "steps", *flags)
+    assert status == 0, err
+    assert [row[1:] for row in asked] == [("adamw", 1), ("muon", 1), ("adamw", 2)]
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("rnn")]
+    assert row == ["rnn", "64", "5.000", "1.20", "(1.20", "to", "1.20)", "0.50", "(0.50", "to", "0.50)"]
+    assert json.loads(out.splitlines()[-1])["steps"]["rnn"]["muon"]["ratio"] == pytest.approx(1.2)
 
 
 def test_makemore_is_asked_for_the_same_work(command, quick, few, monkeypatch):

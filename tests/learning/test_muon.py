@@ -49,11 +49,30 @@ def test_stacks_of_one_shape_are_updated_as_optax_updates_each_matrix():
         chex.assert_trees_all_close(updates, scaled, rtol=1e-4, atol=1e-5)
 
 
+def test_square_maps_side_by_side_are_updated_each_by_itself():
+    """As optax updates each; as one matrix, it would update them otherwise."""
+    grads = random_tree({"gates": (5, 15), "stack": (2, 5, 10), "tall": (11, 5), "square": (5, 5)}, 0)
+    maps = {f"gate{k}": part for k, part in enumerate(jnp.split(grads["gates"], 3, axis=1))}
+    maps |= {"left": grads["stack"][..., :5], "right": grads["stack"][..., 5:]}
+    ours, theirs = orthogonal_momentum(), scale_by_muon(ns_steps=3)
+    update, _ = ours.update(grads, ours.init(grads))
+    alone = {name: ours.update({name: part}, ours.init({name: part}))[0][name] for name, part in maps.items()}
+    expected = {
+        "gates": jnp.hstack([alone[f"gate{k}"] for k in range(3)]),
+        "stack": jnp.concatenate([alone["left"], alone["right"]], axis=-1),
+    }
+    chex.assert_trees_all_close({name: update[name] for name in expected}, expected, rtol=1e-4, atol=1e-5)
+    whole, _ = theirs.update(grads["gates"], theirs.init(grads["gates"]))
+    gate, _ = theirs.update(maps["gate1"], theirs.init(maps["gate1"]))
+    assert not np.allclose(update["gates"], 0.2 * 15**0.5 * whole, rtol=0.1)
+    np.testing.assert_allclose(update["gates"][:, 5:10], 0.2 * 5**0.5 * gate, rtol=1e-4, atol=1e-5)
+
+
 def test_an_update_has_singular_values_near_one_whatever_those_of_the_gradient():
-    u, _, vt = np.linalg.svd(np.random.default_rng(0).normal(size=(8, 32)), full_matrices=False)
+    u, _, vt = np.linalg.svd(np.random.default_rng(0).normal(size=(8, 31)), full_matrices=False)
     grads = {"w": jnp.float32(u * np.geomspace(1, 0.1, 8) @ vt)}
     update, _ = orthogonal_momentum().update(grads, orthogonal_momentum().init(grads))
-    values = np.linalg.svd(np.asarray(update["w"]), compute_uv=False) / (0.2 * 32**0.5)
+    values = np.linalg.svd(np.asarray(update["w"]), compute_uv=False) / (0.2 * 31**0.5)
     assert values.min() > 0.5
     assert values.max() < 1.3
 

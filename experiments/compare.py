@@ -30,6 +30,7 @@ from makemore_jax.models.interface import num_params
 from makemore_jax.models.registry import MODELS, NEURAL, PRESETS, resolve
 
 from .shared import cli
+from .shared.cores import on_every_core
 from .shared.figures import comparison, drawing
 from .shared.flags import Text, key_for, one_of, require_seeds
 from .shared.rows import Study, keep, model_files
@@ -102,12 +103,14 @@ def count(corpus: mm.Corpus) -> Trainings:
     return Trainings([mm.count(corpus)], time.process_time() - began)
 
 
-def train(name: str, preset: str, corpus: mm.Corpus, config: Config) -> Trainings:
-    """Train a model with its own recipe and several seeds at once."""
+def train(config: Config, progress: bool, which: tuple[str, str]) -> Trainings:
+    """Train a model with the recipe of one of its presets and several seeds at once."""
+    corpus, (name, preset) = load(config), which
     began, options = time.process_time(), {"steps": config.steps} if config.steps else {}
     model, recipe = resolve(name, corpus.sizes, None, options, preset)
     evaluations = max(1, recipe.steps // EVALUATE_EVERY)
-    runs = mm.sweep(model, corpus, range(config.seeds), recipe=recipe, evaluations=evaluations, spread=spread)
+    options = {"recipe": recipe, "evaluations": evaluations, "spread": spread, "progress": progress}
+    runs = mm.sweep(model, corpus, range(config.seeds), **options)
     seconds = (time.process_time() - began) / config.seeds
     return Trainings(runs.best, seconds, recipe.steps, runs.best_step_R.tolist(), int(runs.diverged_R.sum()))
 
@@ -175,8 +178,11 @@ def run(config: Config) -> dict:
             return [run for name in names for run in trained[name]], seconds
 
         trained["backoff"] = kept.models("backoff", show("backoff", lambda: count(corpus)))
+        missing = [which for name, which in names.items() if name not in kept.rows]
+        trainings = on_every_core(partial(train, config, len(missing) == 1), missing)
         for name, which in names.items():
-            make = show(name, partial(train, *which, corpus, config))
+            again = partial(train, config, True, which)  # if the models of a kept row were damaged
+            make = show(name, again if name in kept.rows else partial(next, trainings))
             trained[name] = kept.models(name, make, config.seeds)
         best = min(names, key=lambda name: np.mean(rows[name].nats["dev"]))
         make = show(f"{config.seeds} x {best}", lambda: ensemble(*runs(best)))
@@ -224,7 +230,7 @@ def introduce(config: Config, corpus: mm.Corpus) -> None:
     else:
         print("unseen: the loss on test of a model that is told that no test line is in train")
         print("new: the share of samples that are not in the file")
-    print("backoff: the n-gram with back-off; CPU s: processor time of a run over all cores, compilation included")
+    print("backoff: the n-gram with back-off; CPU s: processor time of a run, compilation included")
     print("±: half the range over seeds; lines ±: the standard error of the test loss over the test lines")
     print()
 

@@ -30,6 +30,10 @@ class Trained(NamedTuple):
         leaves = {name: np.asarray(leaf) for name, leaf in checkpoint.flatten(self.params).items()}
         return checkpoint.fingerprint(leaves, json.dumps(self.about, sort_keys=True))
 
+    def __reduce__(self) -> tuple:
+        """Pickle the model by its description, since functions cannot be pickled."""
+        return rebuild, (self.about, self.params)
+
     def encode(self, line: str) -> np.ndarray:
         """Return the tokens of a line; raise `InputError` if the line is too long for the model."""
         ids, longest = self.vocab.encode_line(line), self.context - 1
@@ -43,6 +47,12 @@ class Trained(NamedTuple):
     def about(self) -> dict:
         """The description that a file stores beside the parameters, ready for JSON."""
         return {**describe(self.model.config), "context": self.context, **self.vocab.to_dict()}
+
+
+def rebuild(about: dict, params: Params) -> Trained:
+    """Join parameters with the model and the vocabulary that `Trained.about` describes."""
+    model = build_config(configure_described(about))
+    return Trained(model, params, Vocab.from_dict(about, "a trained model"), about["context"])
 
 
 def restore(leaves: dict[str, np.ndarray], about: Any, source: str) -> Trained:

@@ -129,6 +129,18 @@ def test_a_full_disk_is_one_line_and_the_rows_stay(file, tmp_path, small, monkey
     assert mm.open(tmp_path / "run").model.config.components
 
 
+@pytest.mark.slow
+def test_models_that_train_in_processes_of_their_own_are_those_that_train_alone(file, tmp_path, small):
+    """The rows come in the order of the table; a row that is kept is not trained again."""
+    flags = ["--data", file, "--no-figures", "--out", tmp_path / "run"]
+    rows = run_study("compare", *flags, "--models", "bow", "bigram")["rows"]
+    alone = run_study("compare", *flags[:-1], tmp_path / "alone")["rows"]
+    assert list(rows) == ["backoff", "bow", "bigram", "2 x bow", "mixture of all"]
+    assert rows["bow"]["nats"]["test"] != rows["bigram"]["nats"]["test"]
+    np.testing.assert_allclose(rows["bigram"]["nats"]["test"], alone["bigram"]["nats"]["test"], rtol=1e-6)
+    assert run_study("compare", *flags, "--models", "bow", "bigram", "--resume")["rows"] == rows
+
+
 def test_damaged_models_are_trained_again(file, tmp_path, small):
     rows = lambda: run_study("compare", "--data", file, "--out", tmp_path / "run", "--resume")["rows"]
     out = tmp_path / "run"

@@ -1,6 +1,7 @@
 """Lines that are known not to occur: what their probability is, and where it goes."""
 
 import itertools
+import pickle
 from collections import Counter
 
 import jax
@@ -80,3 +81,12 @@ def test_a_mass_is_at_most_one(monkeypatch):
     assert mm.mass(TRAINED, tokens) == 1.0
     other = encode(Split(["aaaaaaaaab"], ["b"], ["b"]), digest="").tokens.train
     assert mm.evaluate(TRAINED, other, excluding=tokens).nats == np.inf
+
+
+def test_a_mixture_that_was_pickled_is_the_same_model():
+    """As it passes from one process to another; the model is found again in the cache of its builder."""
+    mixture = mm.mix([TRAINED, mm.count(CORPUS, 2)], CORPUS.tokens.dev)
+    copy = pickle.loads(pickle.dumps(mixture))
+    assert copy.model is mixture.model
+    assert copy.params is not mixture.params
+    assert copy.digest == mixture.digest

@@ -32,7 +32,7 @@ class Recipe:
     learning_rate: float = 2e-3
     """Peak learning rate."""
     muon_rate: float | None = None
-    """Peak learning rate of the matrices that muon trains; by default 2.5 times the learning rate."""
+    """Peak learning rate of the matrices that muon trains; by default 4 times the learning rate."""
     warmup: int = 200
     """Steps of linear warm-up from 0."""
     final: float = 0.05
@@ -170,7 +170,7 @@ def adamw(hyper: dict, schedule: optax.Schedule) -> optax.GradientTransformation
 
 def muon(hyper: dict, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Muon (Jordan et al. 2024) for the matrices between the two ends of a model, and AdamW for the rest."""
-    peak = hyper.get("muon_rate", 2.5 * hyper["learning_rate"])
+    peak = hyper.get("muon_rate", 4 * hyper["learning_rate"])
     matrices = optax.chain(
         orthogonal_momentum(),
         optax.add_decayed_weights(hyper["weight_decay"]),

@@ -25,7 +25,8 @@ def enter(frame, event, arg):  # returns None: lines are not traced
 sys.settrace(enter)
 corpus = mm.load(sys.argv[1])
 sizes = {"layers": 1, "embed": 8, "heads": 2}
-trained = mm.train(jax.random.key(0), "transformer", corpus, **sizes, steps=2, batch=8, progress=False)
+recipe = mm.Recipe(steps=2, batch=8)  # AdamW without dropout: Muon and dropout are attached from outside
+trained = mm.train(jax.random.key(0), "transformer", corpus, recipe, **sizes, progress=False)
 mm.evaluate(trained, corpus.tokens.test)
 assert len(mm.sample(jax.random.key(0), trained, 3)) == 3
 sys.settrace(None)

@@ -36,7 +36,7 @@ class Config:
         require_positive(self, "vocab", "context", "embed", "hidden")
 
 
-RECIPE = Recipe()
+RECIPE = Recipe(steps=5000, optimizer="muon", learning_rate=4e-3)
 TUNED = {"embed": 128, "hidden": 512}, Recipe(steps=6000, average=0.999)
 
 

@@ -27,6 +27,11 @@ class Entry(NamedTuple):
     fixed: dict[str, Any] = {}  # sizes that the name determines  # noqa: RUF012 (never written to)
     tuned: tuple[dict, Recipe] | None = None  # sizes and a recipe for the lowest loss, however long it takes
 
+    def covers(self, config: Any) -> bool:
+        """Whether this is the entry of a config: it has the type and the sizes that the name determines."""
+        same = (getattr(config, size) == value for size, value in self.fixed.items())
+        return type(config) is self.config and all(same)
+
     def preset(self, name: str) -> tuple[dict, Recipe]:
         """Return the sizes that differ from the defaults of `config`, and the recipe, of one of `PRESETS`."""
         require(name in PRESETS, f"`preset` is {name!r}; it must be one of {', '.join(PRESETS)}")
@@ -50,9 +55,9 @@ MODELS = {
     "mlp": Entry(mlp.Config, mlp.mlp, mlp.RECIPE, tuned=mlp.TUNED),
     "wavenet": Entry(wavenet.Config, wavenet.wavenet, wavenet.RECIPE, tuned=wavenet.TUNED),
     "bow": Entry(bow.Config, bow.bow, bow.RECIPE, tuned=bow.TUNED),
-    "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "rnn"}, rnn.TUNED["rnn"]),
-    "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "gru"}, rnn.TUNED["gru"]),
-    "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPE, {"cell": "lstm"}, rnn.TUNED["lstm"]),
+    "rnn": Entry(rnn.Config, rnn.rnn, rnn.RECIPES["rnn"], {"cell": "rnn"}, rnn.TUNED["rnn"]),
+    "gru": Entry(rnn.Config, rnn.rnn, rnn.RECIPES["gru"], {"cell": "gru"}, rnn.TUNED["gru"]),
+    "lstm": Entry(rnn.Config, rnn.rnn, rnn.RECIPES["lstm"], {"cell": "lstm"}, rnn.TUNED["lstm"]),
     "hawk": Entry(hawk.Config, hawk.hawk, hawk.RECIPE, tuned=hawk.TUNED),
     "transformer": Entry(transformer.Config, transformer.transformer, transformer.RECIPE, tuned=transformer.TUNED),
     "mixture": Entry(mixture.Config, _mixture),
@@ -149,7 +154,7 @@ def build(name: str, /, **sizes: Any) -> Model:
 def name_of(config: Any) -> str:
     """Return the name in MODELS of a config; raise `InputError` if there is none."""
     for name, entry in MODELS.items():
-        if type(config) is entry.config and all(getattr(config, size) == value for size, value in entry.fixed.items()):
+        if entry.covers(config):
             return name
     raise InputError(
         f"the model of {type(config).__module__} is not in the table of models; there are {', '.join(MODELS)}"
@@ -178,7 +183,7 @@ def resolve(
     else:
         require_kinds(model=model)
         require(not sizes, f"{', '.join(sizes)}: this model is built already; set its sizes in its config")
-        default = next((entry.recipe for entry in MODELS.values() if type(model.config) is entry.config), None)
+        default = next((entry.recipe for entry in MODELS.values() if entry.covers(model.config)), None)
     recipe = recipe or default or Recipe()
     require_kinds(recipe=recipe)
     return model, dataclasses.replace(recipe, **changes)

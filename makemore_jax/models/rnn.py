@@ -43,7 +43,11 @@ class Config:
         require_positive(self, "vocab", "embed", "hidden")
 
 
-RECIPE = Recipe(steps=4000, learning_rate=5e-3)  # good for all three cells
+RECIPES = {
+    "rnn": Recipe(steps=3000, optimizer="muon", learning_rate=3e-3, weight_decay=0.1),
+    "gru": Recipe(steps=3000, optimizer="muon", learning_rate=5e-3, weight_decay=0.1),
+    "lstm": Recipe(steps=4000, optimizer="muon", learning_rate=5e-3, weight_decay=0.1),
+}
 TUNED = {
     "rnn": ({"hidden": 192}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.1, average=0.999)),
     "gru": ({"hidden": 256}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.25, average=0.999)),

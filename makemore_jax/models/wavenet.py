@@ -55,7 +55,7 @@ class Config:
         return 1 + sum(self.dilations)
 
 
-RECIPE = Recipe(steps=3000)
+RECIPE = Recipe(steps=2000, optimizer="muon", weight_decay=0.1)
 TUNED = {"channels": 128, "skip": 256}, Recipe(steps=4000, dropout=0.2, average=0.999)
 
 

@@ -108,11 +108,11 @@ def test_each_optimiser_has_its_rate_and_decay_is_for_both():
         "start": {"h": jnp.ones(5)},
     }
     still = updates_of(recipe, params, jax.tree.map(jnp.zeros_like, params))
-    expected = {"embed": -0.005, "hidden": {"w": -0.0125, "b": 0.0}, "start": {"h": 0.0}}
+    expected = {"embed": -0.005, "hidden": {"w": -0.02, "b": 0.0}, "start": {"h": 0.0}}
     chex.assert_trees_all_close(still, jax.tree.map(lambda p, e: jnp.full_like(p, e), params, expected), rtol=1e-5)
     grads = jax.tree.map(lambda leaf: jnp.float32(np.random.default_rng(0).normal(size=leaf.shape)), params)
     by_default, slower = (
-        updates_of(dataclasses.replace(recipe, muon_rate=rate), params, grads) for rate in (None, 0.0025)
+        updates_of(dataclasses.replace(recipe, muon_rate=rate), params, grads) for rate in (None, 0.004)
     )
     adamw = updates_of(dataclasses.replace(recipe, optimizer="adamw"), params, grads)
     chex.assert_trees_all_close(10 * slower["hidden"]["w"], by_default["hidden"]["w"], rtol=1e-4)

@@ -168,7 +168,7 @@ def test_back_returns_to_what_was_set_just_before(tab):
 
 def test_lines_that_a_link_asks_for_replace_those_that_are_awaited(tab):
     awaited = []
-    tab.page.route("**/api/make", awaited.append, times=1)
+    tab.page.route("**/api/make", lambda route: awaited.append(route), times=1)
     with tab.page.expect_request("**/api/make"):
         view = tab.open("make")
     tab.page.goto(f"{tab.address}#make?run=gru&text=an&lines=3")
@@ -176,6 +176,20 @@ def test_lines_that_a_link_asks_for_replace_those_that_are_awaited(tab):
     awaited[0].continue_()
     view.get_by_text("3 lines").wait_for()
     expect(view.locator(".made")).to_have_count(3)
+
+
+def test_a_pause_that_is_told_twice_is_one_pause(tab):
+    """The page asks for the state all the time, and may hear of the pause before its order is answered."""
+    button = tab.page.evaluate("""async () => {
+        const live = { hidden: 7, trainings: 1, rows: [], paused: false }, { send } = page;
+        const section = document.createElement("section"), view = page.trainView(section);
+        view.refresh(live);
+        const heard = () => view.refresh({ ...live, paused: true });
+        page.send = async (name, body) => (name === "pause" ? heard() : send(name, body));
+        await view.play();
+        return section.querySelector("button").textContent;
+    }""")
+    assert button == "Go on"
 
 
 def test_a_small_map_selects_its_head_and_tells_its_values(tab):

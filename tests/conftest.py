@@ -34,6 +34,7 @@ from safetensors.numpy import save_file
 from makemore_jax.data.lines import read_lines
 from makemore_jax.data.tokens import tokenize
 from makemore_jax.data.vocab import Vocab
+from tests.browser import browser  # noqa: F401 (a fixture)
 from tests.cases import GPT2, gpt2_weights
 
 ROOT = Path(__file__).parent.parent

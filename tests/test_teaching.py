@@ -3,11 +3,11 @@
 import importlib.util
 import json
 import re
-import shutil
 from itertools import pairwise
 
 import pytest
 
+from tests.browser import LONG, expect
 from tests.conftest import ROOT
 
 pytest.importorskip("latex2mathml", reason="latex2mathml is not installed")
@@ -172,17 +172,13 @@ def test_a_figure_that_a_notebook_lacks_is_named(tmp_path):
         deck.read_figure(notebook, "99")
 
 
-@pytest.fixture(scope="module")
-def tab():
+@pytest.fixture
+def tab(browser):
     """A tab of a browser that is off line."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
-    if not found:
-        pytest.skip("Chromium is not installed")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_context(offline=True, viewport={"width": 1024, "height": 768}).new_page()
-        browser.close()
+    context = browser.new_context(offline=True, viewport={"width": 1024, "height": 768})
+    context.set_default_timeout(LONG)
+    yield context.new_page()
+    context.close()
 
 
 TOO_LARGE = """() => slides.filter((slide) => {
@@ -210,16 +206,36 @@ def test_slides_fit_the_screen_and_the_handout_fits_one_page(lecture, tab, tmp_p
 def test_the_keys_turn_the_pages(tab, tmp_path):
     deck.build("02_counting", tmp_path)
     tab.goto(f"file://{tmp_path}/02_counting.html#10")
-    shown = lambda: (tab.evaluate("at + 1"), tab.locator("section.now figure").is_visible())
-    assert shown() == (10, False)  # the answer waits
+    slide, figure = tab.locator("section.now"), tab.locator("section.now figure")
+    on_slide = lambda number: expect(slide).to_have_attribute("data-number", str(number))
+    on_slide(10)
+    expect(figure).to_be_hidden()  # the answer waits
     tab.keyboard.press("ArrowRight")
-    assert shown() == (10, True)
+    expect(figure).to_be_visible()
+    on_slide(10)
     tab.keyboard.press("ArrowRight")
-    assert shown() == (11, True)
+    on_slide(11)
+    expect(figure).to_be_visible()
+    tab.clock.set_fixed_time(0)
     with tab.expect_popup() as opened:
         tab.keyboard.press("n")
     notes = opened.value
-    assert "The same, by a neuron" in notes.locator("body").inner_text()
+    expect(notes.locator("body")).to_contain_text("The same, by a neuron")
     notes.keyboard.press("ArrowLeft")
-    assert shown() == (10, True)
-    assert notes.locator("#clock").inner_text() == "slide 10 of 15, minute 0"
+    on_slide(10)
+    expect(figure).to_be_visible()
+    expect(notes.locator("#clock")).to_have_text("slide 10 of 15, minute 0")
+    tab.clock.set_fixed_time(125)  # seconds
+    expect(notes.locator("#clock")).to_have_text("slide 10 of 15, minute 2")
+
+
+@pytest.mark.slow
+def test_a_key_counts_from_the_slide_that_the_key_before_it_opened(tab, tmp_path):
+    """Both come before the browser has told the page that its address has changed."""
+    deck.build("02_counting", tmp_path)
+    tab.goto(f"file://{tmp_path}/02_counting.html#10")
+    press = "(key) => dispatchEvent(new KeyboardEvent('keydown', { key }))"
+    assert tab.evaluate(f"['End', 'ArrowLeft', 'ArrowLeft'].map({press}) && at + 1") == 13
+    expect(tab.locator("section.now")).to_have_attribute("data-number", "13")
+    tab.go_back()
+    expect(tab.locator("section.now")).to_have_attribute("data-number", "14")

@@ -25,8 +25,8 @@ from makemore_jax.inference.reading import log_probs
 from makemore_jax.inference.sampler import SamplingParams
 from makemore_jax.inference.trained import Trained
 from makemore_jax.models.registry import build
+from tests.browser import Tab
 from tests.cases import CASES, B, T, V, label, shared_case
-from tests.commands.conftest import Tab
 
 SCRIPTS = ("common.js", "interpret.js", "vocabulary.js", "local.js")
 ATTACK = "<script>document.title='owned'</script>"

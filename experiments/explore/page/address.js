@@ -15,15 +15,22 @@ page.address = {
   },
 
   // Writes what is shown, soon after it has changed; `shown` gives the name of the view and the view. Returns a function
-  // that says that it has.
+  // that says that it has. `settle` writes it now, before another view is opened.
   follow: (shown) => {
     let timer = null;
+    const write = () => {
+      timer = null;
+      const [name, view] = shown();
+      if (view) page.address.write(name, view.kept?.());
+    };
     const changed = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        const [name, view] = shown();
-        if (view) page.address.write(name, view.kept?.());
-      }, 250);
+      timer = setTimeout(write, 250);
+    };
+    page.address.settle = () => {
+      if (timer === null) return;
+      clearTimeout(timer);
+      write();
     };
     for (const change of ["input", "change", "click", "keyup"]) addEventListener(change, changed);
     return changed;

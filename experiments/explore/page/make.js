@@ -23,7 +23,7 @@ page.makeView = (section, shared) => {
   const topK = page.slider("top-k", K.length, 0, (index) => { wanted.top_k = K[index]; return K[index] === null ? "all" : String(K[index]); });
   const topP = page.slider("top-p", 20, 0, (index) => { wanted.top_p = Math.round(100 - 5 * index) / 100; return wanted.top_p.toFixed(2); });
   const told = element("p", { class: "lead", "aria-live": "polite" }), changed = element("p", { class: "notice", role: "status", hidden: true, text: "The run has changed since these lines were drawn; draw again." }), heading = element("p", { class: "note" }), list = element("ol", { class: "made-list" }), replayed = element("div", { class: "replay" });
-  let timer = null, arriving = [], drawn = null, asked = 0, replays = 0, walk = null; // the line that is replayed
+  let timer = null, arriving = [], wished = null, drawn = null, asked = 0, replays = 0, walk = null; // the line that is replayed
 
   const stop = () => {
     clearInterval(timer);
@@ -37,7 +37,7 @@ page.makeView = (section, shared) => {
     walk = null;
     replays += 1;
     let found;
-    const mine = ++asked, now = request();
+    const mine = ++asked, now = wished = request();
     try {
       found = await ask("make", now);
       if (mine !== asked) return; // somebody has asked for others meanwhile
@@ -133,7 +133,7 @@ page.makeView = (section, shared) => {
     const at = { temperature: 20 * (values.temperature ?? 1), top_k: Math.max(0, K.indexOf(Number(values.top_k))), top_p: 20 * (1 - (values.top_p ?? 1)) };
     [[temperature, at.temperature], [topK, at.top_k], [topP, at.top_p]].forEach(([slider, index]) => slider.set(Math.round(index) || 0));
     const now = request();
-    if (drawn && Object.keys(now).some((name) => now[name] !== drawn[name])) make();
+    if (wished && Object.keys(now).some((name) => now[name] !== wished[name])) make(); // also if it is not answered yet
   };
   const refresh = () => {
     fillRuns();

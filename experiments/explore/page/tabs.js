@@ -20,17 +20,21 @@ page.tabs = (names, opened, otherwise) => {
     }
     opened(name);
   };
+  const open = (name) => {
+    if (name !== current) page.address.settle(); // while the address is that of the tab which is left
+    show(name);
+  };
   document.querySelector(".tabs").addEventListener("keydown", (event) => {
     const shown = names.filter((name) => !tab(name).hidden), at = shown.indexOf(current);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shown.length - 1 }[event.key];
     if (to === undefined) return;
     const name = shown[(to + shown.length) % shown.length];
-    show(name);
+    open(name);
     tab(name).focus();
     event.preventDefault();
   });
   addEventListener("popstate", () => show(page.viewInAddress()));
-  return show;
+  return open;
 };
 
 page.theme = (button, changed = () => {}) => {

@@ -22,8 +22,9 @@ page.trainView = (section) => {
   };
   const pause = async () => {
     if (!live || live.done) return;
-    await order("pause", { paused: !live.paused });
-    refresh({ ...live, paused: !live.paused });
+    const paused = !live.paused; // `live` is replaced meanwhile
+    await order("pause", { paused });
+    refresh({ ...live, paused });
   };
   const pauseButton = element("button", { class: "primary", type: "button", text: "Pause", onclick: pause });
   const form = element("form", { class: "toolbar", onsubmit: (event) => {

@@ -327,7 +327,8 @@ canvas
 #
 # ## Back to names
 #
-# How much does all this matter for names? Train the three on the same lines, with the same recipe.
+# How much does all this matter for names? Train the three on the same lines, each with its own recipe, for as
+# many steps.
 
 # %%
 sizes = {"embed": 24, "hidden": 64, "steps": 10 if QUICK else 1000}

@@ -66,7 +66,7 @@ class Config:
 RECIPE = Recipe(steps=4000, learning_rate=5e-3, weight_decay=0.3)
 TUNED = (
     {"embed": 128, "hidden": 192},
-    Recipe(steps=5000, learning_rate=4e-3, weight_decay=0.3, dropout=0.25, average=0.999),
+    Recipe(steps=4000, optimizer="muon", learning_rate=4e-3, weight_decay=0.1, dropout=0.25, average=0.999),
 )
 
 

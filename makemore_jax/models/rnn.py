@@ -51,7 +51,10 @@ RECIPES = {
 TUNED = {
     "rnn": ({"hidden": 192}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.1, average=0.999)),
     "gru": ({"hidden": 256}, Recipe(steps=6000, learning_rate=3e-3, dropout=0.25, average=0.999)),
-    "lstm": ({"hidden": 320}, Recipe(steps=8000, learning_rate=4e-3, dropout=0.35, average=0.999)),
+    "lstm": (
+        {"hidden": 320},
+        Recipe(steps=8000, optimizer="muon", learning_rate=5e-3, weight_decay=0.05, dropout=0.35, average=0.999),
+    ),
 }
 
 

@@ -97,7 +97,15 @@ class Config:
 RECIPE = Recipe(steps=2000, batch=Default(96), optimizer="muon", learning_rate=8e-3, weight_decay=0.1, dropout=0.05)
 TUNED = (
     {"embed": 128, "modern": True},
-    Recipe(steps=5000, batch=Default(96), learning_rate=4e-3, weight_decay=0.2, dropout=0.2, average=0.999),
+    Recipe(
+        steps=4000,
+        batch=Default(96),
+        optimizer="muon",
+        learning_rate=4e-3,
+        weight_decay=0.1,
+        dropout=0.15,
+        average=0.999,
+    ),
 )
 
 

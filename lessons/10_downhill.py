@@ -712,8 +712,8 @@ if not QUICK:
 # <details><summary>Answer</summary>
 #
 # Here it does. The bands don't touch, and at step 240 the worst run of Muon has passed the best that AdamW reaches in
-# 320. After the same number of steps it is ahead by 0.06 nats per character, several times the range over seeds. (Both are
-# still far above counting, as lesson 9 would ask: this is a race, not a record.)
+# 320. After the same number of steps it is ahead by 0.06 nats per character, several times the range over seeds. (Both
+# are still far above counting, as lesson 9 would ask: this is a race, not a record.)
 #
 # </details>
 #

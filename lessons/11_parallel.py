@@ -3,8 +3,8 @@
 #
 # Lesson 7 carried a state and had to read letter by letter. Lesson 8 read all letters at once and carried no state. Can
 # one have both? At the end you will know which recurrences compute all their steps together, how they do it and what it
-# costs, and what a network gives up for it. The lectures have no such chapter; it follows Blelloch's scan
-# ([1990](https://www.cs.cmu.edu/~guyb/papers/Ble93.pdf)) and Hawk (De et al. 2024, arXiv:2402.19427).
+# costs, and what a network gives up for it. The lectures have no such chapter; it follows Blelloch's "Prefix sums and
+# their applications" (1990) and Hawk (De et al. 2024, arXiv:2402.19427).
 #
 # **Time:** 60 minutes, and 50 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
 # need** [lesson 7](07_remembering.ipynb), for states and gates, and the tree of [lesson 6](06_tree.ipynb).
@@ -33,6 +33,7 @@ from makemore_jax.models.likelihood import mean_nll
 from makemore_jax.recipe import Recipe, optimizer_of
 
 QUICK = "QUICK" in os.environ  # fewer steps, for the tests
+SEEDS = 2
 
 corpus = mm.load()
 V = corpus.vocab.size
@@ -70,9 +71,9 @@ assert compose(step_1, step_2) != compose(step_2, step_1)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Not the state, but what will be done to it. A step is a map, and the map is known as soon as the input is. Two maps one
-# after the other are again such a map, again two numbers. So somebody may compose steps 5 to 8 into one while the first
-# four are still being worked on.
+# Not the state, but what will be done to it. A step is a map, and the map is known as soon as the input is. Two maps in
+# a row are again such a map, again two numbers. So somebody may compose steps 5 to 8 into one while the first four are
+# still being worked on.
 #
 # </details>
 #
@@ -107,8 +108,8 @@ def scan(combine, x):
 
 
 # %% [markdown]
-# **One after the other, 8 steps take 7 compositions in 7 rounds. What does the recursion take?** A round is whatever can
-# be done at the same time.
+# **One after the other, 8 steps take 7 compositions in 7 rounds. What does the recursion take?** A round is all that
+# can be done at the same time.
 #
 # The scan can tell us by itself, because it does not care what it combines. Give it ranges instead of numbers: steps
 # `first` to `last`, and the round in which their product is ready.
@@ -170,13 +171,13 @@ canvas
 
 # %%
 print(f"{'steps':>6}{'rounds':>20}{'compositions':>18}{'as a tree':>12}{'and':>7}")
-for steps in (8, 64, 512):
+for steps in (8, 32, 128):
     of_round = rounds(scan, steps)
     log, work = int(math.log2(steps)), sum(of_round.values())
     print(f"{steps:6}{steps - 1:20}{steps - 1:18}{max(of_round):12}{work:7}")
     assert max(of_round) == 2 * log - 2
     assert work == 2 * steps - log - 2
-assert rounds(scan, 64) == rounds(jax.lax.associative_scan, 64)
+assert rounds(scan, 32) == rounds(jax.lax.associative_scan, 32)
 
 # %% [markdown]
 # The rounds grow with the logarithm, and the work is about twice as much. The last line asserts that JAX's own
@@ -215,8 +216,8 @@ print(f"after {steps} steps the loop says {by_loop(a_T, b_T)[-1]:.6f}, and the t
 # %% [markdown]
 # ## Fewer rounds, more work
 #
-# **For 4,096 steps the tree takes 22 rounds and the loop 4,095. How much faster is the tree on this machine?** It is a
-# question for a clock. The two take turns, and the quickest of several turns counts, since other programs run here as
+# **For 1,024 steps the loop takes 1,023 rounds and the tree 18. How much faster is the tree on this machine?** That is
+# a question for a clock. The two take turns, and the quickest of several turns counts, since other programs run here as
 # well.
 
 
@@ -235,33 +236,33 @@ def ratio(one, other, *args, turns=5):
     return quickest[one] / quickest[other]
 
 
-for steps in (64, 512) if QUICK else (64, 512, 4096):
+for steps in (64, 512) if QUICK else (64, 1024):
     times = ratio(jax.jit(by_loop), jax.jit(by_tree), *draw(steps, 16))
     print(f"{steps:5} steps of 16 units: the loop takes {times:.2g} times as long as the tree")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On the two cores that this page was built on it is *slower*. Two cores pay for work, and the tree has twice as much of
-# it, in 22 pieces which all go through memory. The loop is compiled, too, and its state never leaves the processor.
+# On the two cores that made this page it is *slower*. Two cores pay for work, and the tree has twice as much of it, in
+# many pieces that go through memory. The loop is compiled, too, and its state never leaves the processor.
 #
 # </details>
 #
-# So when does the tree pay? Count. A machine with $p$ lanes does $p$ multiplications at a time. In a step of the loop
-# there are as many as there are units, and lanes beyond those stand idle.
+# So when does the tree pay? Count. A machine with $p$ lanes composes $p$ pairs of numbers at a time. A step of the loop
+# has one for each unit, and lanes beyond those stand idle. The tree has one for each unit and node of a round.
 
 # %%
-steps, units = 512, 64
+steps, units = 128, 64
 of_round = rounds(scan, steps)
-print(f"{steps} steps of {units} units")
-for lanes in (1, 64, 1024, 16_384):
+print(f"{steps} steps of {units} units\n lanes   loop    tree   loop / tree")
+for lanes in (1, 64, 512, 4096):
     loop = steps * math.ceil(units / lanes)
     tree = sum(math.ceil(count * units / lanes) for count in of_round.values())
-    print(f"{lanes:6,} lanes: loop {loop:6,} rounds, tree {tree:6,}   ratio {loop / tree:.2f}")
+    print(f"{lanes:6,} {loop:6,}  {tree:6,} {loop / tree:13.2f}")
 
 # %% [markdown]
-# A processor with few lanes pays for work, and one with thousands, such as a GPU, pays for rounds. **Depth is what the
-# tree saves, and depth costs only those who have lanes to spare.**
+# A processor with few lanes pays for work, and one with thousands, such as a GPU, pays for rounds. **The tree saves
+# rounds, and they are dear only to those who have lanes to spare.**
 #
 # ## What cannot be composed
 #
@@ -278,15 +279,15 @@ assert jnp.abs(wrong_T - truth_T).max() > 0.5
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Because the function is not associative, and JAX does not check that. It joins $u_3$ and $u_4$ as if $u_3$ were a state.
-# Two steps of tanh are not a step of tanh: one reaches from -1 to 1, and two in a row from $\tanh(u - w)$ to
-# $\tanh(u + w)$. To describe two steps one needs both of their numbers, to describe a hundred all hundred. A line of
-# length 100 through 100 kinks saves nothing.
+# Because the function is not associative, and JAX does not check that. It joins $u_3$ and $u_4$ as if $u_3$ were a
+# state. Nor is there a better way to join them. A step of tanh reaches from -1 to 1, and two in a row only from
+# $\tanh(u - w)$ to $\tanh(u + w)$, so they are not such a step again. To describe two steps one needs both of their
+# numbers, and for a hundred steps all hundred.
 #
 # </details>
 #
 # A GRU is no better: its gates read the state, so $a_t$ isn't known before $h_{t-1}$. What can be scanned? Anything
-# associative whose products stay small: sums, maxima, matrices, our lines $ah + b$, and the tables of a finite automaton
+# associative whose products stay small: sums, maxima, matrices, our maps $ah + b$, and the tables of a finite automaton
 # (exercise 11.3). For tanh there is a way round, by Newton (exercise 11.5).
 #
 # ## Hawk: gates that do not look at the state
@@ -294,8 +295,8 @@ assert jnp.abs(wrong_T - truth_T).max() > 0.5
 # So let the gates read the input alone. The recurrent unit of Hawk, the RG-LRU, has an input $u_t$ for each unit, two
 # gates and a rate $s$ that is learned:
 #
-# $$r_t = \sigma(u_t W_r + c_r), \quad i_t = \sigma(u_t W_i + c_i), \quad a_t = e^{-8\, \mathrm{softplus}(s)\, r_t}, \quad
-#   h_t = a_t h_{t-1} + \sqrt{1 - a_t^2}\; i_t u_t.$$
+# $$r_t = \sigma(u_t W_r + c_r), \quad i_t = \sigma(u_t W_i + c_i), \quad
+#   a_t = e^{-8\, \mathrm{softplus}(s)\, r_t}, \quad h_t = a_t h_{t-1} + \sqrt{1 - a_t^2}\; i_t u_t.$$
 #
 # It is our recurrence. The gate $i$ decides what comes in, and $r$ how fast to forget; $a$ lies between 0 and 1.
 
@@ -310,17 +311,27 @@ def rg_lru(block, u_TH, mark_T):
     return scan(compose, (a_TH, jnp.sqrt(1 - a_TH**2) * i_TH * u_TH))[1]
 
 
-model = hawk.hawk(hawk.Config(V, layers=1, embed=24, hidden=64))
-params = jax.jit(model.init)(jax.random.key(0))
-u_TH, mark_T = draw(20, 64)[1], jnp.arange(20) % 10 == 0
+def random_params(model):
+    """The parameters of all seeds, stacked."""
+    return jax.jit(jax.vmap(model.init))(jax.random.split(jax.random.key(0), SEEDS))
+
+
+def pick(params_S, seed=0):
+    return jax.tree.map(lambda leaf: leaf[seed], params_S)
+
+
+model = hawk.hawk(hawk.Config(V, layers=1, embed=24, hidden=48))
+start = {"hawk": random_params(model)}
+params = pick(start["hawk"])
+u_TH, mark_T = draw(20, 48)[1], jnp.arange(20) % 10 == 0
 h_TH = jax.jit(rg_lru)(params["blocks"][0], u_TH, mark_T)
 a_TH, b_TH, *_ = jax.jit(hawk.coefficients)(params["blocks"][0], u_TH, mark_T)
 np.testing.assert_allclose(h_TH, by_loop(a_TH, b_TH), atol=1e-5)
 
 # %% [markdown]
 # And it is the library's, in `makemore_jax/models/hawk.py`. Around it stands a block as in lesson 8, with residuals and
-# an MLP, and before it a convolution over four letters makes $u$. All of these look at the line, not at the state, so they
-# are computed for the whole line at once; the scan is the last thing.
+# an MLP, and before it a convolution over four letters makes $u$. None of these waits for the state of an earlier
+# letter, so they are computed for the whole line at once.
 #
 # **Where does the root come from? A GRU weighs the old state with $1 - z$ and the new one with $z$. Why not $a$ and
 # $1 - a$ here?** Feed units of different $a$ with noise of deviation 1, and look how loud they get.
@@ -364,8 +375,8 @@ for name, marks_T in {"a = 0 at a mark": mark_T, "marks ignored": jnp.zeros(20, 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# By a zero. The map $h \mapsto 0 h + b$ forgets whatever it is given. A product that contains it contains a zero, so each
-# node of the tree that spans a mark forgets as well. It takes no `if` and no second pass, and not a bit gets through.
+# By a zero. The map $h \mapsto 0 h + b$ forgets whatever it is given. So does every product that contains it: each node
+# of the tree that spans a mark. It takes no `if` and no second pass, and not a bit gets through.
 #
 # </details>
 #
@@ -390,7 +401,8 @@ row_BT = jnp.array(corpus.tokens.dev.stream_M[None, :256])
 difference = jnp.abs(by_steps(model, params, row_BT) - at_once(model, params, row_BT)).max()
 cached = sum(leaf.size for leaf in jax.tree.leaves(model.init_cache(params, 1)))
 print(f"{(row_BT == 0).sum()} names, largest difference {difference:.1e}; remembered per line: {cached} numbers")
-print(f"step by step takes {ratio(partial(by_steps, model), partial(at_once, model), params, row_BT):.2g} times as long")
+times = ratio(partial(by_steps, model), partial(at_once, model), params, row_BT)
+print(f"step by step takes {times:.2g} times as long")
 assert difference < 1e-5
 
 # %% [markdown]
@@ -400,11 +412,11 @@ assert difference < 1e-5
 # %% [markdown]
 # ## What does the gate give up?
 #
-# A GRU's gate sees the state: it can open because of what it remembers. Hawk's gate sees the last four letters. What can
-# the one do that the other can't? Names will not tell, since lines are short and nobody knows their floor. So we take
-# lesson 9's sources, whose entropy is known: balanced brackets, where one must know what is open, and a word that is
-# written twice, where one must know all of it. And a third kind of line, as simple as can be: random bits, and after each
-# the question whether the number of ones so far is even or odd.
+# A GRU's gate sees the state: it can open because of what it remembers. Hawk's gate sees the last four letters. What
+# can the one do that the other can't? Names will not tell, since they are short and nobody knows their floor. So we
+# take sources whose entropy is known, as in lesson 9: balanced brackets, where one must know what is open, and a word
+# that is written twice, where one must know all of it. The third kind of line is as simple as can be: random bits, and
+# after each the question whether the number of ones so far is odd or even.
 #
 # All lines are written as two arrays of one shape: what is read, and what comes next, or -1 where nothing is asked. XLA
 # then compiles each network once for all of them.
@@ -412,8 +424,6 @@ assert difference < 1e-5
 # %%
 T, LINES, HELD_OUT = 16, 100 if QUICK else 10_000, 50 if QUICK else 2000
 copy, brackets = sources.copy(longest=T // 2 - 1), sources.brackets(context=T)
-print("  ".join(sources.write(jax.random.key(0), brackets, 5)))
-print("  ".join(sources.write(jax.random.key(0), copy, 5)))
 
 
 def as_rows(vocab, lines):
@@ -426,7 +436,9 @@ def as_rows(vocab, lines):
 
 
 def of_source(source):
-    return as_rows(source.vocab, sources.write(jax.random.key(1), source, LINES + HELD_OUT))
+    lines = sources.write(jax.random.key(1), source, LINES + HELD_OUT)
+    print("   ".join(lines[:6]))
+    return as_rows(source.vocab, lines)
 
 
 def odd_or_even(seed, lines, steps):
@@ -447,13 +459,14 @@ train = {name: tuple(part[:LINES] for part in data) for name, data in tasks.item
 held_out = {name: tuple(part[LINES:] for part in data) for name, data in tasks.items()}
 
 # %% [markdown]
-# One recurrence against one recurrence: a Hawk of one block, and a GRU with as many parameters. Both get the same lines,
-# the same recipe and two seeds.
+# One recurrence against one recurrence: a Hawk of one block, and a GRU of as many parameters. Both get the same lines,
+# the same recipe and two seeds, a `vmap` over the state of a run.
 #
-# **Take bets: for each of the three kinds of lines, who comes nearer to the floor?**
+# **Take bets. Which of the two comes nearer to the floor of brackets, which to that of copies, and which tells odd from
+# even?**
 
 # %%
-STEPS, SEEDS = 5 if QUICK else 600, 2
+STEPS = 5 if QUICK else 800
 recipe = Recipe(steps=STEPS, learning_rate=1e-2, warmup=STEPS // 10)
 
 
@@ -464,32 +477,217 @@ def nats(model, params, x_NT, y_NT):
 
 def loss_of(model):
     def loss(params, data, hyper, key):
-        rows_B = jax.random.randint(key, (64,), 0, len(data[0]))
+        rows_B = jax.random.randint(key, (32,), 0, len(data[0]))
         return nats(model, params, *(part[rows_B] for part in data))
 
     return loss
 
 
-def first_states(model):
-    """The states of all runs before their first step, stacked."""
-
-    def state(seed):
-        params, key = model.init(jax.random.key(seed)), jax.random.key(100 + seed)
-        return init_state(params, key, recipe.hyper, optimizer_of(recipe))
-
-    return jax.jit(jax.vmap(state))(jnp.arange(SEEDS))
+def begin(params, key):
+    return init_state(params, key, recipe.hyper, optimizer_of(recipe))
 
 
-models = {"gru": rnn.rnn(rnn.Config(V, "gru", embed=24, hidden=60)), "hawk": model}
-start = {name: first_states(model) for name, model in models.items()}
+models = {"gru": rnn.rnn(rnn.Config(V, "gru", embed=24, hidden=50)), "hawk": model}
+start["gru"] = random_params(models["gru"])
 loss = {name: loss_of(model) for name, model in models.items()}
-trained, excess = {}, {}
-for name, task in watch([("hawk", "names"), *((name, task) for task in list(tasks)[1:] for name in models)]):
+floors = {"brackets": brackets, "copy": copy}
+after, excess = {}, {}
+for task, name in watch([(task, name) for task in tasks for name in models if (task, name) != ("names", "gru")]):
+    states = jax.vmap(begin)(start[name], jax.random.split(jax.random.key(1), SEEDS))
     steps = steps_on(train[task], loss[name], optimizer_of(recipe))
-    trained[name, task] = jax.vmap(lambda state, steps=steps: steps(state, STEPS)[0])(start[name]).params
-    found_S = jax.vmap(partial(nats, models[name]), (0, None, None))(trained[name, task], *held_out[task])
-    floor = {"brackets": brackets, "copy": copy}.get(task)
-    excess[name, task] = np.asarray(found_S) - (nats(floor.model, {}, *held_out[task]) if floor else 0)
+    after[task, name] = jax.vmap(lambda state, steps=steps: steps(state, STEPS)[0])(states).params
+    found_S = jax.vmap(partial(nats, models[name]), (0, None, None))(after[task, name], *held_out[task])
+    floor = nats(floors[task].model, {}, *held_out[task]) if task in floors else 0
+    excess[task, name] = np.asarray(found_S - floor)
+
+print(f"{'nats above the floor':>22}" + "".join(f"{task:>18}" for task in tasks if task != "names"))
+for name in models:
+    row = [", ".join(f"{above:.3f}" for above in excess[task, name]) for task in tasks if task != "names"]
+    print(f"{name:5}{num_params(pick(start[name])):6,} parameters" + "".join(f"{text:>18}" for text in row))
+if not QUICK:
+    for task, better, worse in [("brackets", "hawk", "gru"), ("copy", "hawk", "gru"), ("odd or even", "gru", "hawk")]:
+        assert excess[task, better].max() < excess[task, worse].min()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Hawk comes nearer to both floors, with a gate that is blind to the state. What the gate doesn't see is seen by the
+# layers after it, which multiply the state by a second gate and put it through an MLP. Only odd or even is the GRU's.
+#
+# </details>
+#
+# These are whole networks, and they differ in more than a gate; nothing is tuned, and they have had only 800 steps.
+# With more of them both come nearer: `python -m experiments.excess --models gru hawk --sources brackets copy`.
+#
+# **A guess at odd or even costs $\ln 2$, and Hawk pays a small part of that. Has it understood the rule, but for a
+# little noise?** Ask it about lines that are four times as long as those it has seen.
+
+
+# %%
+# alt: Share of right answers over the position: the GRU stays at 1 up to 64; Hawk falls to a half soon after 16.
+@partial(jax.jit, static_argnums=0)
+def right(model, params_S, x_NT, y_NT):
+    """(T,) the share of right answers at each position, over all seeds."""
+    answers_SNT = jax.vmap(lambda params: model.apply(params, x_NT).argmax(-1))(params_S)
+    return (answers_SNT == y_NT).mean((0, 1))
+
+
+far = odd_or_even(1, 500, 4 * T)
+canvas = mm.plot.figure(9, 3.4)
+axes = canvas.subplots()
 for name, model in models.items():
-    row = "".join(f"{task:>14}: " + ", ".join(f"{e:.3f}" for e in excess[name, task]) for task in list(tasks)[1:])
-    print(f"{name:5}{num_params(start[name].params) // SEEDS:7,} parameters{row}")
+    share_T = np.asarray(right(model, after["odd or even", name], *far))
+    axes.plot(np.arange(1, 4 * T), share_T[1:], label=name)
+    print(f"{name:5} right within {T} letters: {share_T[1:T].mean():.1%}, after {2 * T}: {share_T[2 * T :].mean():.1%}")
+    if not QUICK:
+        assert share_T[2 * T :].mean() > 0.99 if name == "gru" else share_T[2 * T :].mean() < 0.6
+axes.axvline(T - 1, color="0.4", linestyle="--", linewidth=1, label="as long as the lines of train")
+axes.set(xlabel="bits read", ylabel="right answers", ylim=(0.4, 1.05))
+axes.grid(alpha=0.2)
+axes.legend(frameon=False, loc="center right")
+canvas
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Not at all. It has fitted lines of 16, and beyond them it guesses. The rule itself is out of its reach: a one must
+# turn the state around, and Hawk's $a$ lies between 0 and 1, so a state can shrink and can't turn. No depth helps as
+# long as no $a$ is negative (Grazzi et al. 2024, arXiv:2411.12537). The GRU turns it with gates that look at the state.
+#
+# </details>
+#
+# Mind what is to blame. It is not the scan: exercise 11.1 tells odd from even by a tree, and exercise 11.3 runs any
+# finite automaton. It is the range that Hawk gives to $a$.
+#
+# ## How long does it remember?
+#
+# The $a$ of a unit says what is left of its state after a letter, and along a line its logarithms add up. So a unit has
+# a **half-life** in letters: $\ln \tfrac12$ over the mean of $\ln a$. Before training, half-lives are spread wide on
+# purpose.
+#
+# **Hawk has been trained on names, on brackets and on copies. Which of these lines make its memory longer than it was,
+# and which shorter?**
+
+
+# %%
+# alt: Half-lives of the 48 units, sorted, from one letter to a hundred: shorter after names, longer after copies.
+@partial(jax.jit, static_argnums=0)
+def half_lives(model, params_S, x_NT):
+    """(S, H) letters after which half of each unit's state is left, sorted."""
+    a_SNTH = jax.vmap(lambda params: model.forward(params, x_NT)[1]["decay"])(params_S)
+    letters_NT1 = (x_NT > 0)[..., None]
+    log_a_SH = jnp.where(letters_NT1, jnp.log(jnp.where(letters_NT1, a_SNTH, 1)), 0).sum((1, 2)) / letters_NT1.sum()
+    return jnp.sort(jnp.log(0.5) / log_a_SH, axis=-1)
+
+
+model = models["hawk"]
+canvas = mm.plot.figure(9, 3.8)
+axes = canvas.subplots()
+middle = {}
+for name, params_S in {"before training": start["hawk"], **{t: after[t, "hawk"] for t in list(tasks)[:3]}}.items():
+    task = name if name in tasks else "names"
+    life_SH = np.asarray(half_lives(model, params_S, held_out[task][0]))
+    middle[name] = np.median(life_SH)
+    style = {"color": "0.4", "linestyle": "--"} if name not in tasks else {}
+    mm.plot.band(axes, range(1, 1 + life_SH.shape[1]), life_SH.T, f"{name}: median {middle[name]:.1f}", **style)
+axes.set(yscale="log", xlabel="unit, from the shortest memory to the longest", ylabel="half-life, letters")
+axes.grid(alpha=0.2)
+axes.legend(frameon=False)
+if not QUICK:
+    assert middle["names"] < middle["before training"] < middle["copy"]
+canvas
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Names make it shorter, and copies longer. In a name the last few letters say most of what there is to say, as lesson 7
+# found. In a copy the letter that comes next stands half a line back. Nobody set these numbers: $s$ and the gate $r$
+# learned them.
+#
+# </details>
+#
+# The spread at the start is what lesson 7's LSTM lacked. Some units remember for a hundred letters before they have
+# learned anything, so a gradient from far back finds a path. Here Hawk reads a name, as the GRU did there. A row is a
+# unit; white in the decay means that it forgets, and at the mark all of them do.
+
+# %%
+# alt: State, decay and input gate of Hawk's 48 units along charlotte; the decay is white at the mark.
+reader = mm.Trained(model, pick(after["names", "hawk"]), corpus.vocab, T)
+seen = mm.activations(reader, "charlotte")
+mm.plot.traces(seen._replace(values={name: seen.values[name] for name in ("state", "decay", "input")}))
+
+# %% [markdown]
+# **What to keep.** A step that is linear in the state is a map of two numbers, whatever its input was. Maps compose, so
+# all states are prefixes of one product, and a tree computes them in about $2 \log_2 T$ rounds for twice the work. The
+# price is paid at the gate, which must not look at the state. What that costs depends on the lines: it was nothing on
+# brackets, and everything on odd or even.
+#
+# ## Exercises
+#
+# About 50 minutes. Each exercise is a cell to fill, and a check below it that says "right!", or "not yet" and why. The
+# solutions, and how one gets there: [solutions/lesson_11.py](solutions/lesson_11.py).
+#
+# **Exercise 11.1.** Odd or even is a linear recurrence after all. From bits `x_T`, 0 or 1, make the `a_T` and `b_T`
+# with which $h_t = a_t h_{t-1} + b_t$, from $h_0 = 0$, is 1 after an odd number of ones and 0 after an even number. The
+# two numbers of a step may look at its own bit only. Why can't Hawk learn this?
+
+
+# %%
+def parity(x_T):
+    raise NotImplementedError
+
+
+check(lesson_11.parity, parity)
+
+# %% [markdown]
+# **Exercise 11.2.** There is a second tree (Hillis and Steele 1986), with fewer rounds and more work. In the first
+# round each step is joined with the step before it, then with what stands two steps before, then four, until all are
+# prefixes. Where nothing stands before, a step stays as it is. Write it for a pytree `x` whose leaves have a leading
+# axis of steps. Where in lesson 6 did you see its picture?
+
+
+# %%
+def by_doubling(combine, x):
+    raise NotImplementedError
+
+
+check(lesson_11.by_doubling, by_doubling)
+
+# %% [markdown]
+# **Exercise 11.3.** A machine has Q states and a table: from state q, symbol s leads to `move_SQ[s, q]`. It begins in
+# state 0. Return its states after each symbol of `x_T`, of shape (T,), by `jax.lax.associative_scan`.
+
+
+# %%
+def run_automaton(move_SQ, x_T):
+    raise NotImplementedError
+
+
+check(lesson_11.run_automaton, run_automaton)
+
+# %% [markdown]
+# **Exercise 11.4.** And backwards? A loss reads every state, and `arrives_T` is its slope by each $h_t$ where it reads
+# it. The gradient by $b_t$ also comes through all states after $h_t$. Compute it for all steps at once
+# (`jax.lax.associative_scan` has an argument `reverse`). Where are lesson 7's vanishing gradients?
+
+
+# %%
+def gradient(a_T, arrives_T):
+    raise NotImplementedError
+
+
+check(lesson_11.gradient, gradient)
+
+# %% [markdown]
+# **Exercise 11.5.** Steps of $h_t = \tanh(w h_{t-1} + u_t)$ can't be composed, but their tangents can. Guess all
+# states; replace each step by its tangent at the guess for the state before it; and run that linear recurrence as a
+# tree. What comes out is a better guess, and a few rounds are enough (Lim et al. 2024, arXiv:2309.12252). Write one
+# round; $h_0$ is 0.
+
+
+# %%
+def newton_round(w, u_T, guess_T):
+    raise NotImplementedError
+
+
+check(lesson_11.newton_round, newton_round)

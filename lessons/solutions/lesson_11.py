@@ -12,16 +12,16 @@ def compose(first, then):
 def parity(x_T):
     """11.1: a 0 keeps the state, h -> h. A 1 exchanges 0 and 1, and the line through those two points is h -> 1 - h.
 
-    So a is 1 or -1, and b is the bit. Hawk's a is never negative: this is the one line that it cannot draw.
+    So a is 1 or -1, and b is the bit. Hawk's a is never negative, so no unit of it can do this.
     """
     return 1 - 2 * x_T, x_T
 
 
 def by_doubling(combine, x):
-    """11.2: before a round with offset d, each step holds the product of the last d steps, or of all if there are fewer.
+    """11.2: before a round with offset d, a step holds the product of the last d steps, or of all that there are.
 
-    Joined with the product that stands d steps before it, it holds 2d. The first d steps are prefixes already, so they
-    stay. The offsets 1, 2, 4 are the dilations of lesson 6, and the picture is the one that shares all nodes.
+    Joined with what stands d steps before it, it holds 2d of them. The first d steps are prefixes already and stay.
+    The offsets 1, 2, 4 are the dilations of lesson 6, and the picture is that of its convolution.
     """
     steps, offset = len(jax.tree.leaves(x)[0]), 1
     while offset < steps:

@@ -170,11 +170,12 @@ canvas
 # Eight steps are a toy. How do the two numbers grow?
 
 # %%
-print(f"{'steps':>6}{'rounds':>20}{'compositions':>18}{'as a tree':>12}{'and':>7}")
+print(f"{'':6}{'one after the other':>24}{'as a tree':>24}")
+print(f"{'steps':6}" + f"{'rounds':>10}{'compositions':>14}" * 2)
 for steps in (8, 32, 128):
     of_round = rounds(scan, steps)
     log, work = int(math.log2(steps)), sum(of_round.values())
-    print(f"{steps:6}{steps - 1:20}{steps - 1:18}{max(of_round):12}{work:7}")
+    print(f"{steps:<6}{steps - 1:10}{steps - 1:14}{max(of_round):10}{work:14}")
     assert max(of_round) == 2 * log - 2
     assert work == 2 * steps - log - 2
 assert rounds(scan, 32) == rounds(jax.lax.associative_scan, 32)
@@ -254,7 +255,7 @@ for steps in (64, 512) if QUICK else (64, 1024):
 # %%
 steps, units = 128, 64
 of_round = rounds(scan, steps)
-print(f"{steps} steps of {units} units\n lanes   loop    tree   loop / tree")
+print(f"rounds for {steps} steps of {units} units\n lanes   loop    tree   loop / tree")
 for lanes in (1, 64, 512, 4096):
     loop = steps * math.ceil(units / lanes)
     tree = sum(math.ceil(count * units / lanes) for count in of_round.values())
@@ -594,15 +595,15 @@ axes.set(yscale="log", xlabel="unit, from the shortest memory to the longest", y
 axes.grid(alpha=0.2)
 axes.legend(frameon=False)
 if not QUICK:
-    assert middle["names"] < middle["before training"] < middle["copy"]
+    assert middle["names"] < middle["before training"] < middle["brackets"] < middle["copy"]
 canvas
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Names make it shorter, and copies longer. In a name the last few letters say most of what there is to say, as lesson 7
-# found. In a copy the letter that comes next stands half a line back. Nobody set these numbers: $s$ and the gate $r$
-# learned them.
+# Names make it a little shorter, and copies much longer, with brackets in between. In a name the last few letters say
+# most of what there is to say, as lesson 7 found. In a copy the letter that comes next stands half a line back. Nobody
+# set these numbers: $s$ and the gate $r$ learned them.
 #
 # </details>
 #

@@ -209,7 +209,7 @@ def test_a_lesson_has_the_form_of_all_lessons(script):
     assert "**You need**" in " ".join(prose[0].split())
     before, after = text.split("# ## Exercises\n")
     assert f"(solutions/lesson_{number}.py)" in after
-    titles = re.findall(r"\*\*Exercise (\d)\.(\d)\.\*\*", text)
+    titles = re.findall(r"\*\*Exercise (\d+)\.(\d)\.\*\*", text)
     assert titles == [(str(number), str(i)) for i in range(1, len(titles) + 1)]
     assert "check(lesson_" not in before
     assert "**Exercise" not in before

@@ -619,9 +619,9 @@ assert rms["Muon"] < 0.2
 # (A real step of Muon is about half as large, because its small singular values do not reach 1.)
 #
 # Now train with all four rules, each at five rates. The weights outside of the matrices inside go by Adam when Muon is
-# in charge of the others, at a quarter of its rate, as in the library. All twenty runs see the same batches. The
-# rule is a number like the rate: each run computes the steps of all four and takes one, so that `vmap` can train them
-# as one program.
+# in charge of the others, at a quarter of its rate, as in the library. All twenty runs see the same batches. The rule
+# is a number like the rate: each run computes the steps of all four and takes one, so that `vmap` can train them as one
+# program.
 
 # %%
 # alt: Loss over the rate: SGD far right and highest, sign and Adam at the left and lower, Muon between and lowest.
@@ -712,7 +712,7 @@ if not QUICK:
 # <details><summary>Answer</summary>
 #
 # Here it does. The bands don't touch, and at step 240 the worst run of Muon has passed the best that AdamW reaches in
-# 320. After the same number of steps it is ahead by 0.06 nats per character, several times the range over seeds. (Both are
+# 320. After the same number of steps it is ahead by 0.06 nats per character, many times the range over seeds. (Both are
 # still far above counting, as lesson 9 would ask: this is a race, not a record.)
 #
 # </details>
@@ -729,11 +729,12 @@ for lines in (32, 320):
     print(f"{lines:3} names a step: {gradients / 1e6:5.1f} million for the gradient, {polynomial / 1e6:.1f} for Muon")
 
 # %% [markdown]
-# Nearly a third more here, and next to nothing with large batches, because the polynomial is applied once a step,
-# however many letters were read. So the lead is real, on this model, at this length. Don't carry it elsewhere without a
-# measurement: it is one small transformer, far from the end of its training, and regularisation and longer runs can
-# change the order. For an evening: `mm.sweep("lstm", corpus, range(3), optimizer="muon")`, or any model of the library,
-# against its AdamW.
+# A third more here, and next to nothing with large batches, because the polynomial is applied once a step, however many
+# letters were read. So the lead is real, on this model, at this length. Don't carry it elsewhere without a measurement:
+# it is one small transformer, far from the end of its training, and regularisation and longer runs can change the
+# order. The library's quick recipes train nearly all models with Muon. For an evening: give one of them AdamW back, at
+# several rates, `mm.sweep("gru", corpus, range(3), [0.002, 0.005, 0.01], optimizer="adamw")`, and see how much it
+# loses.
 #
 # **What to keep.** A step needs a ruler. The Euclidean one follows the gradient, and its pace is set by the steepest
 # direction. The maximum gives the sign, which is where Adam begins, and belongs where axes mean something. The spectral

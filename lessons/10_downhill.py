@@ -706,14 +706,14 @@ if not QUICK:
     assert ahead_E[2:].all()  # from step 240 on
     lead = last["adamw"].mean() - last["muon"].mean()
     assert round(lead, 2) == 0.06
-    assert lead > 10 * max(np.ptp(dev_S) for dev_S in last.values())
+    assert lead > 4 * max(np.ptp(dev_S) for dev_S in last.values())
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
 # Here it does. The bands don't touch, and at step 240 the worst run of Muon has passed the best that AdamW reaches in
-# 320. After the same number of steps it is ahead by 0.06 nats per character, many times the range over seeds. (Both are
-# still far above counting, as lesson 9 would ask: this is a race, not a record.)
+# 320. After the same number of steps it is ahead by 0.06 nats per character, several times the range over seeds. (Both
+# are still far above counting, as lesson 9 would ask: this is a race, not a record.)
 #
 # </details>
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 0: JAX in ten cells
 #
-# Everything in the other nine lessons is built from the few ideas on this page: arrays that never change, functions
+# Everything in the other eleven lessons is built from the few ideas on this page: arrays that never change, functions
 # that are turned into other functions, keys for randomness, and one way to write a loop. At the end you will know what
 # JAX does with your function, and you will have met the six traps that cost everyone an afternoon. The lectures use
 # PyTorch and have no such lesson.

@@ -3,7 +3,8 @@
 python lessons/build.py            all of them
 python lessons/build.py 02 04      those whose names start so
 
-A second run gives the same bytes: cell ids are numbers, and no times, versions or addresses are kept.
+A second run gives the same bytes, but for ratios of times in lesson 11: cell ids are numbers, and no versions or
+addresses are kept.
 """
 
 import importlib.util

@@ -31,6 +31,7 @@ Typed = Annotated[  # the type of every flag that takes text, with the escapes o
 ]
 DECIDING = {"model", "preset"}  # flags that decide which others exist
 EACH_PROCESS = {"coordinator", "processes", "process"}  # flags in which the processes of a run differ
+UNSAID = {"optimizer": "adamw"}  # what the config of a run means by leaving a setting out
 OTHER_NAMES = {"order": "count"}  # parameters of the library whose flag is called otherwise
 
 
@@ -76,8 +77,8 @@ def with_recalled(config_type: Any, flags: list[str] | None = None) -> list[str]
     if "--resume" not in flags or "resume" not in types:
         return flags
     default = config_type.out or Path("runs") / last_value(flags, "model", config_type.model)
-    settings = read_config(Path(last_value(flags, "out", str(default)))) or {}
-    return [*as_flags(config_type, settings), *flags]
+    settings = read_config(Path(last_value(flags, "out", str(default))))
+    return [*as_flags(config_type, UNSAID | settings), *flags] if settings else flags
 
 
 def as_flags(config_type: Any, settings: dict[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ from makemore_jax.recipe import Recipe, is_inside
 from makemore_jax.runs.lock import claim as claim_folder
 from makemore_jax.runs.writer import RunFolder
 
-from .argv import DECIDING, flag_types, spelled
+from .argv import DECIDING, UNSAID, flag_types, spelled
 from .cells import clip, pad
 from .cores import cache_folder, is_misfit, keep_compilations, make_cores_devices
 from .flags import parse
@@ -41,7 +41,7 @@ RANDOM = {"jax_enable_x64": False, "jax_default_prng_impl": "threefry2x32", "jax
 ADDED = dict.fromkeys(
     ("vocab_size", "tokenizer", "separator", "context_length", "init_from", "muon_rate", "holdout", *Source._fields)
 )
-ADDED |= {"optimizer": "adamw"}
+ADDED |= UNSAID
 
 
 def main(config_type: Callable[[], Any], run: Callable[[Any], dict], every_core: bool = False) -> None:

@@ -558,6 +558,7 @@ for name, rule in RULES.items():
     step_IO = np.asarray(last_step(rule, down_KIO))
     own = (np.diag(U_IR.T @ step_IO @ V_RO.T) ** 2).sum() / (step_IO**2).sum()
     print(f"{name:21}{count[name]:3} directions; {own:4.0%} of the step lies in those of the momentum")
+np.testing.assert_allclose(np.abs(V_RO[-1]), 1 / np.sqrt(columns), atol=1e-3)  # direction 32: all outputs alike
 print(f"a small singular value grows by a factor of up to {A**3:.0f} in three applications, and {A**5:.0f} in five")
 if not QUICK:
     assert count["SGD, with momentum"] < count["Adam"] < count["Muon"] < count["sign of the momentum"]
@@ -574,6 +575,9 @@ if not QUICK:
 # The sign goes in even more. But the second column says where: most of its step lies in directions that momentum does
 # not have. Looking entry by entry, it makes up directions of its own. Muon keeps those of the momentum, and evens them
 # out.
+#
+# (Why do two curves drop at the end? Direction 32 moves all outputs alike, and the layer norms further on subtract it,
+# so the loss can't notice. The gradient has nothing there. Adam and the sign go there all the same.)
 #
 # ## Why the rates differ
 #

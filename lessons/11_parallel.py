@@ -217,7 +217,7 @@ print(f"after {steps} steps the loop says {by_loop(a_T, b_T)[-1]:.6f}, and the t
 # %% [markdown]
 # ## Fewer rounds, more work
 #
-# **For 1,024 steps the loop takes 1,023 rounds and the tree 18. How much faster is the tree on this machine?** That is
+# **For 1,024 steps the tree takes 18 rounds. How much faster is the tree on this machine?** That is
 # a question for a clock. The two take turns, and the quickest of several turns counts, since other programs run here as
 # well.
 

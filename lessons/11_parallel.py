@@ -6,8 +6,8 @@
 # costs, and what a network gives up for it. The lectures have no such chapter; it follows Blelloch's "Prefix sums and
 # their applications" (1990) and Hawk (De et al. 2024, arXiv:2402.19427).
 #
-# **Time:** 60 minutes, and 50 for the exercises; the cells run in two minutes, the longest under a progress bar. **You
-# need** [lesson 7](07_remembering.ipynb), for states and gates, and the tree of [lesson 6](06_tree.ipynb).
+# **Time:** 60 minutes, and 50 for the exercises; the cells run in a minute and a half, the longest under a progress
+# bar. **You need** [lesson 7](07_remembering.ipynb), for states and gates, and the tree of [lesson 6](06_tree.ipynb).
 
 # %%
 import math
@@ -104,7 +104,8 @@ def scan(combine, x):
     pairs = combine(cut(x, 0, steps - 1, 2), cut(x, 1, None, 2))
     second = scan(combine, pairs)  # the prefixes that end with a pair
     others = combine(cut(second, 0, (steps - 1) // 2), cut(x, 2, None, 2))  # a step more
-    return jax.tree.map(lambda x, s, o: x.at[1::2].set(s).at[2::2].set(o), x, second, others)
+    weave = lambda x, second, others: jnp.asarray(x).at[1::2].set(second).at[2::2].set(others)
+    return jax.tree.map(weave, x, second, others)
 
 
 # %% [markdown]
@@ -121,17 +122,17 @@ made = []
 
 def watched(first, then):
     """Join two ranges, (first step, last step, round in which it is ready), and note what was joined."""
-    (start, middle, early), (after, end, late) = first, then
+    (start, middle, early), (after, end, late) = jax.tree.map(np.asarray, (first, then))
     assert (after == middle + 1).all()  # neighbours, in their order
-    ready = 1 + jnp.maximum(early, late)
-    made.extend(zip(*(np.ravel(v).tolist() for v in (start, middle, early, after, end, late, ready)), strict=True))
+    ready = 1 + np.maximum(early, late)
+    made.extend(zip(*(np.ravel(v).tolist() for v in (start, middle, early, end, late, ready)), strict=True))
     return start, end, ready
 
 
 def rounds(how, steps):
     """What is made in each round: {round: number of compositions}."""
     made.clear()
-    how(watched, (jnp.arange(steps), jnp.arange(steps), jnp.zeros(steps, int)))
+    how(watched, (np.arange(steps), np.arange(steps), np.zeros(steps, int)))
     return Counter(ready for *_, ready in made)
 
 
@@ -144,10 +145,10 @@ for axes, (title, how) in zip(
     canvas.subplots(1, 2, sharey=True), {"one after the other": one_by_one, "as a tree": scan}.items(), strict=True
 ):
     of_round = rounds(how, 8)
-    for _, middle, early, _, end, late, ready in made:
+    for _, middle, early, end, late, ready in made:
         axes.plot([middle, end], [early, ready], color="#6baed6", zorder=1)
         axes.plot([end, end], [late, ready], color="#6baed6", zorder=1)
-    nodes = [(step, step, 0) for step in range(8)] + [(start, end, ready) for start, *_, end, _, ready in made]
+    nodes = [(step, step, 0) for step in range(8)] + [(start, end, ready) for start, _, _, end, _, ready in made]
     for start, end, ready in nodes:
         done = start == 0
         axes.scatter(end, ready, s=500, color="#08519c" if done else "white", edgecolor="#08519c", zorder=2)
@@ -178,7 +179,7 @@ for steps in (8, 32, 128):
     print(f"{steps:<6}{steps - 1:10}{steps - 1:14}{max(of_round):10}{work:14}")
     assert max(of_round) == 2 * log - 2
     assert work == 2 * steps - log - 2
-assert rounds(scan, 32) == rounds(jax.lax.associative_scan, 32)
+assert rounds(scan, 16) == rounds(jax.lax.associative_scan, 16)
 
 # %% [markdown]
 # The rounds grow with the logarithm, and the work is about twice as much. The last line asserts that JAX's own
@@ -207,7 +208,7 @@ def draw(*shape):
     return jnp.float32(random.uniform(0.5, 1, shape)), jnp.float32(random.normal(size=shape))
 
 
-for steps in (1, 2, 7, 100):
+for steps in (1, 7, 100):
     a_T, b_T = draw(steps)
     ours_T = jax.jit(partial(scan, compose))((a_T, b_T))[1]
     for other in (by_loop, by_tree):
@@ -217,7 +218,7 @@ print(f"after {steps} steps the loop says {by_loop(a_T, b_T)[-1]:.6f}, and the t
 # %% [markdown]
 # ## Fewer rounds, more work
 #
-# **For 1,024 steps the tree takes 18 rounds. How much faster is the tree on this machine?** That is
+# **For 1,024 steps the loop takes 1,023 rounds and the tree 18. How much faster is the tree on this machine?** That is
 # a question for a clock. The two take turns, and the quickest of several turns counts, since other programs run here as
 # well.
 
@@ -231,15 +232,16 @@ def ratio(one, other, *args, turns=5):
     for call in (one, other) * turns:
         began = time.perf_counter()
         for _ in range(20):
-            made = call(*args)
-        jax.block_until_ready(made)
+            result = call(*args)
+        jax.block_until_ready(result)
         quickest[call] = min(time.perf_counter() - began, quickest.get(call, math.inf))
     return quickest[one] / quickest[other]
 
 
 for steps in (64, 512) if QUICK else (64, 1024):
     times = ratio(jax.jit(by_loop), jax.jit(by_tree), *draw(steps, 16))
-    print(f"{steps:5} steps of 16 units: the loop takes {times:.2g} times as long as the tree")
+    log = int(math.log2(steps))
+    print(f"{steps - 1:5} rounds of the loop take {times:.2g} times as long as {2 * log - 2} rounds of the tree")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -384,7 +386,7 @@ for name, marks_T in {"a = 0 at a mark": mark_T, "marks ignored": jnp.zeros(20, 
 # ## Two forms, one function
 #
 # For training: all steps at once. For sampling: one step, from a state of fixed size, as in lesson 7. They must be one
-# function, and the library tests that of every model. We ask it of a row of 256 tokens, with names end to end.
+# function, and the library tests that of every model. We ask it of a row of 128 tokens, with names end to end.
 
 
 # %%
@@ -398,7 +400,7 @@ def by_steps(model, params, x_BT):
 
 
 at_once = jax.jit(lambda model, params, x_BT: model.apply(params, x_BT), static_argnums=0)
-row_BT = jnp.array(corpus.tokens.dev.stream_M[None, :256])
+row_BT = jnp.array(corpus.tokens.dev.stream_M[None, :128])
 difference = jnp.abs(by_steps(model, params, row_BT) - at_once(model, params, row_BT)).max()
 cached = sum(leaf.size for leaf in jax.tree.leaves(model.init_cache(params, 1)))
 print(f"{(row_BT == 0).sum()} names, largest difference {difference:.1e}; remembered per line: {cached} numbers")
@@ -407,8 +409,9 @@ print(f"step by step takes {times:.2g} times as long")
 assert difference < 1e-5
 
 # %% [markdown]
-# Here the parallel form is the faster one, on two cores as well. The gain is not the tree's. It comes from the matrix
-# products: for the whole line each is one large product, where the steps read the same matrices again and again.
+# Here the parallel form is the faster one, on two cores as well. The gain can't be the tree's, which lost its race
+# above. But each matrix product is one large product for the whole line, where the steps read the same matrices again
+# and again.
 
 # %% [markdown]
 # ## What does the gate give up?
@@ -488,8 +491,8 @@ def begin(params, key):
     return init_state(params, key, recipe.hyper, optimizer_of(recipe))
 
 
-models = {"gru": rnn.rnn(rnn.Config(V, "gru", embed=24, hidden=50)), "hawk": model}
-start["gru"] = random_params(models["gru"])
+models = {"hawk": model} | ({} if QUICK else {"gru": rnn.rnn(rnn.Config(V, "gru", embed=24, hidden=50))})
+start |= {name: random_params(models[name]) for name in models if name not in start}
 loss = {name: loss_of(model) for name, model in models.items()}
 floors = {"brackets": brackets, "copy": copy}
 after, excess = {}, {}
@@ -539,7 +542,7 @@ axes = canvas.subplots()
 for name, model in models.items():
     share_T = np.asarray(right(model, after["odd or even", name], *far))
     axes.plot(np.arange(1, 4 * T), share_T[1:], label=name)
-    print(f"{name:5} right within {T} letters: {share_T[1:T].mean():.1%}, after {2 * T}: {share_T[2 * T :].mean():.1%}")
+    print(f"{name:5} right within {T} bits: {share_T[1:T].mean():.1%}, after {2 * T}: {share_T[2 * T :].mean():.1%}")
     if not QUICK:
         assert share_T[2 * T :].mean() > 0.99 if name == "gru" else share_T[2 * T :].mean() < 0.6
 axes.axvline(T - 1, color="0.4", linestyle="--", linewidth=1, label="as long as the lines of train")
@@ -553,7 +556,8 @@ canvas
 #
 # Not at all. It has fitted lines of 16, and beyond them it guesses. The rule itself is out of its reach: a one must
 # turn the state around, and Hawk's $a$ lies between 0 and 1, so a state can shrink and can't turn. No depth helps as
-# long as no $a$ is negative (Grazzi et al. 2024, arXiv:2411.12537). The GRU turns it with gates that look at the state.
+# long as no $a$ is negative (Grazzi et al. 2024, arXiv:2411.12537). The GRU makes its proposal for a new state from the
+# old one, so it can turn it.
 #
 # </details>
 #
@@ -571,7 +575,7 @@ canvas
 
 
 # %%
-# alt: Half-lives of the 48 units, sorted, from one letter to a hundred: shorter after names, longer after copies.
+# alt: Half-lives of 48 units, sorted: shorter after names than before, longer after brackets, longest after copies.
 @partial(jax.jit, static_argnums=0)
 def half_lives(model, params_S, x_NT):
     """(S, H) letters after which half of each unit's state is left, sorted."""
@@ -607,7 +611,7 @@ canvas
 #
 # </details>
 #
-# The spread at the start is what lesson 7's LSTM lacked. Some units remember for a hundred letters before they have
+# The spread at the start is what lesson 7's LSTM lacked. Some units remember for dozens of letters before they have
 # learned anything, so a gradient from far back finds a path. Here Hawk reads a name, as the GRU did there. A row is a
 # unit; white in the decay means that it forgets, and at the mark all of them do.
 
@@ -620,8 +624,8 @@ mm.plot.traces(seen._replace(values={name: seen.values[name] for name in ("state
 # %% [markdown]
 # **What to keep.** A step that is linear in the state is a map of two numbers, whatever its input was. Maps compose, so
 # all states are prefixes of one product, and a tree computes them in about $2 \log_2 T$ rounds for twice the work. The
-# price is paid at the gate, which must not look at the state. What that costs depends on the lines: it was nothing on
-# brackets, and everything on odd or even.
+# price is that no gate may look at the state. On brackets and copies it cost Hawk nothing, and odd or even is out of
+# its reach, since its $a$ is never negative.
 #
 # ## Exercises
 #

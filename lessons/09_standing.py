@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 9: Where it stands
 #
-# Lesson by lesson the models seemed to get better. Did they? The last lesson is about comparing honestly: count first,
+# Lesson by lesson the models seemed to get better. Did they? This lesson is about comparing honestly: count first,
 # ask how far two runs of the same model differ, look at what the samples copy, and find out how low a loss can go at
 # all. The lectures have no such chapter; it is what we would add to them.
 #
@@ -420,3 +420,6 @@ def entropy_rate(P_VV):
 
 
 check(lesson_9.entropy_rate, entropy_rate)
+
+# %% [markdown]
+# Next: [downhill, faster](10_downhill.ipynb).

@@ -808,3 +808,6 @@ def turns_along(rule):
 
 
 check(lesson_10.turns_along, turns_along)
+
+# %% [markdown]
+# Next: [a recurrence in parallel](11_parallel.ipynb).

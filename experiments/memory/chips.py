@@ -90,7 +90,7 @@ def devices(target: str) -> Sequence[Device]:
 
 @contextlib.contextmanager
 def quiet():
-    """Silence standard error, where libtpu logs that it finds no TPU."""
+    """Silence standard error, where compilers log which chips they do not find."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

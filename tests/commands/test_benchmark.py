@@ -125,7 +125,8 @@ def test_a_recipe_is_trained_until_the_target(names, monkeypatch, target, reache
     monkeypatch.setattr(time_to_loss, "follow", follow)
     lines = {"train": names[:50], "test": names[50:70]}
     assert time_to_loss.train_until(target, **lines, name="modern-transformer", seed=1) == reached
-    assert asked == [("transformer", 100, {"modern": True, "steps": 2200})]
+    assert asked == [("transformer", 100, time_to_loss.SHORT["modern-transformer"])]
+    assert asked[0][-1]["modern"]
 
 
 def test_counting_reaches_a_loss_or_does_not(names, monkeypatch):

@@ -94,7 +94,7 @@ class Config:
 
 
 # This learning rate suits a width of 64; four times the width needs a quarter of it.
-RECIPE = Recipe(steps=2000, batch=Default(96), optimizer="muon", learning_rate=8e-3, weight_decay=0.1, dropout=0.05)
+RECIPE = Recipe(steps=2000, batch=Default(96), optimizer="muon", learning_rate=4e-3, weight_decay=0.1, dropout=0.05)
 TUNED = (
     {"embed": 128, "modern": True},
     Recipe(
